@@ -1,0 +1,3 @@
+//! Claims about speed and memory.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Delta Lake for Rust: tables, transactions and the DataFusion engine over them.

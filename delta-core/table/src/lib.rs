@@ -1,0 +1,1 @@
+//! Delta tables on object stores: log, snapshots, scans, writes, commits, checkpoints and maintenance.

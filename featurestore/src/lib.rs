@@ -1,0 +1,1 @@
+//! Feature tables, point-in-time training sets and online lookup.

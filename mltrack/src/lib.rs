@@ -1,0 +1,1 @@
+//! Experiments, runs, params, metrics and artifacts, with the MLflow REST API.

@@ -1,0 +1,1 @@
+//! Declarative pipelines: a graph of datasets with expectations, over stream and Delta tables.

@@ -1,0 +1,1 @@
+//! Registered models, versions, stages and aliases, with the MLflow REST API.

@@ -1,0 +1,1 @@
+//! The micro-batch engine: sources, transformations, watermarks, windows, sinks and exactly-once recovery.
