@@ -108,11 +108,7 @@ fn check(schema: &SchemaRef, batch: RecordBatch) -> Result<RecordBatch> {
                 std::sync::Arc::ptr_eq(a, b)
                     || (a.name() == b.name() && a.data_type() == b.data_type() && a.is_nullable() == b.is_nullable())
             }));
-    if same {
-        Ok(batch)
-    } else {
-        Err(Error::from(SchemaChanged { expected: SchemaRef::clone(schema), found: batch.schema() }))
-    }
+    if same { Ok(batch) } else { Err(Error::from(SchemaChanged { expected: SchemaRef::clone(schema), found: batch.schema() })) }
 }
 
 /// A producer yielded a batch whose schema is not that of its [`BatchStream`].

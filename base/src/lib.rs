@@ -50,11 +50,11 @@ pub use model::{
 };
 pub use predicate::{Bounds, ColumnBounds, Comparison, Predicate};
 pub use progress::{Progress, ProgressEvent, ProgressObserver, ProgressUnit};
-pub use sink::{CommittedEpoch, EpochCommit, EpochReport, OutputMode, StreamSink};
+pub use sink::{CommittedEpoch, EpochCommit, EpochReport, OutputMode, SinkResolver, StreamSink};
 pub use source::{Offset, PlannedBatch, ReadLimit, StreamSource};
 pub use table::{
-    AppTransaction, CommittedAppTransaction, IfAbsent, ScanRequest, SchemaMode, Table, TableSnapshot, TableVersion, WriteMode,
-    WriteReport, WriteRequest,
+    AppTransaction, CommittedAppTransaction, IfAbsent, ScanRequest, SchemaMode, Table, TableResolver, TableSnapshot,
+    TableVersion, WriteMode, WriteReport, WriteRequest,
 };
 pub use value::Value;
 

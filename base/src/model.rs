@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
-use crate::error::Result;
 use crate::BoxFuture;
+use crate::error::Result;
 
 /// The columns that a model takes and gives.
 #[derive(Debug, Clone, PartialEq, Eq)]

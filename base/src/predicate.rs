@@ -249,14 +249,15 @@ impl Predicate {
                 let known = bounds.column(column);
                 Possible { be_true: known.null_count != Some(0), be_false: !all_null(&known, bounds) }
             }
-            Self::And(all) => all.iter().map(|p| p.possible(bounds)).fold(
-                Possible { be_true: true, be_false: false },
-                |a, b| Possible { be_true: a.be_true && b.be_true, be_false: a.be_false || b.be_false },
-            ),
-            Self::Or(some) => some.iter().map(|p| p.possible(bounds)).fold(
-                Possible { be_true: false, be_false: true },
-                |a, b| Possible { be_true: a.be_true || b.be_true, be_false: a.be_false && b.be_false },
-            ),
+            Self::And(all) => all.iter().map(|p| p.possible(bounds)).fold(Possible { be_true: true, be_false: false }, |a, b| {
+                Possible { be_true: a.be_true && b.be_true, be_false: a.be_false || b.be_false }
+            }),
+            Self::Or(some) => {
+                some.iter().map(|p| p.possible(bounds)).fold(Possible { be_true: false, be_false: true }, |a, b| Possible {
+                    be_true: a.be_true || b.be_true,
+                    be_false: a.be_false && b.be_false,
+                })
+            }
             Self::Not(inner) => {
                 let inner = inner.possible(bounds);
                 Possible { be_true: inner.be_false, be_false: inner.be_true }
@@ -301,9 +302,7 @@ fn can_hold(op: Comparison, known: &ColumnBounds, value: &Value) -> bool {
     match op {
         Comparison::Eq => min != Some(Ordering::Greater) && max != Some(Ordering::Less),
         // Floats may hold NaN, which no bound shows: equal bounds prove nothing about them.
-        Comparison::NotEq => {
-            matches!(value, Value::Float(_)) || !(min == Some(Ordering::Equal) && max == Some(Ordering::Equal))
-        }
+        Comparison::NotEq => matches!(value, Value::Float(_)) || !(min == Some(Ordering::Equal) && max == Some(Ordering::Equal)),
         Comparison::Lt => min.is_none_or(Ordering::is_lt),
         Comparison::LtEq => min.is_none_or(Ordering::is_le),
         Comparison::Gt => max.is_none_or(Ordering::is_gt),

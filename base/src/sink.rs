@@ -1,10 +1,11 @@
 //! Sinks that commit a micro-batch and its position in one step.
 
 use std::fmt;
+use std::sync::Arc;
 
+use crate::BoxFuture;
 use crate::batch_stream::BatchStream;
 use crate::error::Result;
-use crate::BoxFuture;
 
 /// How the rows of an epoch relate to those of earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -74,4 +75,12 @@ pub trait StreamSink: Send + Sync + fmt::Debug {
     /// **Errors**: `Invalid` when the rows do not fit the target; `Conflict` when another writer changed
     /// it in a way that cannot be reconciled. The epoch may be tried again after either.
     fn commit(&self, epoch: EpochCommit, data: BatchStream) -> BoxFuture<'_, Result<EpochReport>>;
+}
+
+/// Gives streaming tables their sinks by name.
+pub trait SinkResolver: Send + Sync + fmt::Debug {
+    /// The sink that appends to the table of that name, and creates it if it is not there.
+    ///
+    /// **Errors**: `Invalid` when the name cannot be one.
+    fn sink(&self, name: &str) -> Result<Arc<dyn StreamSink>>;
 }

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use crate::BoxFuture;
 use crate::batch_stream::BatchStream;
 use crate::error::Result;
-use crate::BoxFuture;
 
 /// A position in a [`StreamSource`]: text (JSON by convention) that only its source understands.
 ///

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 
+use crate::BoxFuture;
 use crate::batch_stream::BatchStream;
 use crate::error::Result;
 use crate::predicate::Predicate;
 use crate::progress::Progress;
-use crate::BoxFuture;
 
 /// Which state of a table is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,6 +51,16 @@ pub trait Table: Send + Sync + fmt::Debug {
     /// **Errors**: `Invalid` when the schema does not fit (the message names the column and both types);
     /// `Conflict` when a concurrent change cannot be reconciled; `NotFound` without a table to write to.
     fn write(&self, request: WriteRequest, data: BatchStream) -> BoxFuture<'_, Result<WriteReport>>;
+}
+
+/// Gives tables their names: what a pipeline or a feature store needs to know of a lakehouse.
+///
+/// A resolved table need not exist yet: writing may create it.
+pub trait TableResolver: Send + Sync + fmt::Debug {
+    /// The table of that name.
+    ///
+    /// **Errors**: `Invalid` when the name cannot be one.
+    fn table(&self, name: &str) -> Result<Arc<dyn Table>>;
 }
 
 /// One committed state of a table. Immutable, and cheap to share.
