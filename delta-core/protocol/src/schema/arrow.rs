@@ -1,0 +1,172 @@
+//! Schemas to Arrow and back; the table stands in the [module](super).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_schema::{DataType as ArrowType, Field, Fields, Schema, TimeUnit};
+use serde_json::Value;
+
+use super::data_type::{ArrayType, DataType, FieldMetadata, MapType, PrimitiveType, StructField, StructType};
+use super::mapping::COLUMN_ID;
+use crate::error::{ProtocolError, Result};
+
+impl StructType {
+    /// The Arrow schema of rows that are read. Column metadata goes along.
+    pub fn to_arrow(&self) -> Schema {
+        Schema::new(self.to_arrow_fields())
+    }
+
+    /// The Arrow fields of rows that are read.
+    pub fn to_arrow_fields(&self) -> Fields {
+        self.fields.iter().map(StructField::to_arrow).collect()
+    }
+
+    /// The Delta schema of Arrow data.
+    ///
+    /// **Errors**: `Invalid` names the column of a type that Delta cannot store.
+    pub fn from_arrow(schema: &Schema) -> Result<Self> {
+        Ok(Self { fields: from_fields("", schema.fields())? })
+    }
+}
+
+impl StructField {
+    /// The Arrow field.
+    pub fn to_arrow(&self) -> Field {
+        let metadata: HashMap<_, _> = self
+            .metadata
+            .iter()
+            .map(|(key, value)| (key.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+            .collect();
+        Field::new(&self.name, self.data_type.to_arrow(), self.nullable).with_metadata(metadata)
+    }
+}
+
+impl DataType {
+    /// The Arrow type of values that are read.
+    pub fn to_arrow(&self) -> ArrowType {
+        match self {
+            Self::Primitive(primitive) => primitive.to_arrow(),
+            Self::Struct(inner) => ArrowType::Struct(inner.to_arrow_fields()),
+            Self::Array(array) => ArrowType::List(Arc::new(Field::new("element", array.element.to_arrow(), array.contains_null))),
+            Self::Map(map) => {
+                let entries = vec![
+                    Field::new("key", map.key.to_arrow(), false),
+                    Field::new("value", map.value.to_arrow(), map.value_contains_null),
+                ];
+                ArrowType::Map(Arc::new(Field::new("key_value", ArrowType::Struct(entries.into()), false)), false)
+            }
+        }
+    }
+
+    /// The Delta type of Arrow values of a column.
+    ///
+    /// **Errors**: `Invalid` names the column when Delta cannot store the type.
+    pub fn from_arrow(column: &str, data_type: &ArrowType) -> Result<Self> {
+        let unsupported = || ProtocolError::UnsupportedArrowType { column: column.to_owned(), data_type: data_type.clone() };
+        let decimal = |precision: u8, scale: i8| match u8::try_from(scale) {
+            Ok(scale) if precision <= 38 && scale <= precision => Ok(PrimitiveType::Decimal { precision, scale }.into()),
+            _ => Err(unsupported()),
+        };
+        Ok(match data_type {
+            ArrowType::Null => PrimitiveType::Void.into(),
+            ArrowType::Boolean => PrimitiveType::Boolean.into(),
+            ArrowType::Int8 => PrimitiveType::Byte.into(),
+            ArrowType::Int16 | ArrowType::UInt8 => PrimitiveType::Short.into(),
+            ArrowType::Int32 | ArrowType::UInt16 => PrimitiveType::Integer.into(),
+            ArrowType::Int64 | ArrowType::UInt32 => PrimitiveType::Long.into(),
+            ArrowType::UInt64 => PrimitiveType::Decimal { precision: 20, scale: 0 }.into(),
+            ArrowType::Float16 | ArrowType::Float32 => PrimitiveType::Float.into(),
+            ArrowType::Float64 => PrimitiveType::Double.into(),
+            ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View => PrimitiveType::String.into(),
+            ArrowType::Binary | ArrowType::LargeBinary | ArrowType::BinaryView | ArrowType::FixedSizeBinary(_) => {
+                PrimitiveType::Binary.into()
+            }
+            ArrowType::Date32 | ArrowType::Date64 => PrimitiveType::Date.into(),
+            ArrowType::Timestamp(_, Some(_)) => PrimitiveType::Timestamp.into(),
+            ArrowType::Timestamp(_, None) => PrimitiveType::TimestampNtz.into(),
+            ArrowType::Decimal32(precision, scale)
+            | ArrowType::Decimal64(precision, scale)
+            | ArrowType::Decimal128(precision, scale)
+            | ArrowType::Decimal256(precision, scale) => decimal(*precision, *scale)?,
+            ArrowType::Dictionary(_, values) => Self::from_arrow(column, values)?,
+            ArrowType::RunEndEncoded(_, values) => Self::from_arrow(column, values.data_type())?,
+            ArrowType::Struct(fields) => StructType { fields: from_fields(column, fields)? }.into(),
+            ArrowType::List(element)
+            | ArrowType::LargeList(element)
+            | ArrowType::FixedSizeList(element, _)
+            | ArrowType::ListView(element)
+            | ArrowType::LargeListView(element) => ArrayType {
+                element: Self::from_arrow(&format!("{column}.element"), element.data_type())?,
+                contains_null: element.is_nullable(),
+            }
+            .into(),
+            ArrowType::Map(entries, _) => match entries.data_type() {
+                ArrowType::Struct(fields) if fields.len() == 2 => MapType {
+                    key: Self::from_arrow(&format!("{column}.key"), fields[0].data_type())?,
+                    value: Self::from_arrow(&format!("{column}.value"), fields[1].data_type())?,
+                    value_contains_null: fields[1].is_nullable(),
+                }
+                .into(),
+                _ => return Err(unsupported()),
+            },
+            ArrowType::Time32(_)
+            | ArrowType::Time64(_)
+            | ArrowType::Duration(_)
+            | ArrowType::Interval(_)
+            | ArrowType::Union(_, _) => return Err(unsupported()),
+        })
+    }
+}
+
+impl PrimitiveType {
+    /// The Arrow type of values that are read.
+    pub fn to_arrow(self) -> ArrowType {
+        match self {
+            Self::String => ArrowType::Utf8,
+            Self::Long => ArrowType::Int64,
+            Self::Integer => ArrowType::Int32,
+            Self::Short => ArrowType::Int16,
+            Self::Byte => ArrowType::Int8,
+            Self::Float => ArrowType::Float32,
+            Self::Double => ArrowType::Float64,
+            #[expect(clippy::cast_possible_wrap, reason = "a scale is at most 38")]
+            Self::Decimal { precision, scale } => ArrowType::Decimal128(precision, scale as i8),
+            Self::Boolean => ArrowType::Boolean,
+            Self::Binary => ArrowType::Binary,
+            Self::Date => ArrowType::Date32,
+            Self::Timestamp => ArrowType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::TimestampNtz => ArrowType::Timestamp(TimeUnit::Microsecond, None),
+            Self::Void => ArrowType::Null,
+        }
+    }
+}
+
+fn from_fields(parent: &str, fields: &Fields) -> Result<Vec<StructField>> {
+    fields
+        .iter()
+        .map(|field| {
+            let column = if parent.is_empty() { field.name().clone() } else { format!("{parent}.{}", field.name()) };
+            Ok(StructField {
+                name: field.name().clone(),
+                data_type: DataType::from_arrow(&column, field.data_type())?,
+                nullable: field.is_nullable(),
+                metadata: from_metadata(field.metadata()),
+            })
+        })
+        .collect()
+}
+
+/// What readers of Parquet and Arrow add for themselves says nothing about the table.
+fn from_metadata(metadata: &HashMap<String, String>) -> FieldMetadata {
+    let mut entries: Vec<_> =
+        metadata.iter().filter(|(key, _)| !key.starts_with("PARQUET:") && !key.starts_with("ARROW:")).collect();
+    entries.sort();
+    entries
+        .into_iter()
+        .map(|(key, text)| {
+            // The one number that the protocol keeps there; Arrow only has text.
+            let number = if key == COLUMN_ID { text.parse::<i64>().ok() } else { None };
+            (key.clone(), number.map_or_else(|| Value::String(text.clone()), Value::from))
+        })
+        .collect()
+}

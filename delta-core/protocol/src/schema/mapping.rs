@@ -1,0 +1,72 @@
+//! Column mapping: files may know columns by other names than users do.
+//!
+//! **Source**: Delta protocol, "Column Mapping".
+
+use super::data_type::{ArrayType, DataType, MapType, StructField, StructType};
+
+/// The key of a column's id in its metadata.
+pub(crate) const COLUMN_ID: &str = "delta.columnMapping.id";
+/// The key of a column's name in files in its metadata.
+pub(crate) const PHYSICAL_NAME: &str = "delta.columnMapping.physicalName";
+
+/// How columns of the table are found in its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ColumnMappingMode {
+    /// By the names that users see.
+    #[default]
+    None,
+    /// By the Parquet field id; partition values and statistics by physical name.
+    Id,
+    /// By physical name.
+    Name,
+}
+
+impl StructField {
+    /// The name of the column in partition values, statistics and (unless by id) in files.
+    pub fn physical_name(&self, mode: ColumnMappingMode) -> &str {
+        match mode {
+            ColumnMappingMode::None => &self.name,
+            ColumnMappingMode::Id | ColumnMappingMode::Name => {
+                self.metadata.get(PHYSICAL_NAME).and_then(|v| v.as_str()).unwrap_or(&self.name)
+            }
+        }
+    }
+
+    /// The column's id, which is the Parquet field id of its files.
+    pub fn column_mapping_id(&self) -> Option<i64> {
+        self.metadata.get(COLUMN_ID)?.as_i64()
+    }
+}
+
+impl StructType {
+    /// The same schema with the names that files have, at every depth.
+    #[must_use]
+    pub fn physical(&self, mode: ColumnMappingMode) -> Self {
+        if mode == ColumnMappingMode::None {
+            return self.clone();
+        }
+        let fields = self.fields.iter().map(|field| StructField {
+            name: field.physical_name(mode).to_owned(),
+            data_type: physical_type(&field.data_type, mode),
+            nullable: field.nullable,
+            metadata: field.metadata.clone(),
+        });
+        Self { fields: fields.collect() }
+    }
+}
+
+fn physical_type(data_type: &DataType, mode: ColumnMappingMode) -> DataType {
+    match data_type {
+        DataType::Primitive(primitive) => (*primitive).into(),
+        DataType::Struct(inner) => inner.physical(mode).into(),
+        DataType::Array(array) => {
+            ArrayType { element: physical_type(&array.element, mode), contains_null: array.contains_null }.into()
+        }
+        DataType::Map(map) => MapType {
+            key: physical_type(&map.key, mode),
+            value: physical_type(&map.value, mode),
+            value_contains_null: map.value_contains_null,
+        }
+        .into(),
+    }
+}
