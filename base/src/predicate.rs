@@ -296,17 +296,21 @@ fn negated(op: Comparison) -> Comparison {
 
 /// Whether `x op value` can hold for some x between the bounds. An unknown bound, or one that does not
 /// compare with the value, excludes nothing.
+///
+/// A float may be NaN, which engines order above every number and which no bound shows: an upper bound
+/// of floats excludes nothing from above, and equal bounds do not mean equal values.
 fn can_hold(op: Comparison, known: &ColumnBounds, value: &Value) -> bool {
+    let is_float = |v: Option<&Value>| matches!(v, Some(Value::Float(_)));
+    let may_be_nan = is_float(Some(value)) || is_float(known.min.as_ref()) || is_float(known.max.as_ref());
     let order = |bound: &Option<Value>| bound.as_ref().and_then(|b| b.compare(value));
     let (min, max) = (order(&known.min), order(&known.max));
     match op {
         Comparison::Eq => min != Some(Ordering::Greater) && max != Some(Ordering::Less),
-        // Floats may hold NaN, which no bound shows: equal bounds prove nothing about them.
-        Comparison::NotEq => matches!(value, Value::Float(_)) || !(min == Some(Ordering::Equal) && max == Some(Ordering::Equal)),
+        Comparison::NotEq => may_be_nan || !(min == Some(Ordering::Equal) && max == Some(Ordering::Equal)),
         Comparison::Lt => min.is_none_or(Ordering::is_lt),
         Comparison::LtEq => min.is_none_or(Ordering::is_le),
-        Comparison::Gt => max.is_none_or(Ordering::is_gt),
-        Comparison::GtEq => max.is_none_or(Ordering::is_ge),
+        Comparison::Gt => may_be_nan || max.is_none_or(Ordering::is_gt),
+        Comparison::GtEq => may_be_nan || max.is_none_or(Ordering::is_ge),
     }
 }
 
