@@ -1,0 +1,1 @@
+//! Stores for tests: they fail, count and take simulated time.
