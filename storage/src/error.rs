@@ -6,7 +6,9 @@ use boathouse_base::{DomainError, ErrorKind};
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The text is neither a path nor a URL.
-    #[error("open the location `{text}`: {reason}; expected a path, or a URL such as file:///data, memory://name/ or s3://bucket/prefix")]
+    #[error(
+        "open the location `{text}`: {reason}; expected a path, or a URL such as file:///data, memory://name/ or s3://bucket/prefix"
+    )]
     InvalidLocation {
         /// The text that was given.
         text: String,

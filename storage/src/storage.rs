@@ -216,8 +216,17 @@ fn absent_is_none<T>(result: Result<T, StorageError>) -> Result<Option<T>, Stora
 
 /// One part of a path as it stands in a URL.
 fn encode(part: &str) -> String {
-    const LITERAL: &percent_encoding::AsciiSet =
-        &percent_encoding::CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?').add(b'`').add(b'{').add(b'}').add(b'%');
+    const LITERAL: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS
+        .add(b' ')
+        .add(b'"')
+        .add(b'#')
+        .add(b'<')
+        .add(b'>')
+        .add(b'?')
+        .add(b'`')
+        .add(b'{')
+        .add(b'}')
+        .add(b'%');
     percent_encoding::utf8_percent_encode(part, LITERAL).to_string()
 }
 

@@ -55,7 +55,8 @@ impl Stores {
 
 fn local(location: &Location) -> Result<(Arc<dyn ObjectStore>, Path), StorageError> {
     let invalid = |reason: String| StorageError::InvalidLocation { text: location.as_str().to_owned(), reason };
-    let path = location.local_path().ok_or_else(|| invalid("it names a host, and only the local disk can be opened".to_owned()))?;
+    let path =
+        location.local_path().ok_or_else(|| invalid("it names a host, and only the local disk can be opened".to_owned()))?;
     let path = Path::from_absolute_path(path).map_err(|error| invalid(error.to_string()))?;
     Ok((Arc::new(LocalFileSystem::new()), path))
 }
