@@ -22,6 +22,8 @@
 mod clock;
 mod error;
 mod location;
+#[cfg(feature = "testing")]
+mod operation;
 mod storage;
 mod stores;
 mod versioned;
@@ -29,6 +31,8 @@ mod versioned;
 pub use clock::{SystemClock, seeded_env, system_env};
 pub use error::{StorageError, kind_of};
 pub use location::Location;
+#[cfg(feature = "testing")]
+pub use operation::Operation;
 pub use storage::{ObjectEntry, Storage};
 pub use stores::Stores;
 pub use versioned::VersionedObject;
