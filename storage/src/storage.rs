@@ -71,7 +71,11 @@ impl Storage {
         let mut prefix = self.prefix.clone();
         let mut url = self.url.to_string();
         for part in path.split('/').filter(|part| !part.is_empty()) {
-            prefix = prefix.join(part);
+            // `Path::parse` takes a name as it is; `join` would encode a percent sign once more.
+            prefix = match Path::parse(part) {
+                Ok(literal) => prefix.parts().chain(literal.parts()).collect(),
+                Err(_) => prefix.join(part),
+            };
             url.push_str(&encode(part));
             url.push('/');
         }
