@@ -31,8 +31,12 @@
 //! implementation calls from its own tests; feature `memory` holds implementations in memory.
 
 mod batch_stream;
+#[cfg(feature = "contract")]
+pub mod contract;
 mod env;
 mod error;
+#[cfg(feature = "memory")]
+pub mod memory;
 mod model;
 mod predicate;
 mod progress;
