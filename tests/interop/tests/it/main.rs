@@ -1,0 +1,3 @@
+//! Other engines read what we write, and we read what they write.
+
+mod peers;
