@@ -1,0 +1,5 @@
+//! The workspace is built as ARCHITECTURE.md says.
+
+mod edges;
+mod files;
+mod links;
