@@ -1,0 +1,7 @@
+//! Pipelines over tables in memory.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod expectations;
+mod fixture;
+mod flows;
+mod updates;
