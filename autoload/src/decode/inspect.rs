@@ -1,0 +1,115 @@
+//! Looking at a file for what the schema does not have.
+
+use std::collections::HashSet;
+
+use arrow_schema::{DataType, Fields};
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::parquet_to_arrow_schema;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaDataReader;
+
+use super::json::{JsonObject, parse_line};
+use super::lines::lines;
+use super::parquet::normalized;
+use super::{compression, csv};
+use crate::schema::{Observed, Shape, Shapes, shape_of_json, shape_of_text};
+use crate::settings::{ColumnTypes, Format};
+
+/// Whether inspecting needs all bytes of a file. Parquet says everything in its footer.
+pub(crate) fn needs_whole_file(format: &Format) -> bool {
+    !matches!(format, Format::Parquet)
+}
+
+/// What a file holds beside the known scalar columns. A file that cannot be read holds nothing.
+///
+/// Known columns of scalar types are skipped: their types never change.
+pub(crate) fn inspect(format: &Format, types: ColumnTypes, known: &Fields, path: &str, bytes: &Bytes) -> Observed {
+    let skip: HashSet<&str> = known
+        .iter()
+        .filter(|field| types == ColumnTypes::Text || !may_grow(field.data_type()))
+        .map(|field| field.name().as_str())
+        .collect();
+    let mut shapes = Shapes::default();
+    match format {
+        Format::Parquet => {
+            let fields = ArrowReaderMetadata::load(bytes, ArrowReaderOptions::new())
+                .map(|metadata| normalized(metadata.schema().fields()));
+            return Observed::Typed(fields.unwrap_or_else(|_| Fields::empty()));
+        }
+        Format::Json(options) => {
+            let Ok(content) = compression::decompress(path, bytes) else { return Observed::Text(shapes) };
+            let mut object = JsonObject::default();
+            for line in lines(&content) {
+                if parse_line(options, &line, &mut object).is_err() {
+                    continue;
+                }
+                for (name, value) in &object.fields {
+                    if skip.contains(name.as_ref()) || shapes.is_text(name) {
+                        continue;
+                    }
+                    let shape = match types {
+                        ColumnTypes::Text if *value == "null" => Shape::Null,
+                        ColumnTypes::Text => Shape::Text,
+                        ColumnTypes::Inferred => shape_of_json(value),
+                    };
+                    shapes.add(name, shape);
+                }
+            }
+        }
+        Format::Csv(options) => {
+            let Ok(content) = compression::decompress(path, bytes) else { return Observed::Text(shapes) };
+            let wanted = std::cell::RefCell::new(Vec::new());
+            let shapes_cell = std::cell::RefCell::new(&mut shapes);
+            let begin = |names: &[String]| {
+                for (at, name) in names.iter().enumerate() {
+                    if !skip.contains(name.as_str()) {
+                        shapes_cell.borrow_mut().add(name, Shape::Null);
+                        wanted.borrow_mut().push((at, name.clone()));
+                    }
+                }
+            };
+            let each = |_: &_, values: Result<&[csv::Value<'_>], String>| {
+                let Ok(values) = values else { return Ok(()) };
+                for (at, name) in wanted.borrow().iter() {
+                    let value = &values[*at];
+                    if !csv::is_null(options, value) {
+                        let shape = match types {
+                            ColumnTypes::Text => Shape::Text,
+                            ColumnTypes::Inferred => shape_of_text(&value.0),
+                        };
+                        shapes_cell.borrow_mut().add(name, shape);
+                    }
+                }
+                Ok::<_, std::convert::Infallible>(())
+            };
+            // A file whose header is broken goes to quarantine when it is read.
+            let _header: Result<Result<(), String>, _> = csv::records(options, &content, begin, each);
+        }
+    }
+    Observed::Text(shapes)
+}
+
+fn may_grow(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(_) => true,
+        DataType::List(item) => may_grow(item.data_type()),
+        _ => false,
+    }
+}
+
+/// What the end of a Parquet file says about its columns. The error is how many more bytes from the end are needed.
+pub(crate) fn observe_parquet_footer(tail: &Bytes, size_bytes: u64) -> Result<Observed, usize> {
+    let nothing = || Observed::Typed(Fields::empty());
+    let mut reader = ParquetMetaDataReader::new();
+    let parsed = usize::try_from(size_bytes).map(|size| reader.try_parse_sized(tail, size as u64));
+    match parsed {
+        Ok(Ok(())) => {}
+        Ok(Err(ParquetError::NeedMoreData(more))) if more as u64 <= size_bytes => return Err(more),
+        _ => return Ok(nothing()),
+    }
+    let Ok(metadata) = reader.finish() else { return Ok(nothing()) };
+    let file = metadata.file_metadata();
+    Ok(parquet_to_arrow_schema(file.schema_descr(), file.key_value_metadata())
+        .map_or_else(|_| nothing(), |schema| Observed::Typed(normalized(schema.fields()))))
+}

@@ -1,0 +1,196 @@
+//! JSON lines: one object a line.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::column::add_member;
+use super::lines::{Line, lines};
+use super::rows::Rows;
+use super::{Emit, SourceFile, Stop, UnknownFields};
+use crate::quarantine::QuarantinedLine;
+use crate::settings::JsonOptions;
+
+/// The fields of a JSON object in their order; values are valid JSON in its text form.
+#[derive(Debug, Default)]
+pub(crate) struct JsonObject<'a> {
+    pub(crate) fields: Vec<(Cow<'a, str>, &'a str)>,
+}
+
+impl<'a> JsonObject<'a> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
+        let mut object = Self::default();
+        object.parse_into(text)?;
+        Ok(object)
+    }
+
+    /// Like `parse`, and uses the memory again.
+    pub(crate) fn parse_into(&mut self, text: &'a str) -> Result<(), serde_json::Error> {
+        self.fields.clear();
+        let mut parser = serde_json::Deserializer::from_str(text);
+        parser.deserialize_map(Fields(&mut self.fields))?;
+        parser.end()
+    }
+}
+
+struct Fields<'v, 'a>(&'v mut Vec<(Cow<'a, str>, &'a str)>);
+
+impl<'a> Visitor<'a> for Fields<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Name(name)) = map.next_key()? {
+            let value: &'a RawValue = map.next_value()?;
+            self.0.push((name, value.get()));
+        }
+        Ok(())
+    }
+}
+
+/// A field name that is borrowed where it holds no escapes.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'a> serde::Deserialize<'a> for Name<'a> {
+    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'a> Visitor<'a> for Text {
+            type Value = Name<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a field name")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'a str) -> Result<Name<'a>, E> {
+                Ok(Name(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Name<'a>, E> {
+                Ok(Name(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// The text of a JSON string; `None` when it is another value, or holds half a surrogate pair.
+pub(crate) fn unescape(raw: &str) -> Option<Cow<'_, str>> {
+    let inside = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if memchr::memchr(b'\\', inside.as_bytes()).is_none() {
+        Some(Cow::Borrowed(inside))
+    } else {
+        serde_json::from_str::<String>(raw).ok().map(Cow::Owned)
+    }
+}
+
+/// Appends a text as a JSON string.
+pub(crate) fn quote_into(out: &mut String, text: &str) {
+    match serde_json::to_string(text) {
+        Ok(quoted) => out.push_str(&quoted),
+        // A str always has a JSON form.
+        Err(_) => out.push_str("\"\""),
+    }
+}
+
+/// Parses a line into `object`; the error is the reason for quarantine.
+pub(super) fn parse_line<'a>(options: &JsonOptions, line: &Line<'a>, object: &mut JsonObject<'a>) -> Result<(), String> {
+    if line.bytes.len() > options.max_line_bytes {
+        return Err(format!("the line has {} bytes, more than the {} allowed", line.bytes.len(), options.max_line_bytes));
+    }
+    let text = std::str::from_utf8(line.bytes).map_err(|error| format!("not UTF-8: {error}"))?;
+    // The line number in a message of the parser is always 1.
+    object.parse_into(text).map_err(|error| {
+        let message = error.to_string();
+        let what = message.split(" at line ").next().unwrap_or(&message);
+        format!("not a JSON object: {what} at column {}", error.column())
+    })
+}
+
+pub(super) fn decode(
+    options: &JsonOptions,
+    unknown: UnknownFields,
+    file: &Arc<SourceFile>,
+    content: &[u8],
+    rows: &mut Rows,
+    bad: &mut Vec<QuarantinedLine>,
+    emit: Emit<'_>,
+) -> Result<(), Stop> {
+    let index: HashMap<String, usize> = rows.fields().iter().enumerate().map(|(at, field)| (field.name().clone(), at)).collect();
+    let names: Vec<String> = rows.fields().iter().map(|field| field.name().clone()).collect();
+    let mut object = JsonObject::default();
+    let mut slots: Vec<Option<&str>> = Vec::new();
+    for line in lines(content) {
+        if let Err(reason) = parse_line(options, &line, &mut object) {
+            bad.push(QuarantinedLine::line(file, line.number, line.offset, reason, line.bytes));
+            continue;
+        }
+        slots.clear();
+        slots.resize(names.len(), None);
+        let mut rest = String::new();
+        let mut guess = 0;
+        for (name, value) in &object.fields {
+            // Most lines have the fields in the order of the schema.
+            let at = match names.get(guess) {
+                Some(expected) if expected == name.as_ref() => Some(guess),
+                _ => index.get(name.as_ref()).copied(),
+            };
+            match at {
+                Some(at) => {
+                    slots[at] = Some(value);
+                    guess = at + 1;
+                }
+                None if unknown == UnknownFields::Ignore || *value == "null" => {}
+                None => add_member(&mut rest, name, value),
+            }
+        }
+        for (at, slot) in slots.iter().enumerate() {
+            let column = rows.column(at);
+            match slot {
+                None => column.push_null(),
+                Some(value) => {
+                    if let Some(left) = column.push_json(value) {
+                        add_member(&mut rest, &names[at], &left);
+                    }
+                }
+            }
+        }
+        rows.end_row(file, rest, line.bytes.len(), emit)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_keeps_order_and_exact_values() {
+        let object = JsonObject::parse(r#" {"a": 1.50, "b\n": {"x": [1]}, "a": 92233720368547758080} "#).unwrap();
+        let fields: Vec<_> = object.fields.iter().map(|(name, value)| (name.as_ref(), *value)).collect();
+        assert_eq!(fields, [("a", "1.50"), ("b\n", r#"{"x": [1]}"#), ("a", "92233720368547758080")]);
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused_with_the_place() {
+        let options = JsonOptions { max_line_bytes: 30 };
+        let long = vec![b' '; 31];
+        for (bytes, reason) in [
+            (&b"{\"a\":1,\"b\":\"tru"[..], "not a JSON object: EOF while parsing a string at column 15"),
+            (b"[1]", "not a JSON object: invalid type: sequence, expected a JSON object at column 0"),
+            (b"{} {}", "not a JSON object: trailing characters at column 4"),
+            (b"{\"a\":\"\xff\"}", "not UTF-8: invalid utf-8 sequence of 1 bytes from index 6"),
+            (&long, "the line has 31 bytes, more than the 30 allowed"),
+        ] {
+            let line = Line { number: 1, offset: 0, bytes };
+            let found = parse_line(&options, &line, &mut JsonObject::default()).unwrap_err();
+            assert_eq!(found, reason);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What can go wrong between a landing folder and a batch.
+
+use arrow_schema::{ArrowError, DataType};
+use boathouse_base::{DomainError, ErrorKind};
+use boathouse_storage::StorageError;
+
+/// An error of this crate. What a *file* does wrong is not among them: that goes to rescue or quarantine.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AutoLoadError {
+    /// The landing folder is not there.
+    #[error("open the landing folder {url}: there is no such folder; create it, or check the path")]
+    NoLandingFolder {
+        /// The folder.
+        url: String,
+    },
+    /// No place for the state was given.
+    #[error(
+        "open an auto loader over {landing}: no state was given; call `state(storage)` with a place that outlives the process"
+    )]
+    NoState {
+        /// The landing folder.
+        landing: String,
+    },
+    /// The state was made by a source over another folder or format.
+    #[error(
+        "open an auto loader over {landing} as {format}: the state at {state} belongs to {found_landing} as {found_format}; \
+         give every source its own state"
+    )]
+    ForeignState {
+        /// The landing folder that was asked for.
+        landing: String,
+        /// The format that was asked for.
+        format: String,
+        /// Where the state lies.
+        state: String,
+        /// The landing folder of the state.
+        found_landing: String,
+        /// The format of the state.
+        found_format: String,
+    },
+    /// An offset of another source, or none at all.
+    #[error("read from offset {offset}: {reason}; give the offsets of one source and its state only")]
+    ForeignOffset {
+        /// The offset.
+        offset: String,
+        /// Why it is foreign.
+        reason: String,
+    },
+    /// An end before its start.
+    #[error("read files {start} to {end}: the range ends before it starts")]
+    BackwardRange {
+        /// Files before the range.
+        start: u64,
+        /// Files before its end.
+        end: u64,
+    },
+    /// An offset beyond what was planned.
+    #[error("read up to file {files}: only {planned} files have been planned; take offsets from `plan` over the same state")]
+    UnplannedOffset {
+        /// The offset.
+        files: u64,
+        /// How far plans reached.
+        planned: u64,
+    },
+    /// A landed file is gone.
+    #[error("read {url}: the file landed and is gone now; put it back, or start with a new state")]
+    MissingFile {
+        /// The file.
+        url: String,
+    },
+    /// A file has columns that the schema does not have, and the source was told to stop then.
+    #[error(
+        "plan {url}: it has new columns {columns:?}; name them in `schema` or `schema_hints`, \
+         or open with another schema evolution"
+    )]
+    NewColumns {
+        /// The first file that has them.
+        url: String,
+        /// The columns.
+        columns: Vec<String>,
+    },
+    /// A given type contradicts the type that the state remembers.
+    #[error(
+        "open with column `{column}` as {given}: earlier batches have it as {remembered}; \
+         keep that type, or start with a new state"
+    )]
+    ColumnTypeChanged {
+        /// The column.
+        column: String,
+        /// The type in the schema or hint.
+        given: DataType,
+        /// The type in the state.
+        remembered: DataType,
+    },
+    /// A type that this format cannot be read into.
+    #[error(
+        "read {format} into column `{column}` of type {data_type}: not possible; \
+         take text, boolean, a number, decimal(38), date, timestamp in microseconds (UTC or without zone), \
+         or a struct or list of these"
+    )]
+    UnsupportedType {
+        /// The format.
+        format: &'static str,
+        /// The column.
+        column: String,
+        /// Its type.
+        data_type: DataType,
+    },
+    /// A column name that the source uses itself, or twice.
+    #[error("open with column `{column}`: the name is taken; rename the column or the rescued data column")]
+    NameTaken {
+        /// The name.
+        column: String,
+    },
+    /// A pattern that cannot be understood.
+    #[error("open with path pattern `{pattern}`: {reason}")]
+    InvalidGlob {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The state contradicts its format.
+    #[error("read the state {path}: {reason}")]
+    CorruptState {
+        /// The object.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Another process writes to the same state all the time.
+    #[error(
+        "plan with the state {state}: another process wrote to it {attempts} times meanwhile; give every source its own state"
+    )]
+    Contention {
+        /// Where the state lies.
+        state: String,
+        /// How often we tried.
+        attempts: u32,
+    },
+    /// A store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A value has no JSON form: a bug of ours.
+    #[error("write {what} to the state: {source}")]
+    Encode {
+        /// What was written.
+        what: &'static str,
+        /// The reason.
+        source: serde_json::Error,
+    },
+    /// Arrays could not be put together: a bug of ours.
+    #[error("put a batch together: {0}")]
+    Assemble(#[source] ArrowError),
+    /// The task that decodes ended without a result.
+    #[error("decode files: the task ended before its files: {reason}")]
+    TaskEnded {
+        /// What the runtime says.
+        reason: String,
+    },
+}
+
+impl DomainError for AutoLoadError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoLandingFolder { .. } | Self::MissingFile { .. } => ErrorKind::NotFound,
+            Self::NoState { .. }
+            | Self::ForeignState { .. }
+            | Self::ForeignOffset { .. }
+            | Self::BackwardRange { .. }
+            | Self::UnplannedOffset { .. }
+            | Self::NewColumns { .. }
+            | Self::ColumnTypeChanged { .. }
+            | Self::NameTaken { .. }
+            | Self::InvalidGlob { .. } => ErrorKind::Invalid,
+            Self::UnsupportedType { .. } => ErrorKind::Unsupported,
+            Self::CorruptState { .. } => ErrorKind::Corrupt,
+            Self::Contention { .. } => ErrorKind::Conflict,
+            Self::Storage(error) => error.kind(),
+            Self::Encode { .. } | Self::Assemble(_) | Self::TaskEnded { .. } => ErrorKind::Internal,
+        }
+    }
+}

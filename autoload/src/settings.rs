@@ -1,0 +1,207 @@
+//! Settings: plain values that say how files are found and decoded.
+
+use std::collections::BTreeMap;
+
+use arrow_schema::DataType;
+use serde::{Deserialize, Serialize};
+
+/// How the files are written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Format {
+    /// One JSON object a line (JSON lines, `.jsonl`, `.ndjson`). A file that is one top-level array is not read.
+    Json(JsonOptions),
+    /// Delimited text.
+    Csv(CsvOptions),
+    /// Apache Parquet.
+    Parquet,
+}
+
+impl Format {
+    /// JSON lines with default options.
+    pub fn json() -> Self {
+        Self::Json(JsonOptions::default())
+    }
+
+    /// CSV with a header line and default options.
+    pub fn csv() -> Self {
+        Self::Csv(CsvOptions::default())
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Json(_) => "json",
+            Self::Csv(_) => "csv",
+            Self::Parquet => "parquet",
+        }
+    }
+}
+
+/// How JSON lines are read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JsonOptions {
+    /// A longer line goes to quarantine.
+    pub max_line_bytes: usize,
+}
+
+impl Default for JsonOptions {
+    fn default() -> Self {
+        Self { max_line_bytes: 64 << 20 }
+    }
+}
+
+/// How CSV is read.
+///
+/// A record is one line: a quoted value does not reach over a line's end (Spark's `multiLine` is off).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CsvOptions {
+    /// Stands between values.
+    pub delimiter: u8,
+    /// Encloses a value that holds a delimiter; doubled inside of one.
+    pub quote: u8,
+    /// Where the column names come from.
+    pub header: CsvHeader,
+    /// A value without quotes that reads like this is null.
+    pub null_text: String,
+    /// A longer line goes to quarantine.
+    pub max_line_bytes: usize,
+}
+
+impl Default for CsvOptions {
+    fn default() -> Self {
+        Self { delimiter: b',', quote: b'"', header: CsvHeader::FirstLine, null_text: String::new(), max_line_bytes: 64 << 20 }
+    }
+}
+
+/// Where the names of CSV columns come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CsvHeader {
+    /// The first line of every file names its columns.
+    FirstLine,
+    /// No header: columns are `_c0`, `_c1`, … and the first line of a file fixes their number.
+    Absent,
+}
+
+/// What a column's type is inferred from, for JSON and CSV. Parquet brings its own types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ColumnTypes {
+    /// Every top-level column is text (Databricks' default): nothing is ever lost to a wrong guess.
+    #[default]
+    Text,
+    /// Whole numbers, floats, booleans, RFC 3339 instants, structs and lists are told apart.
+    Inferred,
+}
+
+/// What happens when a file has a column that the schema does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SchemaEvolution {
+    /// The column is added from that file on, and the stream goes on. (Databricks' mode of this name stops
+    /// the stream once and expects a restart; here the next plan simply has one column more.)
+    AddNewColumns,
+    /// The schema stays; the field goes to the rescued data column.
+    Rescue,
+    /// Planning fails until the column is named by a schema or a hint.
+    FailOnNewColumns,
+    /// The schema stays; the field is ignored. Values of known columns that do not fit are still rescued.
+    None,
+}
+
+/// Whether files that lie there at the very first start are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ExistingFiles {
+    /// They are read.
+    #[default]
+    Include,
+    /// They are remembered as seen and never read.
+    Skip,
+}
+
+/// Whether rows carry where they come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum MetadataColumn {
+    /// No extra column.
+    #[default]
+    Absent,
+    /// A last column `_metadata`: a struct of `file_path`, `file_name`, `file_size` (bytes) and
+    /// `file_modification_time` (microseconds, UTC).
+    Present,
+}
+
+/// Everything that says how an [`AutoLoader`](crate::AutoLoader) works, without its components.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How the files are written.
+    pub format: Format,
+    /// What types of text columns come from.
+    pub column_types: ColumnTypes,
+    /// Types of named top-level columns, which win over inference. A hinted column exists from the start.
+    pub schema_hints: BTreeMap<String, DataType>,
+    /// The schema, instead of inference. Its columns become nullable.
+    pub schema: Option<arrow_schema::SchemaRef>,
+    /// What happens with new columns. `None`: [`SchemaEvolution::AddNewColumns`] without a given schema,
+    /// [`SchemaEvolution::Rescue`] with one.
+    pub schema_evolution: Option<SchemaEvolution>,
+    /// The column for what does not fit; `None` gives up what does not fit.
+    pub rescued_data_column: Option<String>,
+    /// Which files are meant: see [`AutoLoaderBuilder::path_glob`](crate::AutoLoaderBuilder::path_glob).
+    pub path_glob: Option<String>,
+    /// What happens to files that are there at the first start.
+    pub existing_files: ExistingFiles,
+    /// Whether rows carry where they come from.
+    pub metadata_column: MetadataColumn,
+    /// Files in a batch when the read limit names no number.
+    pub max_files: u64,
+    /// The first inference looks at so many files at most.
+    pub inference_files: usize,
+    /// The first inference stops after so many bytes.
+    pub inference_bytes: u64,
+    /// Rows in a record batch, at most.
+    pub batch_rows: usize,
+    /// Files fetched at the same time.
+    pub concurrent_fetches: usize,
+    /// Bytes of planned files kept in memory so that reading does not fetch them again.
+    pub cache_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            format: Format::json(),
+            column_types: ColumnTypes::default(),
+            schema_hints: BTreeMap::new(),
+            schema: None,
+            schema_evolution: None,
+            rescued_data_column: Some("_rescued_data".to_owned()),
+            path_glob: None,
+            existing_files: ExistingFiles::default(),
+            metadata_column: MetadataColumn::default(),
+            max_files: 1000,
+            inference_files: 1000,
+            inference_bytes: 50 << 20,
+            batch_rows: 8192,
+            concurrent_fetches: 32,
+            cache_bytes: 128 << 20,
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn evolution(&self) -> SchemaEvolution {
+        self.schema_evolution.unwrap_or(if self.schema.is_some() {
+            SchemaEvolution::Rescue
+        } else {
+            SchemaEvolution::AddNewColumns
+        })
+    }
+
+    /// Names that no data column may take.
+    pub(crate) fn is_reserved(&self, name: &str) -> bool {
+        self.rescued_data_column.as_deref().is_some_and(|rescued| rescued.eq_ignore_ascii_case(name))
+            || (self.metadata_column == MetadataColumn::Present && name.eq_ignore_ascii_case(METADATA))
+    }
+}
+
+/// The name of the metadata column.
+pub(crate) const METADATA: &str = "_metadata";

@@ -1,0 +1,10 @@
+//! Integration tests of the auto loader.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod discovery;
+mod errors;
+mod formats;
+mod properties;
+mod scale;
+mod schema;
+mod support;
