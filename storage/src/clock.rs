@@ -38,7 +38,8 @@ impl Clock for SystemClock {
 
     #[expect(clippy::disallowed_methods, reason = "this is the real clock that everyone else is handed")]
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(duration))
+        // Inside the future, because tokio's timer looks for its runtime when it is made.
+        Box::pin(async move { tokio::time::sleep(duration).await })
     }
 }
 
@@ -51,4 +52,30 @@ pub fn system_env() -> Env {
 /// The system clock with ids and random numbers that follow from `seed`.
 pub fn seeded_env(seed: u64) -> Env {
     Env::new(SystemClock::new(), seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_system_envs_have_different_ids_and_the_same_time() {
+        let (a, b) = (system_env(), system_env());
+        assert_ne!(a.uuid(), b.uuid());
+        assert!(a.now_us() > 1_700_000_000_000_000);
+        assert!((b.now_us() - a.now_us()).abs() < 60_000_000);
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_ids() {
+        assert_eq!(seeded_env(3).uuid(), seeded_env(3).uuid());
+    }
+
+    #[tokio::test]
+    async fn a_sleep_lasts_at_least_as_long_as_asked() {
+        let env = system_env();
+        let before = env.monotonic_us();
+        env.sleep(Duration::from_millis(5)).await;
+        assert!(env.monotonic_us() - before >= 5_000);
+    }
 }

@@ -4,6 +4,7 @@ use boathouse_base::{DomainError, ErrorKind};
 
 /// Why a location could not be opened, or an object not be read or written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StorageError {
     /// The text is neither a path nor a URL.
     #[error(
@@ -51,6 +52,12 @@ pub enum StorageError {
         /// What the store said.
         source: object_store::Error,
     },
+    /// A versioned object cannot count any further.
+    #[error("replace {url}: its version number cannot grow any further; start a new one under another name")]
+    VersionsExhausted {
+        /// The versioned object.
+        url: String,
+    },
     /// A compare-and-set found another version than it expected.
     #[error("replace {url}: expected its version to be {}, and another writer has made version {}; read it again", version(.expected), version(.found))]
     Conflict {
@@ -89,6 +96,7 @@ impl DomainError for StorageError {
             Self::Setup { .. } => ErrorKind::Invalid,
             Self::Object { source, .. } => kind_of(source),
             Self::Conflict { .. } => ErrorKind::Conflict,
+            Self::VersionsExhausted { .. } => ErrorKind::Exhausted,
         }
     }
 }
@@ -106,6 +114,10 @@ pub fn kind_of(error: &object_store::Error) -> ErrorKind {
         _ => match io_kind(error) {
             Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => ErrorKind::Exhausted,
             Some(std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem) => ErrorKind::Denied,
+            // A file stands where a folder was meant, or a name is one that the file system does not take.
+            Some(std::io::ErrorKind::NotADirectory | std::io::ErrorKind::IsADirectory | std::io::ErrorKind::InvalidFilename) => {
+                ErrorKind::Invalid
+            }
             _ => ErrorKind::Unavailable,
         },
     }
@@ -121,4 +133,29 @@ fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<std::io::ErrorKi
         cause = error.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    fn error(cause: io::ErrorKind) -> StorageError {
+        let source = object_store::Error::Generic { store: "test", source: Box::new(io::Error::from(cause)) };
+        StorageError::Object { verb: "write", url: "file:///a/b".to_owned(), source }
+    }
+
+    #[test]
+    fn a_full_disk_is_exhausted_and_the_message_names_the_object_and_the_remedy() {
+        let full = error(io::ErrorKind::StorageFull);
+        assert_eq!(full.kind(), ErrorKind::Exhausted);
+        assert_eq!(full.to_string(), "write file:///a/b: the disk is full; free some space and try again");
+    }
+
+    #[test]
+    fn reasons_of_the_file_system_have_their_kinds() {
+        assert_eq!(error(io::ErrorKind::PermissionDenied).kind(), ErrorKind::Denied);
+        assert_eq!(error(io::ErrorKind::NotADirectory).kind(), ErrorKind::Invalid);
+        assert_eq!(error(io::ErrorKind::ConnectionReset).kind(), ErrorKind::Unavailable);
+    }
 }

@@ -12,12 +12,39 @@
 //! # What it is not
 //! Not a cache and not a file system: there are objects and prefixes, and a folder exists when something is in it.
 //!
+//! # A story
+//! ```
+//! use boathouse_base::{DomainError, ErrorKind};
+//! use boathouse_storage::{Location, Stores, VersionedObject};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let stores = Stores::new();
+//! let lake = stores.open(&Location::parse("memory://lake/bronze")?)?;
+//! lake.put("landing/1.json", r#"{"id":1}"#).await?;
+//! assert_eq!(lake.list("landing").await?[0].path, "landing/1.json");
+//!
+//! // Two workers take the next piece of work; one of them gets it.
+//! let cursor = VersionedObject::new(&lake, "_state/cursor");
+//! cursor.compare_and_set(None, "landing/1.json is taken by worker 1").await?;
+//! let late = cursor.compare_and_set(None, "landing/1.json is taken by worker 2").await.unwrap_err();
+//! assert_eq!(late.kind(), ErrorKind::Conflict);
+//! # Ok::<_, boathouse_storage::StorageError>(()) }).unwrap();
+//! ```
+//!
 //! # Features
 //! | feature | brings |
 //! | --- | --- |
 //! | (none) | the local disk and memory |
 //! | `s3`, `azure`, `gcs` | that cloud's store |
-//! | `testing` | stores that fail, count, and take simulated time |
+//! | `testing` | module `testing`: stores that fail, count, and take simulated time |
+//!
+//! # Durability
+//! A write to the local disk is whole or absent for every reader, and survives the end of the process. It is not forced
+//! to the disk: after a power cut the operating system decides.
+//!
+//! # What it does not do yet
+//! No layers of its own for retries, limits, caching or metering; cloud clients retry by themselves. Options of cloud
+//! stores come from environment variables, or with a store that is handed in ([`Stores::with_store`]).
 
 mod clock;
 mod error;
@@ -26,6 +53,8 @@ mod location;
 mod operation;
 mod storage;
 mod stores;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod versioned;
 
 pub use clock::{SystemClock, seeded_env, system_env};

@@ -13,16 +13,45 @@ use crate::error::StorageError;
 use crate::location::Location;
 use crate::storage::Storage;
 
-/// Opens locations. Clones share the stores in memory: `memory://name/` is one store for all who hold a clone.
+/// Opens locations, one store for each bucket or name. Clones share what they opened: `memory://name/` is one store for
+/// all who hold a clone.
+///
+/// # Example
+/// ```
+/// use boathouse_storage::{Location, Stores};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let stores = Stores::new();
+/// stores.open(&Location::parse("memory://lake/orders")?)?.put("a.json", "{}").await?;
+/// let same = stores.open(&Location::parse("memory://lake")?)?;
+/// assert_eq!(same.get("orders/a.json").await?, "{}");
+/// # Ok::<_, boathouse_storage::StorageError>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Stores {
-    memory: Arc<Mutex<BTreeMap<String, Arc<InMemory>>>>,
+    /// By scheme and host, such as `s3://bucket`.
+    opened: Arc<Mutex<BTreeMap<String, Arc<dyn ObjectStore>>>>,
 }
 
 impl Stores {
-    /// An opener without stores in memory.
+    /// Nothing is opened yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Serves every location of one bucket or name (`s3://bucket`, `memory://name`) from this store: one with options
+    /// of its own, or one for tests.
+    ///
+    /// **Errors**: `Invalid` when the location is a folder inside: a store is for the whole.
+    pub fn with_store(self, root: &Location, store: Arc<dyn ObjectStore>) -> Result<Self, StorageError> {
+        if root.url().path().trim_matches('/') != "" {
+            return Err(StorageError::InvalidLocation {
+                text: root.as_str().to_owned(),
+                reason: format!("a store serves the whole of {}", root_of(root.url())),
+            });
+        }
+        self.remember(root_of(root.url()), store);
+        Ok(self)
     }
 
     /// Opens a location. Does no I/O. Credentials of cloud stores come from the environment variables that their own
@@ -31,34 +60,48 @@ impl Stores {
     /// **Errors**: `Invalid` for a URL of an unknown kind; `Unsupported` when its feature is off.
     pub fn open(&self, location: &Location) -> Result<Storage, StorageError> {
         let url = location.url();
-        let (store, prefix) = match url.scheme() {
-            "file" => local(location)?,
-            "memory" => {
-                let name = url.host_str().unwrap_or_default().to_owned();
-                let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-                let store: Arc<dyn ObjectStore> = Arc::<InMemory>::clone(memory.entry(name).or_default());
-                (store, decoded(location)?)
-            }
-            "s3" | "s3a" => (s3(url)?, decoded(location)?),
-            "az" | "abfs" | "abfss" | "azure" => (azure(url)?, decoded(location)?),
-            "gs" => (gcs(url)?, decoded(location)?),
-            other => {
-                return Err(StorageError::InvalidLocation {
-                    text: location.as_str().to_owned(),
-                    reason: format!("there is no store for `{other}://`"),
-                });
-            }
+        let prefix = if url.scheme() == "file" { local_path(location)? } else { decoded(location)? };
+        let root = root_of(url);
+        let known = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&root).map(Arc::clone);
+        let store = match known {
+            Some(store) => store,
+            None => self.remember(root, build(location)?),
         };
         Ok(Storage::from_object_store(store, prefix, location.as_str()))
     }
+
+    /// The first one to come stays.
+    fn remember(&self, root: String, store: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(opened.entry(root).or_insert(store))
+    }
 }
 
-fn local(location: &Location) -> Result<(Arc<dyn ObjectStore>, Path), StorageError> {
+/// What one store serves: scheme, container and host.
+fn root_of(url: &Url) -> String {
+    url[..url::Position::BeforePath].to_owned()
+}
+
+fn build(location: &Location) -> Result<Arc<dyn ObjectStore>, StorageError> {
+    let url = location.url();
+    match url.scheme() {
+        "file" => Ok(Arc::new(LocalFileSystem::new())),
+        "memory" => Ok(Arc::new(InMemory::new())),
+        "s3" | "s3a" => s3(url),
+        "az" | "abfs" | "abfss" | "azure" => azure(url),
+        "gs" => gcs(url),
+        other => Err(StorageError::InvalidLocation {
+            text: location.as_str().to_owned(),
+            reason: format!("there is no store for `{other}://`"),
+        }),
+    }
+}
+
+fn local_path(location: &Location) -> Result<Path, StorageError> {
     let invalid = |reason: String| StorageError::InvalidLocation { text: location.as_str().to_owned(), reason };
     let path =
         location.local_path().ok_or_else(|| invalid("it names a host, and only the local disk can be opened".to_owned()))?;
-    let path = Path::from_absolute_path(path).map_err(|error| invalid(error.to_string()))?;
-    Ok((Arc::new(LocalFileSystem::new()), path))
+    Path::from_absolute_path(path).map_err(|error| invalid(error.to_string()))
 }
 
 /// The path of a URL as the store has it: with its percent-encoding taken off.

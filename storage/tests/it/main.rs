@@ -1,0 +1,10 @@
+//! Integration tests of boathouse-storage.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod counting_store;
+mod fault_store;
+mod latency_store;
+mod local_files;
+mod location;
+mod versioned_object;
