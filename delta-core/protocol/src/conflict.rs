@@ -201,8 +201,8 @@ impl DomainError for Conflict {
 /// let winner = Winner { version: 7, actions: &won };
 ///
 /// let attempt = |reads| Attempt::new(reads, &staged, IsolationLevel::Serializable, &metadata, &schema, ColumnMappingMode::None);
-/// assert_eq!(attempt(&Reads::default()).check(&winner), Ok(()));
-/// let all = Reads { whole_table: true, ..Reads::default() };
+/// let (nothing, all) = (Reads::default(), Reads { whole_table: true, ..Reads::default() });
+/// assert_eq!(attempt(&nothing).check(&winner), Ok(()));
 /// assert!(matches!(attempt(&all).check(&winner), Err(Conflict::ConcurrentAppend { version: 7, .. })));
 /// ```
 #[derive(Debug)]

@@ -25,7 +25,9 @@ pub struct Metadata {
     /// The files' encoding.
     #[serde(default)]
     pub format: Format,
-    /// The schema as JSON text; see [`schema`](Self::schema).
+    /// The schema as JSON text; see [`schema`](Self::schema). A table that was created without columns has none
+    /// in the log: it is read as the empty struct.
+    #[serde(default = "no_columns", deserialize_with = "or_no_columns")]
     pub schema_string: String,
     /// Names of the partition columns, in order.
     #[serde(default)]
@@ -68,6 +70,14 @@ impl Metadata {
     pub fn properties(&self) -> Result<TableProperties> {
         TableProperties::parse(&self.configuration)
     }
+}
+
+fn no_columns() -> String {
+    StructType::default().to_json()
+}
+
+fn or_no_columns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(no_columns))
 }
 
 fn without_nulls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bitmap::DeletionVector;
-use super::z85;
+use super::{file, z85};
 use crate::error::{DeletionVectorProblem, ProtocolError, Result};
 
 /// How [`DeletionVectorDescriptor::path_or_inline_dv`] is to be read.
@@ -51,9 +51,9 @@ impl StorageType {
 ///
 /// let inline = DeletionVectorDescriptor {
 ///     storage_type: StorageType::Inline,
-///     path_or_inline_dv: "wi5b=000010000siXQKl0rr91000f55c8Xg0@@D72lkbi5=-{L".to_owned(),
+///     path_or_inline_dv: "^Bg9^0rr910000000000iXQKl0rr91000f55c8Xg0@@D72lkbi5=-{L".to_owned(),
 ///     offset: None,
-///     size_in_bytes: 40,
+///     size_in_bytes: 44,
 ///     cardinality: 6,
 /// };
 /// let rows = inline.inline_bitmap()?;
@@ -161,5 +161,3 @@ impl DeletionVectorDescriptor {
         ProtocolError::CorruptDeletionVector { vector: self.unique_id(), problem }
     }
 }
-
-use super::file;

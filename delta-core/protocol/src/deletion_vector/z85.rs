@@ -31,7 +31,7 @@ pub fn encode(bytes: &[u8]) -> String {
 /// Decodes text; `None` when it is not Z85.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
     let text = text.as_bytes();
-    if text.len() % 5 != 0 {
+    if !text.len().is_multiple_of(5) {
         return None;
     }
     let mut bytes = Vec::with_capacity(text.len() / 5 * 4);

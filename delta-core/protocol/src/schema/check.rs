@@ -124,6 +124,10 @@ fn check_struct(parent: &str, table: &StructType, data: &StructType) -> Result<(
             None => return Err(SchemaMismatch::UnknownColumn { column, data_type: field.data_type.to_string() }),
         }
     }
+    check_missing(parent, table, data)
+}
+
+pub(super) fn check_missing(parent: &str, table: &StructType, data: &StructType) -> Result<(), SchemaMismatch> {
     match table.fields.iter().find(|known| !known.nullable && !has(data, known)) {
         Some(known) => {
             Err(SchemaMismatch::MissingColumn { column: path(parent, &known.name), table_type: known.data_type.to_string() })

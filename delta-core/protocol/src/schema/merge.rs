@@ -1,16 +1,17 @@
 //! A table's schema with the new columns of some data.
 
-use super::check::{SchemaMismatch, check_duplicates, path};
+use super::check::{SchemaMismatch, check_duplicates, check_missing, path};
 use super::data_type::{ArrayType, DataType, MapType, PrimitiveType, StructField, StructType};
 
 impl StructType {
     /// This schema with the columns of `data` that it does not have, nested ones too, at the end.
     ///
     /// Types of columns that are there do not change, except that `void` becomes what the data has. New columns
-    /// are nullable. When nothing is added, the result equals this schema.
+    /// are nullable. When nothing is added, the result equals this schema. The data
+    /// [fits](Self::check_write) the result.
     ///
     /// **Errors**: names the column and both types when they differ in more than
-    /// [`PrimitiveType::widens_to`] allows.
+    /// [`PrimitiveType::widens_to`] allows; a NOT NULL column that the data misses; a new column that is NOT NULL.
     pub fn merge(&self, data: &StructType) -> Result<StructType, SchemaMismatch> {
         merge_struct("", self, data)
     }
@@ -18,6 +19,7 @@ impl StructType {
 
 fn merge_struct(parent: &str, table: &StructType, data: &StructType) -> Result<StructType, SchemaMismatch> {
     check_duplicates(parent, data)?;
+    check_missing(parent, table, data)?;
     let mut merged = table.clone();
     for field in &data.fields {
         match table.index_of(&field.name) {
