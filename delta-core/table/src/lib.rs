@@ -1,1 +1,107 @@
-//! Delta tables on object stores: log, snapshots, scans, writes, commits, checkpoints and maintenance.
+//! Delta tables on object stores: log, snapshots, scans, writes, commits and checkpoints.
+//!
+//! ```text
+//!   DeltaTable (a location) ─ snapshot ─▶ Snapshot (a version) ─ scan ─▶ BatchStream
+//!        │                                    │ files, read_file
+//!        │ append, overwrite                  ▼
+//!        └─ BatchStream ─▶ DataWriter ─ Add ─▶ Transaction ─ commit ─▶ the next version
+//! ```
+//!
+//! # What it is not
+//! No query engine: it finds files, reads and writes rows, and commits. Expressions, DELETE, UPDATE, MERGE and SQL
+//! live one crate up, on [`Snapshot::files`], [`Snapshot::read_file`], [`DataWriter`] and [`Transaction`].
+//! What the log *means* (schemas, statistics, replay, conflicts) is `boathouse_delta_protocol`, which does no I/O.
+//!
+//! # A story
+//! ```
+//! use std::sync::Arc;
+//! use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+//! use boathouse_base::{BatchStream, Comparison, Predicate, ScanRequest, TableVersion};
+//! use boathouse_delta_table::DeltaTable;
+//! use boathouse_storage::{Storage, system_env};
+//!
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! let flights = DeltaTable::at(Storage::memory().at("flights"), system_env());
+//! let rows = |carriers: Vec<&str>, delays: Vec<i32>| {
+//!     let columns = [
+//!         ("carrier", Arc::new(StringArray::from(carriers)) as ArrayRef),
+//!         ("delay", Arc::new(Int32Array::from(delays)) as ArrayRef),
+//!     ];
+//!     let batch = RecordBatch::try_from_iter(columns).unwrap();
+//!     BatchStream::from_batches(batch.schema(), vec![batch])
+//! };
+//!
+//! // Version 0: the first write creates the table, partitioned by carrier. Version 1 adds to it.
+//! flights.append(rows(vec!["AA", "UA"], vec![5, 90])).create_if_absent().partition_by(["carrier"]).run().await?;
+//! flights.append(rows(vec!["DL"], vec![12])).run().await?;
+//!
+//! // A predicate skips files; the caller filters rows.
+//! let late = Predicate::compare("delay", Comparison::Gt, 30);
+//! assert_eq!(flights.snapshot().await?.files(Some(&late))?.len(), 1);
+//!
+//! // A bad job overwrites everything; the old version comes back.
+//! flights.overwrite(rows(vec!["??"], vec![0])).run().await?;
+//! flights.restore(TableVersion::Number(1)).run().await?;
+//! let back = flights.snapshot().await?.scan(ScanRequest::default())?.collect().await?;
+//! assert_eq!(back.iter().map(RecordBatch::num_rows).sum::<usize>(), 3);
+//! let operations: Vec<_> = flights.history(10).await?.into_iter().filter_map(|c| c.operation).collect();
+//! assert_eq!(operations, ["RESTORE", "WRITE", "WRITE", "WRITE"]);
+//! # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Cost
+//! Opening a table: a GET of `_last_checkpoint`, one LIST from there, a GET for the checkpoint and for each commit after
+//! it. Writing: one pass over the data, and memory for about one encoded row group. Committing: one put.
+//!
+//! # Guarantees
+//! - A version appears as a whole: data files are complete before the commit that names them, and the commit is one
+//!   put-if-absent.
+//! - A lost reply never doubles a write: a writer knows its own commit again by the id in it.
+//! - A damaged checkpoint, or a wrong pointer to it, costs time and not data: the log is read from further back.
+//!
+//! # What it does not do yet
+//! - The log is never cleaned up; vacuum is for data files.
+//! - Every file of a version is held in memory as one action (about 300 bytes and its statistics).
+//! - Writing to tables with column mapping, row tracking, generated or identity columns, CHECK constraints or
+//!   in-commit timestamps is refused; see `boathouse_delta_protocol::features`.
+//! - Deletion vectors are read, not written. There is no change feed, no OPTIMIZE.
+//! - Checkpoints are written in the classic form, statistics as JSON; V2 checkpoints and multi-part ones are read.
+//! - Two writers that create the same table at once: one gets a conflict, and has to write again.
+
+mod app_transaction;
+mod arrow_value;
+mod checkpoint;
+mod commit_metadata;
+mod conform;
+mod create;
+mod error;
+mod filter;
+mod history;
+mod layout;
+mod log;
+mod restore;
+mod scan;
+mod sink;
+mod snapshot;
+mod table;
+mod transaction;
+mod vacuum;
+mod write;
+
+pub use boathouse_delta_protocol as protocol;
+pub use checkpoint::CheckpointReport;
+pub use create::{CreateBuilder, CreateReport};
+pub use error::{DeltaError, Result, TransactionProblem};
+pub use history::CommitSummary;
+pub use restore::{RestoreBuilder, RestoreReport};
+pub use scan::{DataFile, DeletedRows, FileRead};
+pub use sink::{DeltaSink, DeltaSinkSettings};
+pub use snapshot::Snapshot;
+pub use table::DeltaTable;
+pub use transaction::{CommitReport, Transaction};
+pub use vacuum::{Retention, VacuumBuilder, VacuumReport};
+pub use write::{DataWriter, DataWriterSettings, WriteBuilder, WrittenFiles};
+
+/// Who wrote it, as files and commits say.
+pub(crate) const ENGINE_INFO: &str = concat!("boathouse/", env!("CARGO_PKG_VERSION"));

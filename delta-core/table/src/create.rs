@@ -1,0 +1,172 @@
+//! Creating a table.
+
+use std::collections::BTreeMap;
+
+use arrow_schema::Schema;
+use boathouse_delta_protocol::action::{Metadata, Protocol};
+use boathouse_delta_protocol::features;
+use boathouse_delta_protocol::schema::{ColumnMappingMode, StructType};
+
+use crate::error::{DeltaError, OnTable, Result};
+use crate::table::DeltaTable;
+use crate::transaction::Transaction;
+
+/// Creates an empty table. Made by [`DeltaTable::create`].
+///
+/// # Example
+/// ```
+/// # use arrow_schema::{DataType, Field, Schema};
+/// # use boathouse_delta_table::{DeltaError, DeltaTable};
+/// # use boathouse_storage::{Storage, system_env};
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// # let table = DeltaTable::at(Storage::memory(), system_env());
+/// let schema = Schema::new(vec![
+///     Field::new("day", DataType::Date32, true),
+///     Field::new("fare", DataType::Decimal128(10, 2), false),
+/// ]);
+/// let report = table
+///     .create(schema.clone())
+///     .partition_by(["day"])
+///     .property("delta.checkpointInterval", "100")
+///     .description("what was paid")
+///     .run()
+///     .await?;
+/// assert!(report.created);
+/// assert!(!table.create(schema).if_not_exists().run().await?.created);
+/// # Ok::<_, DeltaError>(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is created before `run`"]
+pub struct CreateBuilder {
+    table: DeltaTable,
+    schema: Schema,
+    partition_columns: Vec<String>,
+    properties: BTreeMap<String, String>,
+    name: Option<String>,
+    description: Option<String>,
+    if_exists: IfExists,
+}
+
+/// What happens when there is a table already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IfExists {
+    Fail,
+    Leave,
+}
+
+/// What creating a table did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CreateReport {
+    /// The version of the table: 0 for a new one.
+    pub version: u64,
+    /// False when the table was there before.
+    pub created: bool,
+}
+
+impl CreateBuilder {
+    pub(crate) fn new(table: DeltaTable, schema: Schema) -> Self {
+        Self {
+            table,
+            schema,
+            partition_columns: Vec::new(),
+            properties: BTreeMap::new(),
+            name: None,
+            description: None,
+            if_exists: IfExists::Fail,
+        }
+    }
+
+    /// Partitions the table by these columns.
+    pub fn partition_by<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.partition_columns = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets a property, such as `delta.appendOnly`.
+    pub fn property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.properties.insert(key.into(), value.into());
+        self
+    }
+
+    /// Names the table.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Describes the table.
+    pub fn description(mut self, text: impl Into<String>) -> Self {
+        self.description = Some(text.into());
+        self
+    }
+
+    /// Leaves a table that exists as it is, whatever its schema.
+    pub fn if_not_exists(mut self) -> Self {
+        self.if_exists = IfExists::Leave;
+        self
+    }
+
+    /// Creates the table.
+    ///
+    /// **Errors**: `AlreadyExists`; `Invalid` names the column or property that cannot be; `Unsupported` names a
+    /// feature that a property asks for.
+    pub async fn run(self) -> Result<CreateReport> {
+        let Self { table, schema, partition_columns, properties, name, description, if_exists } = self;
+        let url = table.url().to_owned();
+        if let Some(found) = table.try_snapshot().await? {
+            return exists(if_exists, url, found.version());
+        }
+        let schema = StructType::from_arrow(&schema).on(&url)?;
+        let (protocol, metadata) = new_table(&table, schema, &partition_columns, &properties, name, description.clone())?;
+        let parameters = [
+            ("isManaged", "false".to_owned()),
+            ("description", description.unwrap_or_default()),
+            ("partitionBy", serde_json::Value::from(partition_columns).to_string()),
+            ("properties", serde_json::json!(properties).to_string()),
+        ];
+        let committed =
+            Transaction::create(table.clone(), protocol, metadata).operation("CREATE TABLE", parameters).commit().await;
+        match committed {
+            Ok(report) => Ok(CreateReport { version: report.version, created: true }),
+            Err(DeltaError::CreatedMeanwhile { .. }) => {
+                let found = table.snapshot().await?;
+                exists(if_exists, url, found.version())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn exists(if_exists: IfExists, url: String, version: u64) -> Result<CreateReport> {
+    match if_exists {
+        IfExists::Leave => Ok(CreateReport { version, created: false }),
+        IfExists::Fail => Err(DeltaError::TableExists { url, version }),
+    }
+}
+
+/// Protocol and metadata of a new table, checked.
+pub(crate) fn new_table(
+    table: &DeltaTable,
+    schema: StructType,
+    partition_columns: &[String],
+    properties: &BTreeMap<String, String>,
+    name: Option<String>,
+    description: Option<String>,
+) -> Result<(Protocol, Metadata)> {
+    let url = table.url();
+    schema.validate(ColumnMappingMode::None).on(url)?;
+    schema.validate_partitioning(partition_columns).on(url)?;
+    let protocol = features::protocol_for(&schema, properties).on(url)?;
+    let configuration = properties.iter().filter(|(key, _)| !key.starts_with("delta.feature."));
+    let metadata = Metadata {
+        id: table.env().uuid(),
+        name,
+        description,
+        schema_string: schema.to_json(),
+        partition_columns: partition_columns.to_vec(),
+        created_time: Some(table.env().now_ms()),
+        configuration: configuration.map(|(key, value)| (key.clone(), value.clone())).collect(),
+        ..Metadata::default()
+    };
+    Ok((protocol, metadata))
+}

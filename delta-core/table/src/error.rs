@@ -1,0 +1,383 @@
+//! What can go wrong with a table.
+
+use arrow_schema::{ArrowError, DataType};
+use boathouse_base::{DomainError, ErrorKind};
+use boathouse_delta_protocol::ProtocolError;
+use boathouse_delta_protocol::conflict::Conflict;
+use boathouse_delta_protocol::schema::SchemaMismatch;
+use boathouse_storage::{StorageError, kind_of};
+use parquet::errors::ParquetError;
+
+/// A result whose error is [`DeltaError`].
+pub type Result<T, E = DeltaError> = std::result::Result<T, E>;
+
+/// Why a table could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeltaError {
+    /// Nothing is at the location.
+    #[error("open the table {url}: there is no Delta table; create it first, or look for a typing error in the location")]
+    NoTable {
+        /// The table.
+        url: String,
+    },
+    /// Something is at the location, but no table.
+    #[error("open the table {url}: the folder holds `{found}` but no `_delta_log`, so it is not a Delta table")]
+    NotATable {
+        /// The folder.
+        url: String,
+        /// A file in it.
+        found: String,
+    },
+    /// A table was to be created where there is one.
+    #[error("create the table {url}: it exists already, at version {version}; open it, or create it `if_not_exists`")]
+    TableExists {
+        /// The table.
+        url: String,
+        /// Its newest version.
+        version: u64,
+    },
+    /// Two writers created the table at once.
+    #[error("create the table {url}: another writer created it in the meantime; write again, to the table that is there now")]
+    CreatedMeanwhile {
+        /// The table.
+        url: String,
+    },
+    /// The log, or what it asks of us.
+    #[error("table {url}: {source}")]
+    Protocol {
+        /// The table.
+        url: String,
+        /// What is wrong.
+        source: ProtocolError,
+    },
+    /// Data does not fit the table.
+    #[error("write to the table {url}: {source}")]
+    Schema {
+        /// The table.
+        url: String,
+        /// What does not fit.
+        source: SchemaMismatch,
+    },
+    /// The schema was to be overwritten by a write that keeps rows.
+    #[error(
+        "write to the table {url}: the schema can only be overwritten when all rows are; overwrite the table, or merge the schema"
+    )]
+    SchemaOverwriteKeepsRows {
+        /// The table.
+        url: String,
+    },
+    /// The data has other partition columns than the table.
+    #[error("write to the table {url}: it is partitioned by [{table}], not by [{asked}]")]
+    PartitionColumnsDiffer {
+        /// The table.
+        url: String,
+        /// Its partition columns.
+        table: String,
+        /// Those that were asked for.
+        asked: String,
+    },
+    /// A null in a column that allows none.
+    #[error("write to the table {url}: column `{column}` is NOT NULL, and row {row} of a batch has a null in it")]
+    NullInRequiredColumn {
+        /// The table.
+        url: String,
+        /// The column.
+        column: String,
+        /// The first such row of the batch, from 0.
+        row: usize,
+    },
+    /// A value does not fit the type of its column.
+    #[error("{attempted} column `{column}`: cast {from} to {to}: {source}")]
+    Cast {
+        /// What was done: `write`, `read`.
+        attempted: &'static str,
+        /// The column.
+        column: String,
+        /// The type of the data.
+        from: Box<DataType>,
+        /// The type that it should have.
+        to: Box<DataType>,
+        /// What did not fit.
+        source: ArrowError,
+    },
+    /// A row outside of what is replaced.
+    #[error(
+        "replace the rows where {predicate} in the table {url}: row {row} of a batch does not match; remove it from the data, or widen the condition"
+    )]
+    ReplacedRowOutside {
+        /// The table.
+        url: String,
+        /// The condition.
+        predicate: String,
+        /// The first such row of the batch, from 0.
+        row: usize,
+    },
+    /// A column that is not there was asked for.
+    #[error("read the table {url}: it has no column `{column}`; it has {available}")]
+    UnknownColumn {
+        /// The table.
+        url: String,
+        /// The column.
+        column: String,
+        /// The columns that there are.
+        available: String,
+    },
+    /// A time before the first version that can be loaded.
+    #[error(
+        "load the table {url} as of {asked_us} µs: the oldest version that can be loaded, {oldest_version}, is of {oldest_us} µs"
+    )]
+    BeforeOldestVersion {
+        /// The table.
+        url: String,
+        /// The time that was asked for.
+        asked_us: i64,
+        /// The oldest version.
+        oldest_version: u64,
+        /// Its time.
+        oldest_us: i64,
+    },
+    /// A data file is gone.
+    #[error(
+        "read {path} of the table {url} at version {version}: the file is gone; it was probably vacuumed: read a newer version"
+    )]
+    DataFileMissing {
+        /// The table.
+        url: String,
+        /// The file, relative to the table.
+        path: String,
+        /// The version that needs it.
+        version: u64,
+    },
+    /// A data file, deletion vector or checkpoint cannot be decoded.
+    #[error("read {path} of the table {url}: {source}")]
+    CorruptFile {
+        /// The table.
+        url: String,
+        /// The file, relative to the table.
+        path: String,
+        /// What the decoder found.
+        source: ParquetError,
+    },
+    /// A file has columns that do not fit the table.
+    #[error("read {path} of the table {url}: {source}")]
+    UnfitFile {
+        /// The table.
+        url: String,
+        /// The file, relative to the table.
+        path: String,
+        /// What does not fit.
+        source: ArrowError,
+    },
+    /// A file lies in a store that the table does not reach.
+    #[error("read `{path}` of the table {url}: it lies in another store, which is not supported")]
+    ForeignFile {
+        /// The table.
+        url: String,
+        /// The path as it stands in the log.
+        path: String,
+    },
+    /// The store failed below a stored object's name.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The store failed while a data file was moved.
+    #[error("{attempted} {path} of the table {url}: {source}")]
+    Store {
+        /// What was attempted: `read`, `write`.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+        /// The file, relative to the table.
+        path: String,
+        /// What the store said.
+        source: object_store::Error,
+    },
+    /// Rows could not be encoded.
+    #[error("write {path} of the table {url}: {source}")]
+    Encode {
+        /// The table.
+        url: String,
+        /// The file, relative to the table.
+        path: String,
+        /// What the encoder said.
+        source: ParquetError,
+    },
+    /// A computation on rows failed.
+    #[error("{attempted} rows of the table {url}: {source}")]
+    Compute {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+        /// What Arrow said.
+        source: ArrowError,
+    },
+    /// The rows to be written could not be read.
+    #[error("write to the table {url}: the data ended with an error: {source}")]
+    Input {
+        /// The table.
+        url: String,
+        /// The error of the stream.
+        source: boathouse_base::Error,
+    },
+    /// A task of ours ended early.
+    #[error("work on the table {url}: a background task ended early: {source}")]
+    Task {
+        /// The table.
+        url: String,
+        /// Why.
+        source: tokio::task::JoinError,
+    },
+    /// Another writer was faster.
+    #[error("write to the table {url}: {source}")]
+    Conflict {
+        /// The table.
+        url: String,
+        /// What it did.
+        source: Box<Conflict>,
+    },
+    /// Too many other writers were faster.
+    #[error(
+        "write to the table {url}: other writers were faster {attempts} times, the last time at version {version}; retry later"
+    )]
+    TooManyAttempts {
+        /// The table.
+        url: String,
+        /// How often it was tried.
+        attempts: u32,
+        /// The last version that was tried.
+        version: u64,
+    },
+    /// It is not known whether a commit happened.
+    #[error(
+        "write to the table {url}: version {version} may or may not have been committed (transaction {txn_id}): {source}; look it up in the history before you retry"
+    )]
+    CommitUnknown {
+        /// The table.
+        url: String,
+        /// The version.
+        version: u64,
+        /// The id in its commit info, if it was.
+        txn_id: String,
+        /// What the store said.
+        source: StorageError,
+    },
+    /// An application's own version is beyond what the log can hold.
+    #[error("write to the table {url}: version {version} of application `{app_id}` is beyond 2^63 - 1")]
+    AppVersionTooLarge {
+        /// The table.
+        url: String,
+        /// The application.
+        app_id: String,
+        /// Its version.
+        version: u64,
+    },
+    /// Files would be deleted that old versions still need.
+    #[error(
+        "vacuum the table {url}: {asked_us} µs are below the table's retention of {required_us} µs (`delta.deletedFileRetentionDuration`); \
+         readers and time travel may need those files. Set the property, or use `Retention::Unsafe`"
+    )]
+    RetentionTooShort {
+        /// The table.
+        url: String,
+        /// The retention that was asked for.
+        asked_us: u64,
+        /// The table's.
+        required_us: u64,
+    },
+    /// Two actions of a transaction speak of the same file.
+    #[error("commit to the table {url}: the transaction {problem}")]
+    InvalidTransaction {
+        /// The table.
+        url: String,
+        /// What is wrong with it.
+        problem: TransactionProblem,
+    },
+}
+
+/// What can be wrong with a transaction.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransactionProblem {
+    /// A file is added twice.
+    #[error("adds the file `{path}` twice")]
+    AddedTwice {
+        /// The file.
+        path: String,
+    },
+    /// A file is removed that the table does not have.
+    #[error("removes the file `{path}`, which version {version} does not have")]
+    RemovesUnknown {
+        /// The file.
+        path: String,
+        /// The version that was read.
+        version: u64,
+    },
+    /// A new table without metadata.
+    #[error("creates the table without metadata")]
+    NoMetadata,
+}
+
+impl DomainError for DeltaError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoTable { .. }
+            | Self::NotATable { .. }
+            | Self::UnknownColumn { .. }
+            | Self::BeforeOldestVersion { .. }
+            | Self::DataFileMissing { .. } => ErrorKind::NotFound,
+            Self::TableExists { .. } => ErrorKind::AlreadyExists,
+            Self::CreatedMeanwhile { .. } => ErrorKind::Conflict,
+            Self::Protocol { source, .. } => source.kind(),
+            Self::Schema { source, .. } => source.kind(),
+            Self::SchemaOverwriteKeepsRows { .. }
+            | Self::PartitionColumnsDiffer { .. }
+            | Self::NullInRequiredColumn { .. }
+            | Self::ReplacedRowOutside { .. }
+            | Self::AppVersionTooLarge { .. }
+            | Self::RetentionTooShort { .. }
+            | Self::InvalidTransaction { .. } => ErrorKind::Invalid,
+            Self::Cast { attempted, .. } => {
+                if *attempted == "read" {
+                    ErrorKind::Corrupt
+                } else {
+                    ErrorKind::Invalid
+                }
+            }
+            Self::CorruptFile { .. } | Self::UnfitFile { .. } => ErrorKind::Corrupt,
+            Self::ForeignFile { .. } => ErrorKind::Unsupported,
+            Self::Storage(source) => source.kind(),
+            Self::Store { source, .. } => kind_of(source),
+            Self::Encode { .. } | Self::Compute { .. } => ErrorKind::Internal,
+            Self::Input { source, .. } => source.kind(),
+            Self::Task { source, .. } => {
+                if source.is_cancelled() {
+                    ErrorKind::Cancelled
+                } else {
+                    ErrorKind::Internal
+                }
+            }
+            Self::Conflict { source, .. } => source.kind(),
+            Self::TooManyAttempts { .. } => ErrorKind::Conflict,
+            Self::CommitUnknown { .. } => ErrorKind::Unavailable,
+        }
+    }
+}
+
+/// Says which table a protocol error is about.
+pub(crate) trait OnTable<T> {
+    /// Names the table.
+    fn on(self, url: &str) -> Result<T>;
+}
+
+impl<T> OnTable<T> for Result<T, ProtocolError> {
+    fn on(self, url: &str) -> Result<T> {
+        self.map_err(|source| DeltaError::Protocol { url: url.to_owned(), source })
+    }
+}
+
+impl<T> OnTable<T> for Result<T, SchemaMismatch> {
+    fn on(self, url: &str) -> Result<T> {
+        self.map_err(|source| DeltaError::Schema { url: url.to_owned(), source })
+    }
+}

@@ -1,0 +1,184 @@
+//! A version of the table from its log.
+
+use std::collections::BTreeMap;
+
+use boathouse_delta_protocol::log_path::{Checkpoint, LogFile, LogSegment, plan_segment};
+use boathouse_delta_protocol::replay::{Replay, TableState};
+use boathouse_delta_protocol::{ProtocolError, features};
+use boathouse_storage::Storage;
+use futures::TryStreamExt;
+
+use super::checkpoint_read::read_checkpoint;
+use super::commit::read_commits;
+use super::list::{Listed, last_checkpoint, list_log, no_table};
+use crate::error::{DeltaError, OnTable, Result};
+
+/// A version, loaded.
+#[derive(Debug, Clone)]
+pub(crate) struct LoadedLog {
+    pub(crate) state: TableState,
+    /// When the version was committed, in milliseconds since the Unix epoch.
+    pub(crate) timestamp_ms: i64,
+    /// The last commit file, to notice that it was replaced; nothing when it is not there any more.
+    pub(crate) last_commit: Option<CommitMark>,
+    /// The checkpoint that it was loaded from.
+    pub(crate) checkpoint: Option<u64>,
+}
+
+/// What tells a commit file from another one of the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CommitMark {
+    pub(crate) modified_ms: i64,
+    pub(crate) size_bytes: u64,
+}
+
+/// Loads a version; `None`: the newest.
+///
+/// **Cost**: a GET of `_last_checkpoint`, a LIST from there, a GET for each file of the checkpoint and each commit
+/// after it. A damaged checkpoint costs another LIST, of everything.
+pub(crate) async fn load(storage: &Storage, version: Option<u64>) -> Result<LoadedLog> {
+    let hint = last_checkpoint(storage).await?.map(|h| h.version).filter(|hint| version.is_none_or(|v| *hint <= v));
+    if let Some(hint) = hint {
+        let listing = list_log(storage, Some(hint)).await?;
+        match plan(&listing, version, &[]) {
+            Ok(segment) if segment.checkpoint.is_some() => {
+                if let Some(loaded) = load_segment(storage, &listing, &segment).await? {
+                    return Ok(loaded);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(table = storage.url(), hint, %error, "the hint of `_last_checkpoint` does not hold");
+            }
+        }
+    }
+    let listing = list_log(storage, None).await?;
+    let mut rejected: Vec<Checkpoint> = Vec::new();
+    loop {
+        let segment = match plan(&listing, version, &rejected) {
+            Ok(segment) => segment,
+            Err(ProtocolError::NoLog) if rejected.is_empty() => return Err(no_table(storage).await),
+            Err(error) => return Err(error).on(storage.url()),
+        };
+        if let Some(loaded) = load_segment(storage, &listing, &segment).await? {
+            return Ok(loaded);
+        }
+        rejected.extend(segment.checkpoint);
+    }
+}
+
+/// Goes on from a loaded version to the newest. `None`: nothing can be gone on from, load it all.
+///
+/// **Cost**: a LIST from the version on, a GET for each later commit.
+pub(crate) async fn refresh(storage: &Storage, base: &LoadedLog) -> Result<Option<LoadedLog>> {
+    let known = base.state.version;
+    let listing = list_log(storage, Some(known)).await?;
+    let marks = marks(&listing);
+    // The table may have been deleted and made anew in the meantime.
+    if base.last_commit.is_none() || marks.get(&known) != base.last_commit.as_ref() {
+        return Ok(None);
+    }
+    let newest = marks.keys().next_back().copied().unwrap_or(known);
+    if newest == known {
+        return Ok(Some(base.clone()));
+    }
+    if marks.len() as u64 != newest - known + 1 {
+        return Ok(None);
+    }
+    let replay = apply(storage, base.state.resume(), known + 1..=newest).await?;
+    let state = finish(storage, replay)?;
+    let timestamp_ms = timestamps(&state, &marks, Some((known, base.timestamp_ms)));
+    Ok(Some(LoadedLog { state, timestamp_ms, last_commit: marks.get(&newest).copied(), checkpoint: base.checkpoint }))
+}
+
+fn plan(listing: &[Listed], version: Option<u64>, rejected: &[Checkpoint]) -> Result<LogSegment, ProtocolError> {
+    plan_segment(listing.iter().map(|l| l.name.as_str()), version, rejected)
+}
+
+/// Loads what was planned; `None` when its checkpoint is damaged.
+async fn load_segment(storage: &Storage, listing: &[Listed], segment: &LogSegment) -> Result<Option<LoadedLog>> {
+    let replay = match &segment.checkpoint {
+        None => Replay::new(),
+        Some(checkpoint) => match read_checkpoint(storage, checkpoint).await {
+            Ok(replay) => replay,
+            Err(error) if is_damage(&error) => {
+                tracing::warn!(
+                    table = storage.url(), version = checkpoint.version, %error,
+                    "a checkpoint is damaged; an older one or the commits are used instead"
+                );
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        },
+    };
+    let replay = apply(storage, replay, segment.commits.iter().copied()).await?;
+    let state = finish(storage, replay)?;
+    let marks = marks(listing);
+    let checkpoint_mark = segment.checkpoint.as_ref().and_then(|c| {
+        let file = listing.iter().find(|l| Some(&l.file) == c.files.first())?;
+        Some((c.version, file.modified_ms))
+    });
+    let base = checkpoint_mark.filter(|(version, _)| !marks.contains_key(version));
+    let timestamp_ms = timestamps(&state, &marks, base);
+    let last_commit = marks.get(&state.version).copied();
+    Ok(Some(LoadedLog { state, timestamp_ms, last_commit, checkpoint: segment.checkpoint.as_ref().map(|c| c.version) }))
+}
+
+/// Whether another checkpoint may do better.
+fn is_damage(error: &DeltaError) -> bool {
+    use boathouse_base::{DomainError, ErrorKind};
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Internal)
+}
+
+async fn apply(storage: &Storage, mut replay: Replay, versions: impl IntoIterator<Item = u64>) -> Result<Replay> {
+    let mut commits = std::pin::pin!(read_commits(storage, versions));
+    while let Some((version, actions)) = commits.try_next().await? {
+        let Some(actions) = actions else {
+            return Err(ProtocolError::LogGap { wanted: version, missing: version }).on(storage.url());
+        };
+        replay.apply_commit(version, actions).on(storage.url())?;
+    }
+    Ok(replay)
+}
+
+fn finish(storage: &Storage, replay: Replay) -> Result<TableState> {
+    let state = replay.finish().on(storage.url())?;
+    features::check_read(&state.protocol).on(storage.url())?;
+    Ok(state)
+}
+
+/// Commit files of a listing, by version.
+pub(crate) fn marks(listing: &[Listed]) -> BTreeMap<u64, CommitMark> {
+    let commits = listing.iter().filter_map(|l| match l.file {
+        LogFile::Commit { version } => Some((version, CommitMark { modified_ms: l.modified_ms, size_bytes: l.size_bytes })),
+        _ => None,
+    });
+    commits.collect()
+}
+
+/// When the state's version was committed.
+///
+/// The commit says it itself when the table has in-commit timestamps. Otherwise the time of its file counts, but
+/// never less than a millisecond after the commit before it: clocks of writers differ.
+fn timestamps(state: &TableState, marks: &BTreeMap<u64, CommitMark>, base: Option<(u64, i64)>) -> i64 {
+    if let Some(at) = in_commit_timestamp(state) {
+        return at;
+    }
+    let start = base.map_or(0, |(version, _)| version + 1);
+    let mut last = base.map(|(_, at)| at);
+    for mark in marks.range(start..=state.version.max(start)).filter(|(v, _)| **v <= state.version).map(|(_, m)| m) {
+        last = Some(monotonic(last, mark.modified_ms));
+    }
+    last.unwrap_or_default()
+}
+
+/// The time of a commit after one at `last`.
+pub(crate) fn monotonic(last: Option<i64>, modified_ms: i64) -> i64 {
+    last.map_or(modified_ms, |last| modified_ms.max(last + 1))
+}
+
+fn in_commit_timestamp(state: &TableState) -> Option<i64> {
+    let enabled = state.metadata.properties().is_ok_and(|p| p.enable_in_commit_timestamps)
+        && features::has(&state.protocol, "inCommitTimestamp");
+    state.commit_info.as_ref().filter(|_| enabled)?.in_commit_timestamp
+}

@@ -1,0 +1,144 @@
+//! Which columns are read, and how batches of a file become batches of the table.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use boathouse_base::Value;
+
+use crate::arrow_value::constant;
+use crate::conform::{conform, find_field, relabel};
+use crate::error::{DeltaError, Result};
+use crate::layout::Layout;
+
+/// The columns of a read, resolved against the table.
+#[derive(Debug, Clone)]
+pub(crate) struct Columns {
+    layout: Arc<Layout>,
+    out: Vec<Out>,
+    pub(crate) schema: SchemaRef,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Out {
+    /// A column of files, by its place in the table.
+    File(usize),
+    /// A partition column, by its place in the table and among them.
+    Partition(usize, usize),
+    /// The number of the row in its file.
+    RowIndex,
+}
+
+impl Columns {
+    /// All columns, or those that are named; then the row index under that name.
+    pub(crate) fn resolve(
+        url: &str,
+        layout: &Arc<Layout>,
+        projection: Option<&[String]>,
+        row_index: Option<&str>,
+    ) -> Result<Self> {
+        let places: Vec<usize> = match projection {
+            None => (0..layout.schema.fields.len()).collect(),
+            Some(names) => {
+                let place = |name: &String| {
+                    layout.column(name).ok_or_else(|| DeltaError::UnknownColumn {
+                        url: url.to_owned(),
+                        column: name.clone(),
+                        available: layout.schema.names().collect::<Vec<_>>().join(", "),
+                    })
+                };
+                names.iter().map(place).collect::<Result<_>>()?
+            }
+        };
+        let mut fields: Vec<FieldRef> = places.iter().map(|at| Arc::clone(&layout.arrow.fields()[*at])).collect();
+        let mut out: Vec<Out> = places
+            .into_iter()
+            .map(|at| match layout.partition_at(&layout.schema.fields[at].name) {
+                Some(partition) => Out::Partition(at, partition),
+                None => Out::File(at),
+            })
+            .collect();
+        if let Some(name) = row_index {
+            fields.push(Arc::new(Field::new(name, DataType::Int64, false)));
+            out.push(Out::RowIndex);
+        }
+        Ok(Self { layout: Arc::clone(layout), out, schema: Arc::new(Schema::new(fields)) })
+    }
+
+    pub(crate) fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    pub(crate) fn has_row_index(&self) -> bool {
+        self.out.iter().any(|o| matches!(o, Out::RowIndex))
+    }
+
+    /// Finds the columns in a file whose top-level columns are `fields`.
+    pub(crate) fn in_file(&self, fields: &Fields, values: &[Value]) -> InFile {
+        let by = self.layout.field_match();
+        let mut roots: Vec<usize> = Vec::new();
+        let found: Vec<Option<usize>> = self
+            .out
+            .iter()
+            .map(|out| match out {
+                Out::File(at) => find_field(fields, self.layout.physical.field(*at), by),
+                _ => None,
+            })
+            .collect();
+        roots.extend(found.iter().flatten());
+        roots.sort_unstable();
+        roots.dedup();
+        // The reader gives the columns in the order of the file.
+        let sources = found.into_iter().map(|f| f.and_then(|root| roots.binary_search(&root).ok())).collect();
+        InFile { columns: self.clone(), roots, sources, values: values.to_vec() }
+    }
+}
+
+/// The columns of a read in one file.
+#[derive(Debug, Clone)]
+pub(crate) struct InFile {
+    columns: Columns,
+    /// The top-level columns of the file that are needed, ascending.
+    pub(crate) roots: Vec<usize>,
+    /// For each column of the result: which of the read columns it is.
+    sources: Vec<Option<usize>>,
+    /// The file's partition values.
+    values: Vec<Value>,
+}
+
+impl InFile {
+    /// A batch of the file as a batch of the table. The row index, if asked for, is the last column of it.
+    pub(crate) fn batch(&self, read: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let layout = &self.columns.layout;
+        let rows = read.num_rows();
+        let columns = self.columns.out.iter().zip(&self.sources).map(|(out, source)| -> Result<ArrayRef, ArrowError> {
+            match (out, source) {
+                (Out::File(at), Some(source)) => {
+                    let physical = conform(read.column(*source), layout.physical.field(*at).data_type(), layout.field_match())?;
+                    relabel(&physical, layout.arrow.field(*at).data_type())
+                }
+                (Out::File(at), None) => Ok(arrow_array::new_null_array(layout.arrow.field(*at).data_type(), rows)),
+                (Out::Partition(at, partition), _) => {
+                    let value = self.values.get(*partition).unwrap_or(&Value::Null);
+                    constant(value, layout.arrow.field(*at).data_type(), rows)
+                }
+                (Out::RowIndex, _) => read
+                    .columns()
+                    .last()
+                    .map(Arc::clone)
+                    .ok_or_else(|| ArrowError::SchemaError("the reader gave no row numbers".to_owned())),
+            }
+        });
+        let columns = columns.collect::<Result<Vec<_>, _>>()?;
+        for (field, column) in self.columns.schema.fields().iter().zip(&columns) {
+            if !field.is_nullable() && column.null_count() > 0 {
+                return Err(ArrowError::SchemaError(format!(
+                    "column `{}` is NOT NULL, and the file has a null in it",
+                    field.name()
+                )));
+            }
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(SchemaRef::clone(&self.columns.schema), columns, &options)
+    }
+}

@@ -1,0 +1,19 @@
+//! Reading rows.
+//!
+//! ```text
+//!   files ─ partition values, statistics ─▶ files that can match ─ footer ─▶ row groups that can match
+//!         ─ deletion vector ─▶ row selection ─▶ batches ─ conform, partition columns ─▶ the table's columns
+//! ```
+
+mod columns;
+mod file;
+mod object;
+mod open;
+mod selection;
+mod stream;
+mod vector;
+
+pub use file::DataFile;
+pub(crate) use object::below_table;
+pub use open::{DeletedRows, FileRead};
+pub(crate) use stream::{read_file, scan};

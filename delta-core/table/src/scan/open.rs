@@ -1,0 +1,159 @@
+//! Opening a data file.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
+use boathouse_base::Predicate;
+use boathouse_storage::Storage;
+use futures::TryStreamExt;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream};
+use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask, RowNumber};
+use parquet::basic::Type as PhysicalType;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
+
+use super::columns::{Columns, InFile};
+use super::file::DataFile;
+use super::object::ObjectReader;
+use super::selection::{row_groups, without_deleted};
+use super::vector::load_vector;
+use crate::error::{DeltaError, Result};
+
+/// Rows of a batch that is read.
+const BATCH_ROWS: usize = 8192;
+
+/// What is read of one file.
+#[derive(Debug, Clone, Default)]
+pub struct FileRead {
+    /// Columns, in the order wanted; `None` for all.
+    pub projection: Option<Vec<String>>,
+    /// Row groups that cannot match are skipped. Rows that do not match may come all the same.
+    pub predicate: Option<Predicate>,
+    /// Adds a last column of this name (`Int64`, never null): the number of the row in the file, from 0, which is
+    /// what deletion vectors speak of.
+    pub row_index: Option<String>,
+    /// What happens to rows that the deletion vector deletes.
+    pub deleted: DeletedRows,
+}
+
+/// What happens to deleted rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum DeletedRows {
+    /// They are not read.
+    #[default]
+    Skip,
+    /// They are read as if they were there.
+    Keep,
+}
+
+/// What a file belongs to.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) storage: Storage,
+    pub(crate) version: u64,
+}
+
+/// A file that is being read.
+pub(crate) struct OpenFile {
+    source: Source,
+    path: String,
+    stream: ParquetRecordBatchStream<ObjectReader>,
+    columns: InFile,
+}
+
+impl OpenFile {
+    /// Reads the footer, and decides what of the file is read.
+    pub(crate) async fn open(
+        source: Source,
+        file: &DataFile,
+        columns: &Columns,
+        predicate: Option<&Predicate>,
+        deleted: DeletedRows,
+    ) -> Result<Self> {
+        let path = file.path().into_owned();
+        let storage = &source.storage;
+        let object = file.object_path(storage)?;
+        let mut reader = ObjectReader::new(Arc::clone(storage.object_store()), object, file.size_bytes());
+        let failed = |error| failed(&source, &path, error);
+        let vector = match file.deletion_vector().filter(|_| deleted == DeletedRows::Skip) {
+            Some(vector) => Some(load_vector(storage, source.version, vector).await?),
+            None => None,
+        };
+        let mut options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        if vector.is_some() {
+            // With page locations, pages without a kept row are not fetched.
+            options = options.with_page_index_policy(PageIndexPolicy::Optional);
+        }
+        let metadata = reader.get_metadata(Some(&options)).await.map_err(failed)?;
+        let plain = ArrowReaderMetadata::try_new(Arc::clone(&metadata), options.clone()).map_err(failed)?;
+        if let Some(schema) = with_microseconds(&metadata, plain.schema()) {
+            options = options.with_schema(Arc::new(schema));
+        }
+        if columns.has_row_index() {
+            let field = Field::new("row_number", DataType::Int64, false).with_extension_type(RowNumber);
+            options = options.with_virtual_columns(vec![Arc::new(field)]).map_err(failed)?;
+        }
+        let arrow = ArrowReaderMetadata::try_new(Arc::clone(&metadata), options).map_err(failed)?;
+        let in_file = columns.in_file(plain.schema().fields(), file.partition_values());
+        let groups = match predicate {
+            Some(predicate) => row_groups(&metadata, predicate, columns.layout(), file.partition_values()),
+            None => (0..metadata.num_row_groups()).collect(),
+        };
+        let mask = ProjectionMask::roots(metadata.file_metadata().schema_descr(), in_file.roots.iter().copied());
+        let mut builder =
+            ParquetRecordBatchStreamBuilder::new_with_metadata(reader, arrow).with_batch_size(BATCH_ROWS).with_projection(mask);
+        if let Some(vector) = &vector {
+            builder = builder.with_row_selection(without_deleted(&metadata, &groups, vector));
+        }
+        let stream = builder.with_row_groups(groups).build().map_err(failed)?;
+        Ok(Self { source, path, stream, columns: in_file })
+    }
+
+    /// The next rows.
+    pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let read = self.stream.try_next().await.map_err(|error| failed(&self.source, &self.path, error))?;
+        let Some(read) = read else { return Ok(None) };
+        let batch = self.columns.batch(&read).map_err(|source| DeltaError::UnfitFile {
+            url: self.source.storage.url().to_owned(),
+            path: self.path.clone(),
+            source,
+        })?;
+        Ok(Some(batch))
+    }
+}
+
+fn failed(source: &Source, path: &str, error: ParquetError) -> DeltaError {
+    let (url, path) = (source.storage.url().to_owned(), path.to_owned());
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<object_store::Error>() {
+            Ok(error) if matches!(*error, object_store::Error::NotFound { .. }) => {
+                DeltaError::DataFileMissing { url, path, version: source.version }
+            }
+            Ok(error) => DeltaError::Store { attempted: "read", url, path, source: *error },
+            Err(inner) => DeltaError::CorruptFile { url, path, source: ParquetError::External(inner) },
+        },
+        source => DeltaError::CorruptFile { url, path, source },
+    }
+}
+
+/// The schema with INT96 columns read as microseconds: as nanoseconds they end in the year 2262.
+fn with_microseconds(metadata: &ParquetMetaData, schema: &Schema) -> Option<Schema> {
+    let parquet = metadata.file_metadata().schema_descr();
+    let is_int96 = |at: usize| {
+        let root = &parquet.root_schema().get_fields()[at];
+        root.is_primitive() && root.get_physical_type() == PhysicalType::INT96
+    };
+    if !(0..schema.fields().len()).any(is_int96) {
+        return None;
+    }
+    let fields = schema.fields().iter().enumerate().map(|(at, field)| {
+        if is_int96(at) {
+            field.as_ref().clone().with_data_type(DataType::Timestamp(TimeUnit::Microsecond, None))
+        } else {
+            field.as_ref().clone()
+        }
+    });
+    Some(Schema::new(fields.collect::<Vec<_>>()))
+}

@@ -1,0 +1,138 @@
+//! Rows of files, one after the other, a few files ahead.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use boathouse_base::{BatchStream, Predicate, ScanRequest};
+use futures::{Stream, StreamExt, TryStreamExt};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::columns::Columns;
+use super::file::DataFile;
+use super::open::{DeletedRows, FileRead, OpenFile, Source};
+use crate::error::{DeltaError, Result};
+use crate::snapshot::Snapshot;
+
+/// Files that are read before their turn.
+const FILES_AHEAD: usize = 2;
+/// Batches of a file that wait to be taken.
+const BATCHES_AHEAD: usize = 2;
+
+/// Reads all files of a snapshot that can match.
+pub(crate) fn scan(snapshot: &Snapshot, request: ScanRequest) -> Result<BatchStream> {
+    let ScanRequest { projection, predicate, limit_rows } = request;
+    let columns = Columns::resolve(snapshot.url(), snapshot.layout(), projection.as_deref(), None)?;
+    let mut files = snapshot.files(predicate.as_ref())?;
+    let limit = limit_rows.filter(|_| predicate.is_none());
+    if let Some(limit) = limit {
+        let mut rows = 0;
+        let enough = files.iter().position(|file| {
+            rows += file.row_count().unwrap_or_default();
+            rows >= limit as u64
+        });
+        files.truncate(enough.map_or(files.len(), |at| at + 1));
+    }
+    let schema = Arc::clone(&columns.schema);
+    let rows = read_files(source(snapshot), files, columns, predicate, DeletedRows::Skip);
+    let rows = rows.map_err(boathouse_base::Error::from);
+    Ok(match limit {
+        None => BatchStream::new(schema, rows),
+        Some(limit) => BatchStream::new(schema, take_rows(rows, limit)),
+    })
+}
+
+/// Reads one file.
+pub(crate) fn read_file(snapshot: &Snapshot, file: &DataFile, read: FileRead) -> Result<BatchStream> {
+    let FileRead { projection, predicate, row_index, deleted } = read;
+    let columns = Columns::resolve(snapshot.url(), snapshot.layout(), projection.as_deref(), row_index.as_deref())?;
+    let schema = Arc::clone(&columns.schema);
+    let rows = read_files(source(snapshot), vec![file.clone()], columns, predicate, deleted);
+    Ok(BatchStream::new(schema, rows.map_err(boathouse_base::Error::from)))
+}
+
+fn source(snapshot: &Snapshot) -> Source {
+    Source { storage: snapshot.table().storage().clone(), version: snapshot.version() }
+}
+
+/// Stops once there are enough rows.
+fn take_rows<E>(rows: impl Stream<Item = Result<RecordBatch, E>>, limit: usize) -> impl Stream<Item = Result<RecordBatch, E>> {
+    let mut taken = 0;
+    rows.take_while(move |batch| {
+        let go_on = taken < limit;
+        taken += batch.as_ref().map_or(0, RecordBatch::num_rows);
+        std::future::ready(go_on)
+    })
+}
+
+/// Rows in the order of the files. Each file is read by a task of its own; dropping the stream ends them.
+fn read_files(
+    source: Source,
+    files: Vec<DataFile>,
+    columns: Columns,
+    predicate: Option<Predicate>,
+    deleted: DeletedRows,
+) -> impl Stream<Item = Result<RecordBatch>> {
+    let shared = Arc::new((source, columns, predicate));
+    let started = futures::stream::iter(files).map(move |file| {
+        let shared = Arc::clone(&shared);
+        // The task starts when this future is polled: that many files ahead, and not before.
+        async move { Reading::start(shared, file, deleted) }
+    });
+    started.buffered(FILES_AHEAD).flat_map(Reading::into_stream)
+}
+
+/// A file that is being read by a task.
+struct Reading {
+    batches: mpsc::Receiver<Result<RecordBatch>>,
+    task: AbortOnDrop,
+    url: String,
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Reading {
+    fn start(shared: Arc<(Source, Columns, Option<Predicate>)>, file: DataFile, deleted: DeletedRows) -> Self {
+        let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+        let url = shared.0.storage.url().to_owned();
+        let task = tokio::spawn(async move {
+            let (source, columns, predicate) = &*shared;
+            let read = async {
+                let mut open = OpenFile::open(source.clone(), &file, columns, predicate.as_ref(), deleted).await?;
+                while let Some(batch) = open.next().await? {
+                    if sender.send(Ok(batch)).await.is_err() {
+                        break;
+                    }
+                }
+                Ok(())
+            };
+            if let Err(error) = read.await {
+                // Nobody listens any more: then nobody needs to know.
+                let _ = sender.send(Err(error)).await;
+            }
+        });
+        Self { batches, task: AbortOnDrop(task), url }
+    }
+
+    fn into_stream(self) -> impl Stream<Item = Result<RecordBatch>> {
+        futures::stream::unfold(Some(self), |reading| async move {
+            let mut reading = reading?;
+            if let Some(batch) = reading.batches.recv().await {
+                let go_on = batch.is_ok();
+                return Some((batch, go_on.then_some(reading)));
+            }
+            // The task dropped its end: because it was done, or because it died.
+            match (&mut reading.task.0).await {
+                Ok(()) => None,
+                Err(source) => Some((Err(DeltaError::Task { url: reading.url.clone(), source }), None)),
+            }
+        })
+        .boxed()
+    }
+}

@@ -1,0 +1,219 @@
+//! One version of a table, loaded.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use boathouse_base::{BatchStream, BoxFuture, CommittedAppTransaction, Predicate, ScanRequest, TableSnapshot};
+use boathouse_delta_protocol::action::{Metadata, Protocol};
+use boathouse_delta_protocol::partition;
+use boathouse_delta_protocol::properties::TableProperties;
+use boathouse_delta_protocol::replay::TableState;
+use boathouse_delta_protocol::schema::{ColumnMappingMode, StructType};
+use boathouse_delta_protocol::stats::BoundsReader;
+
+use crate::app_transaction;
+use crate::error::{OnTable, Result};
+use crate::layout::Layout;
+use crate::log::load::LoadedLog;
+use crate::scan::{self, DataFile, FileRead};
+use crate::table::DeltaTable;
+
+/// One version of a table. Immutable, and cheap to clone.
+///
+/// # Example
+/// ```
+/// # use boathouse_delta_table::{DeltaTable, DeltaError};
+/// # use boathouse_storage::{Storage, system_env};
+/// # use arrow_schema::{DataType, Field, Schema};
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// let table = DeltaTable::at(Storage::memory(), system_env());
+/// table.create(Schema::new(vec![Field::new("id", DataType::Int64, false)])).run().await?;
+/// let snapshot = table.snapshot().await?;
+/// assert_eq!(snapshot.version(), 0);
+/// assert_eq!(snapshot.schema().field(0).name(), "id");
+/// # Ok::<_, DeltaError>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Snapshot {
+    table: DeltaTable,
+    loaded: Arc<Loaded>,
+}
+
+/// What a snapshot shares with its clones and with the cache of its table.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) log: LoadedLog,
+    pub(crate) layout: Arc<Layout>,
+}
+
+impl Snapshot {
+    pub(crate) fn new(table: DeltaTable, loaded: Arc<Loaded>) -> Self {
+        Self { table, loaded }
+    }
+
+    /// The table.
+    pub fn table(&self) -> &DeltaTable {
+        &self.table
+    }
+
+    /// The table's location, as a URL.
+    pub fn url(&self) -> &str {
+        self.table.url()
+    }
+
+    /// The version: 0 for the first commit.
+    pub fn version(&self) -> u64 {
+        self.state().version
+    }
+
+    /// When it was committed, in microseconds since the Unix epoch (UTC); to the millisecond.
+    pub fn timestamp_us(&self) -> i64 {
+        self.loaded.log.timestamp_ms.saturating_mul(1000)
+    }
+
+    /// The columns, partition columns included, as rows have them.
+    pub fn schema(&self) -> SchemaRef {
+        SchemaRef::clone(&self.layout().arrow)
+    }
+
+    /// The columns, as the log has them.
+    pub fn delta_schema(&self) -> &StructType {
+        &self.layout().schema
+    }
+
+    /// The partition columns, in order.
+    pub fn partition_columns(&self) -> &[String] {
+        &self.layout().partition_columns
+    }
+
+    /// Name, schema, properties: what the table is.
+    pub fn metadata(&self) -> &Metadata {
+        &self.state().metadata
+    }
+
+    /// What a client must be able to do.
+    pub fn protocol(&self) -> &Protocol {
+        &self.state().protocol
+    }
+
+    /// The table's properties, parsed.
+    pub fn properties(&self) -> &TableProperties {
+        &self.layout().properties
+    }
+
+    /// How files name the columns.
+    pub fn column_mapping(&self) -> ColumnMappingMode {
+        self.layout().mode
+    }
+
+    /// Everything that the log says at this version.
+    pub fn state(&self) -> &TableState {
+        &self.loaded.log.state
+    }
+
+    /// How many data files there are.
+    pub fn file_count(&self) -> usize {
+        self.state().files.len()
+    }
+
+    /// Bytes of all data files.
+    pub fn size_bytes(&self) -> u64 {
+        self.state().files.size_bytes()
+    }
+
+    /// The rows, when the statistics of every file say how many it has.
+    pub fn row_count(&self) -> Result<Option<u64>> {
+        Ok(self.files(None)?.iter().map(DataFile::row_count).sum())
+    }
+
+    /// The data files, in the order of the log; with a predicate, those that can hold a matching row.
+    ///
+    /// **Cost**: no I/O; parses the statistics of every file when there is a predicate.
+    pub fn files(&self, predicate: Option<&Predicate>) -> Result<Vec<DataFile>> {
+        let layout = self.layout();
+        let bounds = predicate.map(|predicate| {
+            (predicate, BoundsReader::for_predicates(&layout.schema, &layout.partition_columns, layout.mode, [predicate]))
+        });
+        let adds = self
+            .state()
+            .files
+            .iter()
+            .filter(|add| bounds.as_ref().is_none_or(|(predicate, reader)| predicate.may_match(&reader.of_add(add))));
+        adds.map(|add| {
+            let values = partition::values_of(add, &layout.schema, &layout.partition_columns, layout.mode).on(self.url())?;
+            Ok(DataFile::new(Arc::clone(add), values, Arc::clone(layout)))
+        })
+        .collect()
+    }
+
+    /// Reads rows of all files.
+    ///
+    /// **Shape**: the columns of the projection in that order, or all of them. Rows come file by file, in the order
+    /// of the log.
+    ///
+    /// **Cost**: files and row groups that cannot match are not read; a few files are read ahead.
+    ///
+    /// **Errors**: `NotFound` for an unknown column, or a file that was vacuumed.
+    pub fn scan(&self, request: ScanRequest) -> Result<BatchStream> {
+        scan::scan(self, request)
+    }
+
+    /// Reads rows of one file.
+    ///
+    /// **Shape**: the columns of the projection, or all, then the row index when it was asked for.
+    ///
+    /// **Errors**: as [`scan`](Self::scan); those of the file itself come out of the stream.
+    pub fn read_file(&self, file: &DataFile, read: FileRead) -> Result<BatchStream> {
+        scan::read_file(self, file, read)
+    }
+
+    /// The last version that an application committed, with what it committed along.
+    ///
+    /// **Cost**: a GET of the commit that set it; when that is older than the checkpoint, of commits before the
+    /// checkpoint until it is found.
+    pub async fn app_transaction(&self, app_id: &str) -> Result<Option<CommittedAppTransaction>> {
+        app_transaction::find(self, app_id).await
+    }
+
+    pub(crate) fn layout(&self) -> &Arc<Layout> {
+        &self.loaded.layout
+    }
+
+    pub(crate) fn log(&self) -> &LoadedLog {
+        &self.loaded.log
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Snapshot({} at version {})", self.url(), self.version())
+    }
+}
+
+impl TableSnapshot for Snapshot {
+    fn version(&self) -> u64 {
+        Snapshot::version(self)
+    }
+
+    fn timestamp_us(&self) -> i64 {
+        Snapshot::timestamp_us(self)
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Snapshot::schema(self)
+    }
+
+    fn partition_columns(&self) -> &[String] {
+        Snapshot::partition_columns(self)
+    }
+
+    fn scan(&self, request: ScanRequest) -> BoxFuture<'_, boathouse_base::Result<BatchStream>> {
+        Box::pin(async move { Ok(Snapshot::scan(self, request)?) })
+    }
+
+    fn app_transaction(&self, app_id: &str) -> BoxFuture<'_, boathouse_base::Result<Option<CommittedAppTransaction>>> {
+        let app_id = app_id.to_owned();
+        Box::pin(async move { Ok(Snapshot::app_transaction(self, &app_id).await?) })
+    }
+}

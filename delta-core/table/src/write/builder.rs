@@ -1,0 +1,350 @@
+//! Appending and overwriting.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_schema::Schema;
+use boathouse_base::{
+    AppTransaction, BatchStream, IfAbsent, Predicate, Progress, ProgressUnit, SchemaMode, WriteMode, WriteReport, WriteRequest,
+};
+use boathouse_delta_protocol::action::{Metadata, Protocol};
+use boathouse_delta_protocol::conflict::Conflict;
+use boathouse_delta_protocol::features::{self, RowChange};
+use boathouse_delta_protocol::schema::StructType;
+
+use super::data_writer::{DataWriter, DataWriterSettings, WrittenFiles, discard};
+use super::replace::{self, Replaced};
+use crate::create::new_table;
+use crate::error::{DeltaError, OnTable, Result};
+use crate::filter::matching_rows;
+use crate::layout::Layout;
+use crate::snapshot::Snapshot;
+use crate::table::DeltaTable;
+use crate::transaction::Transaction;
+
+/// Writes a stream of batches as one version. Made by [`DeltaTable::append`] and [`DeltaTable::overwrite`].
+///
+/// # Example
+/// ```
+/// # use std::sync::Arc;
+/// # use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+/// # use boathouse_base::{AppTransaction, BatchStream};
+/// # use boathouse_delta_table::{DeltaError, DeltaTable};
+/// # use boathouse_storage::{Storage, system_env};
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// # let table = DeltaTable::at(Storage::memory(), system_env());
+/// let columns = [
+///     ("id", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef),
+///     ("day", Arc::new(StringArray::from(vec!["mon", "tue"])) as ArrayRef),
+/// ];
+/// let batch = RecordBatch::try_from_iter(columns).unwrap();
+/// let rows = || BatchStream::from_batches(batch.schema(), vec![batch.clone()]);
+/// let once = AppTransaction { app_id: "nightly".into(), version: 1, payload: None };
+///
+/// let first = table.append(rows()).create_if_absent().partition_by(["day"]).app_transaction(once.clone()).run().await?;
+/// assert_eq!((first.version, first.files_added), (0, 2));
+/// let again = table.append(rows()).app_transaction(once).run().await?;
+/// assert!(again.skipped);
+/// # Ok::<_, DeltaError>(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is written before `run`"]
+pub struct WriteBuilder {
+    table: DeltaTable,
+    request: WriteRequest,
+    data: BatchStream,
+    settings: DataWriterSettings,
+}
+
+/// What is written to: the table as it is, or as it will be created.
+struct Target {
+    base: Option<Snapshot>,
+    protocol: Option<Protocol>,
+    metadata: Option<Metadata>,
+    layout: Arc<Layout>,
+}
+
+impl WriteBuilder {
+    pub(crate) fn new(table: DeltaTable, request: WriteRequest, data: BatchStream) -> Self {
+        Self { table, request, data, settings: DataWriterSettings::default() }
+    }
+
+    /// Creates the table if there is none, without partitions and properties unless they are given.
+    pub fn create_if_absent(mut self) -> Self {
+        if self.request.if_absent == IfAbsent::Fail {
+            self.request.if_absent = IfAbsent::create();
+        }
+        self
+    }
+
+    /// Partitions a table that is created by these columns; one that exists must be partitioned by them.
+    pub fn partition_by<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        let columns: Vec<String> = columns.into_iter().map(Into::into).collect();
+        match &mut self.request.if_absent {
+            IfAbsent::Create { partition_columns, .. } => *partition_columns = columns,
+            fail @ IfAbsent::Fail => *fail = IfAbsent::Create { partition_columns: columns, properties: BTreeMap::new() },
+        }
+        self
+    }
+
+    /// Sets a property of a table that is created.
+    pub fn property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self = self.create_if_absent();
+        if let IfAbsent::Create { properties, .. } = &mut self.request.if_absent {
+            properties.insert(key.into(), value.into());
+        }
+        self
+    }
+
+    /// Adds columns that the table does not have.
+    pub fn merge_schema(mut self) -> Self {
+        self.request.schema_mode = SchemaMode::Merge;
+        self
+    }
+
+    /// Takes the schema of the data. Only when all rows are overwritten.
+    pub fn overwrite_schema(mut self) -> Self {
+        self.request.schema_mode = SchemaMode::Overwrite;
+        self
+    }
+
+    /// Replaces exactly the rows that match; every new row must match as well.
+    pub fn replace_where(mut self, predicate: Predicate) -> Self {
+        self.request.mode = WriteMode::ReplaceWhere(predicate);
+        self
+    }
+
+    /// Makes the write idempotent: it is skipped when the application committed this version, or a later one, before.
+    pub fn app_transaction(mut self, transaction: AppTransaction) -> Self {
+        self.request.app_transaction = Some(transaction);
+        self
+    }
+
+    /// Keeps a free fact in the history.
+    pub fn commit_metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.request.commit_metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// Ends files at about so many bytes.
+    pub fn target_file_size_bytes(mut self, bytes: u64) -> Self {
+        self.settings.target_file_size_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets how data files are written.
+    pub fn with_writer_settings(mut self, settings: DataWriterSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Tells an observer how many rows are written.
+    pub fn progress(mut self, progress: Progress) -> Self {
+        self.request.progress = progress;
+        self
+    }
+
+    /// Writes. The table is at a new version afterwards, or as it was.
+    ///
+    /// **Errors**: `Invalid` when the data does not fit, with the column and both types; `NotFound` without a table;
+    /// `Conflict` when another writer changed what this write relies on; what the data stream or the store say.
+    ///
+    /// **Cost**: one pass over the data, which is never held as a whole: see [`DataWriter`].
+    pub async fn run(self) -> Result<WriteReport> {
+        let Self { table, request, mut data, settings } = self;
+        let url = table.url().to_owned();
+        let base = table.try_snapshot().await?;
+        if let (Some(base), Some(asked)) = (&base, &request.app_transaction)
+            && let Some(report) = already_done(base, asked)
+        {
+            return Ok(report);
+        }
+        let target = target(&table, base, &request, &data.schema()).await?;
+        let storage = table.storage().clone();
+        let mut writer = DataWriter::with_layout(storage.clone(), table.env().clone(), Arc::clone(&target.layout), settings)?;
+        let written = write_rows(&mut writer, &mut data, &request, &url).await;
+        let replaced = match (written, &target.base) {
+            (Ok(()), Some(base)) => replace::plan(base, &request.mode, &mut writer).await,
+            (Ok(()), None) => Ok(Replaced::default()),
+            (Err(error), _) => Err(error),
+        };
+        let replaced = match replaced {
+            Ok(replaced) => replaced,
+            Err(error) => {
+                writer.abort().await;
+                return Err(error);
+            }
+        };
+        let rows = writer.rows() - replaced.rows_kept;
+        let files = writer.finish().await?;
+        let created = target.base.is_none();
+        let committed = commit(&table, &target, &request, &files, &replaced, rows).await;
+        let report = match committed {
+            Ok(report) => report,
+            Err(error) => {
+                // Another instance of the same application may have been faster with the very same write.
+                if let DeltaError::Conflict { source, .. } = &error
+                    && let Conflict::ConcurrentTransaction { .. } = source.as_ref()
+                    && let Some(asked) = &request.app_transaction
+                    && let Some(report) = already_done(&table.snapshot().await?, asked)
+                {
+                    discard(&storage, &files.adds).await;
+                    return Ok(report);
+                }
+                if !matches!(error, DeltaError::CommitUnknown { .. }) {
+                    discard(&storage, &files.adds).await;
+                }
+                return Err(error);
+            }
+        };
+        tracing::debug!(table = url, version = report.0, rows, files = files.adds.len(), created, "wrote");
+        Ok(WriteReport {
+            version: report.0,
+            skipped: false,
+            rows,
+            files_added: files.adds.len() as u64,
+            files_removed: replaced.removed.len() as u64,
+            bytes_added: files.bytes,
+            attempts: report.1,
+        })
+    }
+}
+
+fn already_done(base: &Snapshot, asked: &AppTransaction) -> Option<WriteReport> {
+    let known = base.state().app_txns.get(&asked.app_id)?;
+    let done = i64::try_from(asked.version).is_ok_and(|version| version <= known.txn.version);
+    done.then(|| WriteReport { version: base.version(), skipped: true, ..WriteReport::default() })
+}
+
+/// Checks the schema of the data against the table, and decides what becomes of the table's.
+async fn target(table: &DeltaTable, base: Option<Snapshot>, request: &WriteRequest, schema: &Schema) -> Result<Target> {
+    let url = table.url();
+    if request.schema_mode == SchemaMode::Overwrite && request.mode != WriteMode::Overwrite {
+        return Err(DeltaError::SchemaOverwriteKeepsRows { url: url.to_owned() });
+    }
+    let incoming = StructType::from_arrow(schema).on(url)?;
+    let Some(base) = base else {
+        let IfAbsent::Create { partition_columns, properties } = &request.if_absent else {
+            return Err(crate::log::list::no_table(table.storage()).await);
+        };
+        let (protocol, metadata) = new_table(table, incoming, partition_columns, properties, None, None)?;
+        let layout = Arc::new(Layout::new(url, &protocol, &metadata)?);
+        return Ok(Target { base: None, protocol: Some(protocol), metadata: Some(metadata), layout });
+    };
+    features::check_write(base.protocol(), base.metadata()).on(url)?;
+    if request.mode != WriteMode::Append {
+        features::check_change(base.protocol(), base.properties(), RowChange::RemoveFiles).on(url)?;
+    }
+    if let IfAbsent::Create { partition_columns, .. } = &request.if_absent
+        && !partition_columns.is_empty()
+        && partition_columns.as_slice() != base.partition_columns()
+    {
+        return Err(DeltaError::PartitionColumnsDiffer {
+            url: url.to_owned(),
+            table: base.partition_columns().join(", "),
+            asked: partition_columns.join(", "),
+        });
+    }
+    let known = base.delta_schema();
+    let schema = match request.schema_mode {
+        SchemaMode::Enforce => {
+            known.check_write(&incoming).on(url)?;
+            None
+        }
+        SchemaMode::Merge => {
+            let merged = known.merge(&incoming).on(url)?;
+            merged.check_write(&incoming).on(url)?;
+            (merged != *known).then_some(merged)
+        }
+        SchemaMode::Overwrite => (incoming != *known).then_some(incoming),
+    };
+    let Some(schema) = schema else {
+        let layout = Arc::clone(base.layout());
+        return Ok(Target { base: Some(base), protocol: None, metadata: None, layout });
+    };
+    schema.validate(base.column_mapping()).on(url)?;
+    schema.validate_partitioning(base.partition_columns()).on(url)?;
+    let metadata = Metadata { schema_string: schema.to_json(), ..base.metadata().clone() };
+    let protocol = features::protocol_upgrade(base.protocol(), &schema, &metadata.configuration).on(url)?;
+    let layout = Arc::new(Layout::new(url, protocol.as_ref().unwrap_or(base.protocol()), &metadata)?);
+    Ok(Target { base: Some(base), protocol, metadata: Some(metadata), layout })
+}
+
+async fn write_rows(writer: &mut DataWriter, data: &mut BatchStream, request: &WriteRequest, url: &str) -> Result<()> {
+    while let Some(batch) = data.next().await {
+        let batch = batch.map_err(|source| DeltaError::Input { url: url.to_owned(), source })?;
+        if let WriteMode::ReplaceWhere(predicate) = &request.mode {
+            let matching = matching_rows(predicate, &batch).map_err(|source| DeltaError::Compute {
+                attempted: "filter",
+                url: url.to_owned(),
+                source,
+            })?;
+            if let Some(row) = matching.iter().position(|m| m != Some(true)) {
+                return Err(DeltaError::ReplacedRowOutside { url: url.to_owned(), predicate: predicate.to_string(), row });
+            }
+        }
+        writer.write(&batch).await?;
+        request.progress.report("write", writer.rows(), None, ProgressUnit::Rows);
+    }
+    Ok(())
+}
+
+async fn commit(
+    table: &DeltaTable,
+    target: &Target,
+    request: &WriteRequest,
+    files: &WrittenFiles,
+    replaced: &Replaced,
+    rows: u64,
+) -> Result<(u64, u32)> {
+    let mut transaction = match (&target.base, &target.protocol, &target.metadata) {
+        (None, Some(protocol), Some(metadata)) => Transaction::create(table.clone(), protocol.clone(), metadata.clone()),
+        (Some(base), protocol, metadata) => {
+            let mut transaction = Transaction::begin(base);
+            if let Some(protocol) = protocol {
+                transaction = transaction.set_protocol(protocol.clone());
+            }
+            if let Some(metadata) = metadata {
+                transaction = transaction.set_metadata(metadata.clone());
+            }
+            transaction
+        }
+        // `target` makes no other; the transaction would refuse to create a table without metadata.
+        (None, _, _) => return Err(crate::log::list::no_table(table.storage()).await),
+    };
+    let partitions: Vec<String> = target.layout.partition_columns.clone();
+    let partitions = serde_json::Value::from(partitions).to_string();
+    let mut parameters = vec![("mode", "Append".to_owned()), ("partitionBy", partitions)];
+    match &request.mode {
+        WriteMode::Append => {}
+        WriteMode::Overwrite => {
+            "Overwrite".clone_into(&mut parameters[0].1);
+            transaction = transaction.read_whole_table();
+        }
+        WriteMode::ReplaceWhere(predicate) => {
+            "Overwrite".clone_into(&mut parameters[0].1);
+            parameters.push(("predicate", predicate.to_string()));
+            transaction = transaction.read_predicate(predicate.clone()).read_files(&replaced.rewritten);
+        }
+    }
+    if !replaced.rewritten.is_empty() {
+        transaction = transaction.row_change(RowChange::Rewrite);
+    }
+    if let Some(app) = &request.app_transaction {
+        transaction = transaction.app_transaction(app)?;
+    }
+    let report = transaction
+        .add_all(files.adds.iter().cloned())
+        .remove_all(&replaced.removed)
+        .operation("WRITE", parameters)
+        .metrics([
+            ("numFiles", files.adds.len() as u64),
+            ("numOutputRows", rows),
+            ("numOutputBytes", files.bytes),
+            ("numRemovedFiles", replaced.removed.len() as u64),
+        ])
+        .commit_metadata(&request.commit_metadata)
+        .commit()
+        .await?;
+    Ok((report.version, report.attempts))
+}

@@ -1,0 +1,420 @@
+//! Batches to data files, partition by partition.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow_schema::{DataType as ArrowType, SchemaRef};
+use boathouse_base::{Env, Value};
+use boathouse_delta_protocol::action::{Add, StringMap, encode_path};
+use boathouse_delta_protocol::partition;
+use boathouse_delta_protocol::properties::CompressionCodec;
+use boathouse_delta_protocol::schema::ColumnMappingMode;
+use boathouse_delta_protocol::stats::{ColumnPath, indexed_columns};
+use boathouse_storage::Storage;
+use futures::StreamExt;
+use parquet::basic::{Compression, GzipLevel, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+
+use super::encoder::{EncodeError, EncodedFile, Encoding, FileEncoder};
+use super::partition::{Part, PartitionKey, Splitter};
+use super::statistics::{self, Leaf};
+use crate::conform::{FieldMatch, conform, find_field};
+use crate::error::{DeltaError, OnTable, Result};
+use crate::layout::Layout;
+use crate::snapshot::Snapshot;
+
+/// How data files are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataWriterSettings {
+    /// A file ends when it has about so many bytes. `None`: the table's `delta.targetFileSize`, or 256 MiB.
+    pub target_file_size_bytes: Option<u64>,
+    /// A row group ends with so many rows.
+    pub row_group_rows: usize,
+    /// A row group ends with about so many encoded bytes.
+    pub row_group_bytes: usize,
+    /// So many partitions are written at once; beyond that, the fullest file is ended early.
+    pub open_partitions: usize,
+    /// All open files together hold about so many bytes in memory; beyond that, the fullest is ended early.
+    pub open_bytes: usize,
+    /// Threads that encode columns. `None`: one for each core, 8 at most.
+    pub workers: Option<NonZeroUsize>,
+    /// Whether the files change the rows of the table, or only rearrange them.
+    pub data_change: bool,
+}
+
+impl Default for DataWriterSettings {
+    fn default() -> Self {
+        Self {
+            target_file_size_bytes: None,
+            row_group_rows: 1 << 20,
+            row_group_bytes: 128 << 20,
+            open_partitions: 128,
+            open_bytes: 512 << 20,
+            workers: None,
+            data_change: true,
+        }
+    }
+}
+
+/// Bytes of a file when neither the caller nor the table says.
+const TARGET_FILE_BYTES: u64 = 256 << 20;
+
+/// The files that a [`DataWriter`] wrote. None of them is part of the table before a transaction adds it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct WrittenFiles {
+    /// One action for each file, in the order of their partitions.
+    pub adds: Vec<Add>,
+    /// Rows in all files.
+    pub rows: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
+/// Writes batches to new data files of a table.
+///
+/// Rows may come in any order; columns are found by name, cast where the cast loses nothing, and null where
+/// they are missing. Every file is complete in the store before [`finish`](Self::finish) returns.
+///
+/// **Cost**: memory for one row group (encoded) and two chunks of 32 k rows for each open file.
+///
+/// # Example
+/// ```no_run
+/// # use boathouse_delta_table::{DataWriter, DataWriterSettings, Snapshot, Transaction};
+/// # async fn example(snapshot: Snapshot, batch: arrow_array::RecordBatch) -> Result<(), boathouse_delta_table::DeltaError> {
+/// let mut writer = DataWriter::new(&snapshot, DataWriterSettings::default())?;
+/// writer.write(&batch).await?;
+/// let written = writer.finish().await?;
+/// let report = Transaction::begin(&snapshot).add_all(written.adds).operation("WRITE", []).commit().await?;
+/// println!("version {}", report.version);
+/// # Ok(()) }
+/// ```
+pub struct DataWriter {
+    storage: Storage,
+    env: Env,
+    layout: Arc<Layout>,
+    settings: DataWriterSettings,
+    encoding: Arc<Encoding>,
+    leaves: Vec<Leaf>,
+    indexed: Vec<ColumnPath>,
+    file_columns: Vec<usize>,
+    splitter: Option<Splitter>,
+    open: BTreeMap<Option<PartitionKey>, OpenFile>,
+    done: BTreeMap<Option<PartitionKey>, Vec<Add>>,
+    rows: u64,
+    bytes: u64,
+}
+
+struct OpenFile {
+    relative: String,
+    partition_values: StringMap,
+    encoder: FileEncoder,
+}
+
+impl DataWriter {
+    /// A writer for a table as it is at this version.
+    ///
+    /// **Errors**: `Unsupported` when the table needs something of writers that is not supported.
+    pub fn new(snapshot: &Snapshot, settings: DataWriterSettings) -> Result<Self> {
+        boathouse_delta_protocol::features::check_write(snapshot.protocol(), snapshot.metadata()).on(snapshot.url())?;
+        let table = snapshot.table();
+        Self::with_layout(table.storage().clone(), table.env().clone(), Arc::clone(snapshot.layout()), settings)
+    }
+
+    pub(crate) fn with_layout(storage: Storage, env: Env, layout: Arc<Layout>, settings: DataWriterSettings) -> Result<Self> {
+        let file_columns = layout.file_columns();
+        let leaves = statistics::leaves(file_columns.iter().map(|at| &layout.schema.fields[*at]));
+        let indexed = indexed_columns(&layout.schema, &layout.partition_columns, &layout.properties).on(storage.url())?;
+        let workers = settings.workers.or_else(|| std::thread::available_parallelism().ok()).map_or(1, |n| n.get().min(8));
+        let encoding = Arc::new(Encoding {
+            schema: layout.file_schema(),
+            properties: Arc::new(writer_properties(layout.properties.compression_codec)),
+            row_group_rows: settings.row_group_rows.max(1),
+            row_group_bytes: settings.row_group_bytes,
+            workers,
+        });
+        let splitter = match layout.partition_columns.len() {
+            0 => None,
+            _ => {
+                let types = layout.partition_types().into_iter().map(|(_, primitive)| primitive.to_arrow());
+                let splitter = Splitter::new(types);
+                Some(splitter.map_err(|source| compute("partition", storage.url(), source))?)
+            }
+        };
+        Ok(Self {
+            storage,
+            env,
+            layout,
+            settings,
+            encoding,
+            leaves,
+            indexed,
+            file_columns,
+            splitter,
+            open: BTreeMap::new(),
+            done: BTreeMap::new(),
+            rows: 0,
+            bytes: 0,
+        })
+    }
+
+    /// Rows given so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Appends rows.
+    ///
+    /// **Errors**: `Invalid` names a column that does not fit, or that has a null and must not; what the store says.
+    /// After an error the writer is only good for [`abort`](Self::abort).
+    pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        self.rows += batch.num_rows() as u64;
+        let data = self.file_batch(batch)?;
+        let Some(splitter) = &self.splitter else { return self.write_part(None, Vec::new(), data).await };
+        let columns = self.partition_arrays(batch)?;
+        let parts = splitter.split(&columns, &data).map_err(|source| compute("partition", self.storage.url(), source))?;
+        for Part { key, values, batch } in parts {
+            self.write_part(Some(key), values, batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends all files.
+    ///
+    /// **Errors**: what the store says; then the files that were written are deleted again, as far as possible.
+    pub async fn finish(mut self) -> Result<WrittenFiles> {
+        while let Some((key, file)) = self.open.pop_first() {
+            if let Err(error) = self.end_file(key, file).await {
+                self.abort().await;
+                return Err(error);
+            }
+        }
+        let adds = std::mem::take(&mut self.done).into_values().flatten().collect();
+        Ok(WrittenFiles { adds, rows: self.rows, bytes: self.bytes })
+    }
+
+    /// Gives up: files that were written are deleted, as far as possible.
+    pub async fn abort(mut self) {
+        for (_, file) in std::mem::take(&mut self.open) {
+            file.encoder.abort().await;
+        }
+        let adds: Vec<Add> = std::mem::take(&mut self.done).into_values().flatten().collect();
+        discard(&self.storage, &adds).await;
+    }
+
+    async fn write_part(&mut self, key: Option<PartitionKey>, values: Vec<Value>, batch: RecordBatch) -> Result<()> {
+        let mut file = match self.open.remove(&key) {
+            Some(file) => file,
+            None => self.begin_file(&values)?,
+        };
+        if let Err(error) = file.encoder.write(batch).await {
+            let error = self.encode_error(&file.relative, error);
+            file.encoder.abort().await;
+            return Err(error);
+        }
+        let target = self.settings.target_file_size_bytes.or(self.layout.properties.target_file_size_bytes);
+        if file.encoder.bytes() >= target.unwrap_or(TARGET_FILE_BYTES).max(1) {
+            return self.end_file(key, file).await;
+        }
+        self.open.insert(key, file);
+        while self.open.len() > self.settings.open_partitions.max(1) || self.held_bytes() > self.settings.open_bytes {
+            // Ties go to the first partition, so that the same rows give the same files.
+            let fullest =
+                self.open.iter().max_by_key(|(key, f)| (f.encoder.memory(), f.encoder.rows(), std::cmp::Reverse((*key).clone())));
+            let Some(key) = fullest.map(|(key, _)| key.clone()) else { break };
+            if self.open.len() == 1 {
+                break;
+            }
+            if let Some(file) = self.open.remove(&key) {
+                self.end_file(key, file).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn held_bytes(&self) -> usize {
+        if self.splitter.is_none() { 0 } else { self.open.values().map(|f| f.encoder.memory()).sum() }
+    }
+
+    fn begin_file(&self, values: &[Value]) -> Result<OpenFile> {
+        let url = self.storage.url();
+        let mut texts = Vec::with_capacity(values.len());
+        for ((column, primitive), value) in self.layout.partition_types().into_iter().zip(values) {
+            texts.push((column, partition::format(column, primitive, value).on(url)?));
+        }
+        let folder = partition::folder(texts.iter().map(|(column, text)| (*column, text.as_deref())));
+        let codec = extension(self.layout.properties.compression_codec);
+        let name = format!("part-00000-{}-c000{codec}.parquet", self.env.uuid());
+        let relative = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+        let path = self.storage.path_of(&relative)?;
+        let store = Arc::clone(self.storage.object_store());
+        let encoder = FileEncoder::new(Arc::clone(&self.encoding), store, path)
+            .map_err(|source| self.encode_error(&relative, EncodeError::Parquet(source)))?;
+        Ok(OpenFile { relative, partition_values: texts.into_iter().collect(), encoder })
+    }
+
+    async fn end_file(&mut self, key: Option<PartitionKey>, file: OpenFile) -> Result<()> {
+        let OpenFile { relative, partition_values, encoder } = file;
+        if encoder.rows() == 0 {
+            encoder.abort().await;
+            return Ok(());
+        }
+        let EncodedFile { bytes, rows, metadata, has_nan } =
+            encoder.finish().await.map_err(|error| self.encode_error(&relative, error))?;
+        debug_assert_eq!(metadata.file_metadata().num_rows(), i64::try_from(rows).unwrap_or(i64::MAX));
+        let stats = statistics::collect(&metadata, &self.leaves, &self.indexed, &has_nan);
+        self.bytes += bytes;
+        self.done.entry(key).or_default().push(Add {
+            path: encode_path(&relative),
+            partition_values,
+            size: bytes,
+            modification_time: self.env.now_ms(),
+            data_change: self.settings.data_change,
+            stats: Some(stats.to_json(&self.layout.schema, ColumnMappingMode::None)),
+            ..Add::default()
+        });
+        Ok(())
+    }
+
+    /// The columns that files have, with the table's types where the encoder needs them.
+    fn file_batch(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let columns = self.file_columns.iter().map(|at| self.column(batch, *at, Layouts::AnyText));
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let schema = passed_schema(&self.encoding.schema, &columns);
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(schema, columns, &options)
+            .map_err(|source| compute("write", self.storage.url(), source))
+    }
+
+    fn partition_arrays(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        let places = self.layout.partition_columns.iter().filter_map(|name| self.layout.schema.index_of(name));
+        places.map(|at| self.column(batch, at, Layouts::Exact)).collect()
+    }
+
+    /// A column of the table, from the batch.
+    fn column(&self, batch: &RecordBatch, at: usize, layouts: Layouts) -> Result<ArrayRef> {
+        let field = self.layout.arrow.field(at);
+        let array = match find_field(batch.schema_ref().fields(), field, FieldMatch::Name) {
+            None => new_null_array(field.data_type(), batch.num_rows()),
+            Some(found) => {
+                let array = batch.column(found);
+                if layouts == Layouts::AnyText && is_same_text(array.data_type(), field.data_type()) {
+                    Arc::clone(array)
+                } else {
+                    conform(array, field.data_type(), FieldMatch::Name).map_err(|source| DeltaError::Cast {
+                        attempted: "write",
+                        column: field.name().clone(),
+                        from: Box::new(array.data_type().clone()),
+                        to: Box::new(field.data_type().clone()),
+                        source,
+                    })?
+                }
+            }
+        };
+        if !field.is_nullable()
+            && let Some(nulls) = array.logical_nulls().filter(|n| n.null_count() > 0)
+        {
+            let row = nulls.iter().position(|valid| !valid).unwrap_or_default();
+            let (url, column) = (self.storage.url().to_owned(), field.name().clone());
+            return Err(DeltaError::NullInRequiredColumn { url, column, row });
+        }
+        Ok(array)
+    }
+
+    fn encode_error(&self, path: &str, error: EncodeError) -> DeltaError {
+        let (url, path) = (self.storage.url().to_owned(), path.to_owned());
+        match error {
+            EncodeError::Parquet(source) => DeltaError::Encode { url, path, source },
+            EncodeError::Store(source) => DeltaError::Store { attempted: "write", url, path, source },
+            EncodeError::Worker(source) => DeltaError::Task { url, source },
+        }
+    }
+}
+
+impl std::fmt::Debug for DataWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DataWriter").field("url", &self.storage.url()).field("rows", &self.rows).finish_non_exhaustive()
+    }
+}
+
+/// Which Arrow layouts of a type will do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layouts {
+    /// The table's alone.
+    Exact,
+    /// For text and bytes, every layout: the encoder reads all of them, and a cast would copy.
+    AnyText,
+}
+
+fn is_same_text(from: &ArrowType, to: &ArrowType) -> bool {
+    match (from, to) {
+        (ArrowType::Dictionary(_, values), _) => is_same_text(values, to),
+        (ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View, ArrowType::Utf8)
+        | (ArrowType::Binary | ArrowType::LargeBinary | ArrowType::BinaryView, ArrowType::Binary) => true,
+        _ => false,
+    }
+}
+
+/// The file's schema with the layouts that the columns really have.
+fn passed_schema(schema: &SchemaRef, columns: &[ArrayRef]) -> SchemaRef {
+    if schema.fields().iter().zip(columns).all(|(f, c)| f.data_type() == c.data_type()) {
+        return SchemaRef::clone(schema);
+    }
+    let fields = schema
+        .fields()
+        .iter()
+        .zip(columns)
+        .map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone()));
+    Arc::new(arrow_schema::Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Deletes files that no commit refers to. Best effort.
+pub(crate) async fn discard(storage: &Storage, adds: &[Add]) {
+    let mut deletes = Vec::with_capacity(adds.len());
+    for add in adds {
+        let (storage, path) = (storage.clone(), add.decoded_path().map(|path| path.into_owned()));
+        deletes.push(async move {
+            let Ok(path) = path else { return };
+            if let Err(error) = storage.delete(&path).await {
+                tracing::warn!(path, %error, "an unused data file could not be deleted");
+            }
+        });
+    }
+    futures::stream::iter(deletes).buffer_unordered(8).collect::<Vec<()>>().await;
+}
+
+fn compute(attempted: &'static str, url: &str, source: arrow_schema::ArrowError) -> DeltaError {
+    DeltaError::Compute { attempted, url: url.to_owned(), source }
+}
+
+fn extension(codec: CompressionCodec) -> &'static str {
+    match codec {
+        CompressionCodec::Uncompressed => "",
+        CompressionCodec::Snappy => ".snappy",
+        CompressionCodec::Gzip => ".gz",
+        CompressionCodec::Lz4Raw => ".lz4raw",
+        CompressionCodec::Zstd => ".zstd",
+    }
+}
+
+fn writer_properties(codec: CompressionCodec) -> WriterProperties {
+    let compression = match codec {
+        CompressionCodec::Uncompressed => Compression::UNCOMPRESSED,
+        CompressionCodec::Snappy => Compression::SNAPPY,
+        CompressionCodec::Gzip => Compression::GZIP(GzipLevel::default()),
+        CompressionCodec::Lz4Raw => Compression::LZ4_RAW,
+        // Level 1: each higher level costs more time than the bytes it saves are worth.
+        CompressionCodec::Zstd => Compression::ZSTD(ZstdLevel::default()),
+    };
+    WriterProperties::builder()
+        .set_compression(compression)
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_statistics_truncate_length(Some(64))
+        .set_column_index_truncate_length(Some(64))
+        .set_created_by(crate::ENGINE_INFO.to_owned())
+        .build()
+}

@@ -1,0 +1,357 @@
+//! One Parquet file, encoded column by column on several threads while it is uploaded.
+//!
+//! ```text
+//!   batches ─▶ chunk (32 k rows) ─▶ columns, each taken by the next free worker ─▶ pages in memory
+//!                  ▲ the next chunk fills meanwhile                                      │ row group full
+//!                  └──────────────────────────────────────────────────────────────────── ▼
+//!                                                             upload in parts ◀─ row group, column after column
+//! ```
+//! Memory: the encoded pages of one row group, two chunks of input, and the parts on their way.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Float64Type};
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::{DataType, SchemaRef};
+use bytes::Bytes;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use tokio::task::JoinHandle;
+
+use super::upload::{PART_BYTES, Upload};
+
+/// Rows that are handed to the workers at once.
+const CHUNK_ROWS: usize = 32 * 1024;
+/// Bytes of Arrow data that are handed to the workers at once.
+const CHUNK_BYTES: usize = 32 << 20;
+/// Chunks below this are encoded by one worker.
+const ALONE_ROWS: usize = 2048;
+
+/// What can go wrong while a file is written.
+#[derive(Debug)]
+pub(crate) enum EncodeError {
+    /// A column could not be encoded.
+    Parquet(ParquetError),
+    /// The store did not take the bytes.
+    Store(object_store::Error),
+    /// A worker died.
+    Worker(tokio::task::JoinError),
+}
+
+impl From<ParquetError> for EncodeError {
+    fn from(error: ParquetError) -> Self {
+        Self::Parquet(error)
+    }
+}
+
+impl From<object_store::Error> for EncodeError {
+    fn from(error: object_store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// How files are encoded.
+#[derive(Debug, Clone)]
+pub(crate) struct Encoding {
+    /// The columns of the files, with the table's types.
+    pub(crate) schema: SchemaRef,
+    /// Compression, dictionaries, statistics.
+    pub(crate) properties: Arc<WriterProperties>,
+    /// A row group ends with so many rows …
+    pub(crate) row_group_rows: usize,
+    /// … or about so many encoded bytes.
+    pub(crate) row_group_bytes: usize,
+    /// Threads that encode one file.
+    pub(crate) workers: usize,
+}
+
+/// A finished file.
+#[derive(Debug)]
+pub(crate) struct EncodedFile {
+    pub(crate) bytes: u64,
+    pub(crate) rows: u64,
+    pub(crate) metadata: ParquetMetaData,
+    /// Leaf columns, by their place in the Parquet schema, that hold a NaN: their bounds say nothing of it.
+    pub(crate) has_nan: Vec<bool>,
+}
+
+/// A file that is being written.
+pub(crate) struct FileEncoder {
+    encoding: Arc<Encoding>,
+    writer: SerializedFileWriter<Pages>,
+    factory: ArrowRowGroupWriterFactory,
+    pages: Pages,
+    upload: Upload,
+    group: Option<Arc<Vec<Mutex<Column>>>>,
+    group_rows: usize,
+    chunk: Vec<RecordBatch>,
+    chunk_rows: usize,
+    chunk_bytes: usize,
+    working: Vec<JoinHandle<Result<(), ParquetError>>>,
+    has_nan: Vec<bool>,
+    groups: usize,
+    rows: u64,
+}
+
+/// The writers of one column's leaves in the current row group.
+struct Column {
+    writers: Vec<ArrowColumnWriter>,
+    has_nan: Vec<bool>,
+}
+
+impl FileEncoder {
+    pub(crate) fn new(encoding: Arc<Encoding>, store: Arc<dyn ObjectStore>, path: Path) -> Result<Self, ParquetError> {
+        let pages = Pages::default();
+        let parquet = ArrowSchemaConverter::new().convert(&encoding.schema)?;
+        let has_nan = vec![false; parquet.num_columns()];
+        let writer = SerializedFileWriter::new(pages.clone(), parquet.root_schema_ptr(), Arc::clone(&encoding.properties))?;
+        let factory = ArrowRowGroupWriterFactory::new(&writer, SchemaRef::clone(&encoding.schema));
+        Ok(Self {
+            encoding,
+            writer,
+            factory,
+            pages,
+            upload: Upload::new(store, path),
+            group: None,
+            group_rows: 0,
+            chunk: Vec::new(),
+            chunk_rows: 0,
+            chunk_bytes: 0,
+            working: Vec::new(),
+            has_nan,
+            groups: 0,
+            rows: 0,
+        })
+    }
+
+    /// Rows given so far.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// About how many bytes the file would have if it ended here.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.upload.bytes() + self.group_bytes() as u64
+    }
+
+    /// About how many bytes it holds in memory.
+    pub(crate) fn memory(&self) -> usize {
+        self.chunk_bytes + self.group_bytes()
+    }
+
+    /// Appends rows; columns are those of the encoding, strings and bytes in any Arrow layout.
+    ///
+    /// Returns once the rows are with the workers, which encode them while the caller goes on.
+    pub(crate) async fn write(&mut self, mut batch: RecordBatch) -> Result<(), EncodeError> {
+        while batch.num_rows() > 0 {
+            let room = (CHUNK_ROWS - self.chunk_rows).min(self.encoding.row_group_rows - self.group_rows - self.chunk_rows);
+            let take = room.min(batch.num_rows());
+            let rest = batch.slice(take, batch.num_rows() - take);
+            let part = batch.slice(0, take);
+            self.rows += take as u64;
+            self.chunk_rows += take;
+            self.chunk_bytes += if rest.num_rows() == 0 && take == batch.num_rows() {
+                part.get_array_memory_size()
+            } else {
+                // A slice keeps its whole buffers alive: count its share of them.
+                part.get_array_memory_size() / batch.num_rows().max(1) * take
+            };
+            self.chunk.push(part);
+            let full = self.group_rows + self.chunk_rows >= self.encoding.row_group_rows;
+            if full || self.chunk_rows >= CHUNK_ROWS || self.chunk_bytes >= CHUNK_BYTES {
+                self.encode_chunk().await?;
+                if full || self.group_bytes() >= self.encoding.row_group_bytes {
+                    self.end_row_group().await?;
+                }
+            }
+            batch = rest;
+        }
+        Ok(())
+    }
+
+    /// Ends the file. It is visible afterwards.
+    pub(crate) async fn finish(mut self) -> Result<EncodedFile, EncodeError> {
+        match self.end().await {
+            Ok(metadata) => {
+                let bytes = self.upload.finish().await?;
+                Ok(EncodedFile { bytes, rows: self.rows, metadata, has_nan: self.has_nan })
+            }
+            Err(error) => {
+                self.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives the file up.
+    pub(crate) async fn abort(self) {
+        self.working.iter().for_each(JoinHandle::abort);
+        self.upload.abort().await;
+    }
+
+    async fn end(&mut self) -> Result<ParquetMetaData, EncodeError> {
+        self.encode_chunk().await?;
+        self.end_row_group().await?;
+        let metadata = self.writer.finish()?;
+        self.upload.put(self.pages.take()).await?;
+        Ok(metadata)
+    }
+
+    fn group_bytes(&self) -> usize {
+        let columns = self.group.iter().flat_map(|group| group.iter());
+        // A column that is being encoded right now is not counted: the next look at it will.
+        columns
+            .filter_map(|c| c.try_lock().ok().map(|c| c.writers.iter().map(|w| w.get_estimated_total_bytes()).sum::<usize>()))
+            .sum()
+    }
+
+    /// Waits for the chunk before, and hands this one to the workers.
+    async fn encode_chunk(&mut self) -> Result<(), EncodeError> {
+        self.wait().await?;
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let group = match &self.group {
+            Some(group) => Arc::clone(group),
+            None => {
+                let group = Arc::new(self.new_group()?);
+                self.group = Some(Arc::clone(&group));
+                group
+            }
+        };
+        let chunk = Arc::new(std::mem::take(&mut self.chunk));
+        let workers = if self.chunk_rows < ALONE_ROWS { 1 } else { self.encoding.workers.clamp(1, group.len().max(1)) };
+        self.group_rows += self.chunk_rows;
+        (self.chunk_rows, self.chunk_bytes) = (0, 0);
+        let next = Arc::new(AtomicUsize::new(0));
+        for _ in 0..workers {
+            let (group, chunk, next) = (Arc::clone(&group), Arc::clone(&chunk), Arc::clone(&next));
+            let schema = SchemaRef::clone(&self.encoding.schema);
+            self.working.push(tokio::task::spawn_blocking(move || encode(&group, &chunk, &schema, &next)));
+        }
+        Ok(())
+    }
+
+    async fn wait(&mut self) -> Result<(), EncodeError> {
+        for worker in std::mem::take(&mut self.working) {
+            worker.await.map_err(EncodeError::Worker)??;
+        }
+        Ok(())
+    }
+
+    fn new_group(&self) -> Result<Vec<Mutex<Column>>, ParquetError> {
+        let mut writers = self.factory.create_column_writers(self.groups)?.into_iter();
+        let columns = self.encoding.schema.fields().iter().map(|field| {
+            let leaves = leaf_count(field.data_type());
+            Mutex::new(Column { writers: writers.by_ref().take(leaves).collect(), has_nan: vec![false; leaves] })
+        });
+        Ok(columns.collect())
+    }
+
+    async fn end_row_group(&mut self) -> Result<(), EncodeError> {
+        self.wait().await?;
+        let Some(group) = self.group.take() else { return Ok(()) };
+        let columns: Vec<Column> = match Arc::try_unwrap(group) {
+            Ok(columns) => columns.into_iter().map(|c| c.into_inner().unwrap_or_else(PoisonError::into_inner)).collect(),
+            // Every worker has ended, and each dropped its handle before.
+            Err(_) => return Err(ParquetError::General("a row group is still being encoded".to_owned()).into()),
+        };
+        for (seen, found) in self.has_nan.iter_mut().zip(columns.iter().flat_map(|c| &c.has_nan)) {
+            *seen |= *found;
+        }
+        let closing = tokio::task::spawn_blocking(move || {
+            columns.into_iter().flat_map(|c| c.writers).map(ArrowColumnWriter::close).collect::<Result<Vec<_>, _>>()
+        });
+        let chunks = closing.await.map_err(EncodeError::Worker)??;
+        let mut group = self.writer.next_row_group()?;
+        for chunk in chunks {
+            chunk.append_to_row_group(&mut group)?;
+            if self.pages.len() >= PART_BYTES {
+                self.upload.put(self.pages.take()).await?;
+            }
+        }
+        group.close()?;
+        self.groups += 1;
+        self.group_rows = 0;
+        Ok(())
+    }
+}
+
+/// Encodes columns of a chunk until none is left that nobody took.
+fn encode(group: &[Mutex<Column>], chunk: &[RecordBatch], schema: &SchemaRef, next: &AtomicUsize) -> Result<(), ParquetError> {
+    loop {
+        let at = next.fetch_add(1, Ordering::Relaxed);
+        let (Some(column), Some(field)) = (group.get(at), schema.fields().get(at)) else { return Ok(()) };
+        let mut column = column.lock().unwrap_or_else(PoisonError::into_inner);
+        let Column { writers, has_nan } = &mut *column;
+        for batch in chunk {
+            let array = batch.column(at);
+            let mut leaf = 0;
+            mark_nan(array, has_nan, &mut leaf);
+            for (leaf, writer) in compute_leaves(field, array)?.iter().zip(writers.iter_mut()) {
+                writer.write(leaf)?;
+            }
+        }
+    }
+}
+
+/// How many Parquet columns a column becomes.
+fn leaf_count(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::Struct(fields) => fields.iter().map(|f| leaf_count(f.data_type())).sum(),
+        DataType::List(field) | DataType::Map(field, _) => leaf_count(field.data_type()),
+        _ => 1,
+    }
+}
+
+/// Marks the leaves that hold a NaN. Lists and maps have no bounds, so they are not looked at.
+fn mark_nan(array: &ArrayRef, has_nan: &mut [bool], leaf: &mut usize) {
+    match array.data_type() {
+        DataType::Struct(_) => array.as_struct().columns().iter().for_each(|c| mark_nan(c, has_nan, leaf)),
+        other => {
+            let found = match other {
+                DataType::Float32 => array.as_primitive::<Float32Type>().values().iter().any(|v| v.is_nan()),
+                DataType::Float64 => array.as_primitive::<Float64Type>().values().iter().any(|v| v.is_nan()),
+                _ => false,
+            };
+            if let Some(seen) = has_nan.get_mut(*leaf) {
+                *seen |= found;
+            }
+            *leaf += leaf_count(other);
+        }
+    }
+}
+
+/// Bytes between the Parquet writer and the upload.
+#[derive(Clone, Default)]
+struct Pages(Arc<Mutex<Vec<u8>>>);
+
+impl Pages {
+    fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn take(&self) -> Bytes {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).into()
+    }
+}
+
+impl Write for Pages {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

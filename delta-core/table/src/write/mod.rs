@@ -1,0 +1,17 @@
+//! Writing rows.
+//!
+//! ```text
+//!   batches ─ check and cast ─ split by partition ─▶ FileEncoder (one a partition) ─▶ objects in the store
+//!                                                         └─ statistics ─▶ Add ─▶ Transaction ─▶ a version
+//! ```
+
+mod builder;
+mod data_writer;
+mod encoder;
+mod partition;
+mod replace;
+pub(crate) mod statistics;
+pub(crate) mod upload;
+
+pub use builder::WriteBuilder;
+pub use data_writer::{DataWriter, DataWriterSettings, WrittenFiles};
