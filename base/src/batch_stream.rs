@@ -77,6 +77,12 @@ impl BatchStream {
     }
 }
 
+impl From<RecordBatch> for BatchStream {
+    fn from(batch: RecordBatch) -> Self {
+        Self::from_batches(batch.schema(), vec![batch])
+    }
+}
+
 impl fmt::Debug for BatchStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BatchStream").field("schema", &self.schema).finish_non_exhaustive()

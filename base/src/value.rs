@@ -3,6 +3,13 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
+};
+use arrow_schema::{DataType, TimeUnit};
 use bytes::Bytes;
 
 /// A typed value; [`Null`](Self::Null) is the SQL null of any type.
@@ -42,6 +49,61 @@ impl Value {
     /// Whether it is null.
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
+    }
+
+    /// The value of a row of an array; `None` for a type that has no [`Value`], and for a timestamp that is no
+    /// whole number of microseconds or too far away to be one.
+    ///
+    /// # Example
+    /// ```
+    /// use arrow_array::Int32Array;
+    /// use boathouse_base::Value;
+    ///
+    /// let delays = Int32Array::from(vec![Some(45), None]);
+    /// assert_eq!(Value::at(&delays, 0), Some(Value::Int(45)));
+    /// assert_eq!(Value::at(&delays, 1), Some(Value::Null));
+    /// ```
+    pub fn at(array: &dyn Array, row: usize) -> Option<Self> {
+        if array.is_null(row) {
+            return Some(Value::Null);
+        }
+        let instant = |us: i64, zoned: bool| if zoned { Value::Timestamp(us) } else { Value::TimestampNtz(us) };
+        Some(match array.data_type() {
+            DataType::Null => Value::Null,
+            DataType::Boolean => Value::Boolean(array.as_boolean().value(row)),
+            DataType::Int8 => array.as_primitive::<Int8Type>().value(row).into(),
+            DataType::Int16 => array.as_primitive::<Int16Type>().value(row).into(),
+            DataType::Int32 => array.as_primitive::<Int32Type>().value(row).into(),
+            DataType::Int64 => array.as_primitive::<Int64Type>().value(row).into(),
+            DataType::UInt8 => array.as_primitive::<UInt8Type>().value(row).into(),
+            DataType::UInt16 => array.as_primitive::<UInt16Type>().value(row).into(),
+            DataType::UInt32 => array.as_primitive::<UInt32Type>().value(row).into(),
+            DataType::Float32 => array.as_primitive::<Float32Type>().value(row).into(),
+            DataType::Float64 => array.as_primitive::<Float64Type>().value(row).into(),
+            DataType::Utf8 => array.as_string::<i32>().value(row).into(),
+            DataType::LargeUtf8 => array.as_string::<i64>().value(row).into(),
+            DataType::Utf8View => array.as_string_view().value(row).into(),
+            DataType::Binary => Value::Binary(array.as_binary::<i32>().value(row).to_vec().into()),
+            DataType::LargeBinary => Value::Binary(array.as_binary::<i64>().value(row).to_vec().into()),
+            DataType::Date32 => Value::Date(array.as_primitive::<Date32Type>().value(row)),
+            DataType::Decimal128(_, scale) => {
+                Value::Decimal { unscaled: array.as_primitive::<Decimal128Type>().value(row), scale: *scale }
+            }
+            DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+                instant(array.as_primitive::<TimestampMicrosecondType>().value(row), zone.is_some())
+            }
+            DataType::Timestamp(TimeUnit::Millisecond, zone) => {
+                instant(array.as_primitive::<TimestampMillisecondType>().value(row).checked_mul(1_000)?, zone.is_some())
+            }
+            DataType::Timestamp(TimeUnit::Nanosecond, zone) => {
+                let ns = array.as_primitive::<TimestampNanosecondType>().value(row);
+                (ns % 1_000 == 0).then(|| instant(ns / 1_000, zone.is_some()))?
+            }
+            DataType::Timestamp(TimeUnit::Second, zone) => {
+                instant(array.as_primitive::<TimestampSecondType>().value(row).checked_mul(1_000_000)?, zone.is_some())
+            }
+            _ => return None,
+        })
     }
 
     /// Compares as SQL does: `None` when either side is null, when a float is not a number, or when the
