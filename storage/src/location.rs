@@ -46,8 +46,17 @@ impl Location {
             }
             return Ok(Self(url));
         }
-        let path = absolute(Path::new(text)).map_err(|error| invalid(error.to_string()))?;
-        Url::from_directory_path(path).map(Self).map_err(|()| invalid("the path cannot be written as a URL".to_owned()))
+        Self::from_path(text)
+    }
+
+    /// A folder of the local disk; a relative path begins at the working directory. Never read as a URL.
+    ///
+    /// **Errors**: `Invalid` when there is no working directory, or the path cannot be written as a URL.
+    pub fn from_path(path: impl AsRef<Path>) -> Result<Self, StorageError> {
+        let path = path.as_ref();
+        let invalid = |reason: String| StorageError::InvalidLocation { text: path.display().to_string(), reason };
+        let absolute = absolute(path).map_err(|error| invalid(error.to_string()))?;
+        Url::from_directory_path(absolute).map(Self).map_err(|()| invalid("the path cannot be written as a URL".to_owned()))
     }
 
     /// A folder below this one. Slashes separate folders; everything else is taken literally.

@@ -44,7 +44,7 @@ impl Stores {
     ///
     /// **Errors**: `Invalid` when the location is a folder inside: a store is for the whole.
     pub fn with_store(self, root: &Location, store: Arc<dyn ObjectStore>) -> Result<Self, StorageError> {
-        if root.url().path().trim_matches('/') != "" {
+        if !root.url().path().trim_matches('/').is_empty() {
             return Err(StorageError::InvalidLocation {
                 text: root.as_str().to_owned(),
                 reason: format!("a store serves the whole of {}", root_of(root.url())),

@@ -38,6 +38,12 @@ fn paths_are_made_absolute_and_dots_are_resolved() {
 }
 
 #[test]
+fn a_path_that_looks_like_a_url_is_a_path_when_it_is_given_as_one() {
+    let location = Location::from_path("/data/s3://bucket").unwrap();
+    assert_eq!(location.as_str(), "file:///data/s3:/bucket/");
+}
+
+#[test]
 fn a_host_in_a_file_url_cannot_be_opened() {
     let error = Stores::new().open(&Location::parse("file://host/data").unwrap()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);

@@ -1,0 +1,65 @@
+//! The claims.
+
+mod append;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, anyhow};
+
+use crate::harness::Settings;
+use crate::measure::Measured;
+
+/// Every claim, in the order of `list`.
+pub(crate) fn all() -> Vec<Box<dyn Claim>> {
+    vec![Box::new(append::Append)]
+}
+
+/// The claim of that name.
+pub(crate) fn find(name: &str) -> Result<Box<dyn Claim>> {
+    let names = || all().iter().map(|claim| claim.name()).collect::<Vec<_>>().join(", ");
+    all()
+        .into_iter()
+        .find(|claim| claim.name() == name)
+        .ok_or_else(|| anyhow!("no claim is called `{name}`; there are: {}", names()))
+}
+
+/// Something that is said about speed or memory, and how to find out.
+pub(crate) trait Claim {
+    /// One word.
+    fn name(&self) -> &'static str;
+
+    /// What is claimed.
+    fn sentence(&self) -> &'static str;
+
+    /// Whom it is compared with.
+    fn peer(&self) -> Option<Peer>;
+
+    /// When it holds.
+    fn bar(&self) -> Bar;
+
+    /// Makes the input below `folder` unless it is there, and gives its path.
+    fn prepare(&self, settings: &Settings, folder: &Path) -> Result<PathBuf>;
+
+    /// Does the work once, in a process of its own, and measures it. `output` does not exist yet.
+    fn ours(&self, data: &Path, output: &Path, seed: u64) -> Result<Measured>;
+}
+
+/// The other side of a claim.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    /// The Python package, also the name that the report shows.
+    pub(crate) package: &'static str,
+    /// In `peers/`; called with the input, the output folder and the seed, it prints what [`Measured`] holds as JSON.
+    pub(crate) script: &'static str,
+}
+
+/// The largest ratios (ours / peer, of the medians) with which a claim holds; `None` where it says nothing.
+#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+pub(crate) struct Bar {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) wall_ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rss_ratio: Option<f64>,
+}
