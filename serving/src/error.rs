@@ -447,4 +447,4 @@ impl DomainError for ServingError {
 }
 
 /// A result whose error is [`ServingError`].
-pub type Result<T, E = ServingError> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = ServingError> = std::result::Result<T, E>;

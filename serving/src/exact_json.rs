@@ -37,7 +37,9 @@ impl<'a> Cell<'a> {
             Some(b'{') => Self::Nested("an object"),
             Some(b'"') => match text.get(1..text.len().saturating_sub(1)) {
                 Some(inner) if !inner.contains('\\') => Self::String(Cow::Borrowed(inner)),
-                _ => serde_json::from_str::<String>(text).map_or(Self::Nested("a broken string"), |s| Self::String(Cow::Owned(s))),
+                _ => {
+                    serde_json::from_str::<String>(text).map_or(Self::Nested("a broken string"), |s| Self::String(Cow::Owned(s)))
+                }
             },
             Some(_) => number(text),
         }

@@ -142,7 +142,10 @@ impl Endpoint {
     ///
     /// **Errors**: [`ServingError::NotReady`] before a model is loaded.
     pub fn scorer(&self) -> Result<Scorer> {
-        self.0.served().ok_or_else(|| ServingError::NotReady { endpoint: self.0.name.clone(), last_error: self.0.notes().last_error.clone() })
+        self.0.served().ok_or_else(|| ServingError::NotReady {
+            endpoint: self.0.name.clone(),
+            last_error: self.0.notes().last_error.clone(),
+        })
     }
 
     /// Scores rows with the version that serves now. See [`Scorer::predict`].

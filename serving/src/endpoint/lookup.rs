@@ -40,7 +40,8 @@ pub(crate) struct BoundLookup {
 impl BoundLookup {
     pub(crate) async fn bind(spec: &LookupSpec, signature: &Signature) -> Result<Self> {
         let found = spec.source.feature_schema(&spec.table).await;
-        let FeatureSchema { keys, features } = found.map_err(|source| ServingError::FeatureLookup { table: spec.table.clone(), source })?;
+        let FeatureSchema { keys, features } =
+            found.map_err(|source| ServingError::FeatureLookup { table: spec.table.clone(), source })?;
         let names: Vec<String> = keys.fields().iter().map(|f| f.name().clone()).collect();
         let given = if spec.keys.is_empty() { names.clone() } else { spec.keys.clone() };
         if given.len() != names.len() {
@@ -67,7 +68,9 @@ impl BoundLookup {
         let mut fields = Vec::with_capacity(self.given.len());
         let mut columns = Vec::with_capacity(self.given.len());
         for (name, key) in self.given.iter().zip(self.keys.fields()) {
-            let column = rows.column_by_name(name).ok_or_else(|| ServingError::MissingColumn { column: name.clone(), found: Vec::new() })?;
+            let column = rows
+                .column_by_name(name)
+                .ok_or_else(|| ServingError::MissingColumn { column: name.clone(), found: Vec::new() })?;
             fields.push(Field::new(key.name(), column.data_type().clone(), true));
             columns.push(Arc::clone(column));
         }
@@ -78,7 +81,11 @@ impl BoundLookup {
         let found = self.spec.source.lookup(&self.spec.table, &keys).await;
         let found = found.map_err(|source| ServingError::FeatureLookup { table: table(), source })?;
         if found.num_rows() != rows.num_rows() {
-            return Err(ServingError::RowCount { what: format!("the feature table `{}`", table()), expected: rows.num_rows(), found: found.num_rows() });
+            return Err(ServingError::RowCount {
+                what: format!("the feature table `{}`", table()),
+                expected: rows.num_rows(),
+                found: found.num_rows(),
+            });
         }
         self.features
             .iter()

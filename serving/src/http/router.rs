@@ -127,7 +127,8 @@ async fn score(endpoint: &Endpoint, served: &Served, headers: &HeaderMap, body: 
         }
     })?;
     let scorer = endpoint.scorer()?;
-    let rows = if is_csv { rows_from_csv(&body, scorer.request_schema())? } else { rows_from_json(&body, scorer.request_schema())? };
+    let rows =
+        if is_csv { rows_from_csv(&body, scorer.request_schema())? } else { rows_from_json(&body, scorer.request_schema())? };
     let predictions = scorer.predict_checked(rows).await?;
     answer::predictions(&scorer, &predictions)
 }

@@ -129,8 +129,9 @@ impl FeatureEncoder {
             column.encode(array, &mut out, width, offset)?;
             offset += column.width();
         }
-        Array2::from_shape_vec((rows.num_rows(), width), out)
-            .map_err(|e| ServingError::ModelContradiction { problem: format!("encoded rows have another shape than their model: {e}") })
+        Array2::from_shape_vec((rows.num_rows(), width), out).map_err(|e| ServingError::ModelContradiction {
+            problem: format!("encoded rows have another shape than their model: {e}"),
+        })
     }
 
     /// All batches as one matrix.
@@ -141,8 +142,9 @@ impl FeatureEncoder {
         for batch in batches {
             all.extend_from_slice(self.encode(&inputs, batch)?.as_slice().unwrap_or_default());
         }
-        Array2::from_shape_vec((rows, self.width()), all)
-            .map_err(|e| ServingError::ModelContradiction { problem: format!("encoded rows have another shape than their model: {e}") })
+        Array2::from_shape_vec((rows, self.width()), all).map_err(|e| ServingError::ModelContradiction {
+            problem: format!("encoded rows have another shape than their model: {e}"),
+        })
     }
 }
 
@@ -167,10 +169,7 @@ impl EncodedColumn {
         let to = |target: DataType| {
             let field = Schema::new(vec![Field::new(name, target, true)]);
             let field = Arc::new(field);
-            batches
-                .iter()
-                .map(|batch| Ok(Arc::clone(enforce(&field, batch)?.column(0))))
-                .collect::<Result<Vec<ArrayRef>>>()
+            batches.iter().map(|batch| Ok(Arc::clone(enforce(&field, batch)?.column(0)))).collect::<Result<Vec<ArrayRef>>>()
         };
         let encoding = match &inner {
             found if found.is_numeric() && !matches!(found, DataType::Decimal128(..) | DataType::Decimal256(..)) => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use boathouse_base::{Env, Signature, SharedModel};
+use boathouse_base::{Env, SharedModel, Signature};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
@@ -125,7 +125,8 @@ impl ModelFiles {
     /// **Errors**: those of [`Mlmodel::parse`].
     pub fn mlmodel(&self) -> Result<Mlmodel> {
         let bytes = self.file(MLMODEL_FILE)?;
-        let text = std::str::from_utf8(bytes).map_err(|_| ServingError::MlmodelSyntax { line: 1, problem: "it is not UTF-8 text" })?;
+        let text =
+            std::str::from_utf8(bytes).map_err(|_| ServingError::MlmodelSyntax { line: 1, problem: "it is not UTF-8 text" })?;
         Mlmodel::parse(text)
     }
 
@@ -141,7 +142,8 @@ impl ModelFiles {
             #[cfg(feature = "onnx")]
             ONNX => Ok(Arc::new(super::OnnxModel::load(bytes, mlmodel.signature)?)),
             _ => {
-                let text = std::str::from_utf8(bytes).map_err(|_| ServingError::ModelContradiction { problem: format!("{data} is not UTF-8 text") })?;
+                let text = std::str::from_utf8(bytes)
+                    .map_err(|_| ServingError::ModelContradiction { problem: format!("{data} is not UTF-8 text") })?;
                 Ok(Arc::new(LinfaModel::from_json(text)?))
             }
         }
@@ -163,6 +165,9 @@ pub(super) fn payload(mlmodel: &Mlmodel) -> Result<(&'static str, String)> {
     let data = data
         // A model folder names files within itself, never elsewhere.
         .filter(|path| !path.is_empty() && !path.starts_with('/') && path.split('/').all(|part| part != ".."))
-        .ok_or_else(|| ServingError::MlmodelKey { key: format!("flavors.{flavor}.data"), expected: "the path of a file in the folder" })?;
+        .ok_or_else(|| ServingError::MlmodelKey {
+            key: format!("flavors.{flavor}.data"),
+            expected: "the path of a file in the folder",
+        })?;
     Ok((flavor, data.to_owned()))
 }

@@ -89,7 +89,12 @@ impl LinfaModel {
     /// **Errors**: all of kind `Invalid`: a label that is neither, a single class, a setting out of range.
     ///
     /// **Source**: Breiman, "Random forests", 2001; linfa-trees.
-    pub fn train_random_forest(encoder: &FeatureEncoder, batches: &[RecordBatch], label: &str, settings: &ForestSettings) -> Result<Self> {
+    pub fn train_random_forest(
+        encoder: &FeatureEncoder,
+        batches: &[RecordBatch],
+        label: &str,
+        settings: &ForestSettings,
+    ) -> Result<Self> {
         settings.check()?;
         let rows = TrainingRows::new(KIND, encoder, batches, label)?;
         let threads = settings.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
@@ -100,7 +105,10 @@ impl LinfaModel {
                 .map(|first| {
                     let rows = &rows;
                     scope.spawn(move || {
-                        (first..settings.trees).step_by(threads).map(|i| Ok((i, grow(rows, settings, i)?))).collect::<Result<Vec<_>>>()
+                        (first..settings.trees)
+                            .step_by(threads)
+                            .map(|i| Ok((i, grow(rows, settings, i)?)))
+                            .collect::<Result<Vec<_>>>()
                     })
                 })
                 .collect();
@@ -108,7 +116,9 @@ impl LinfaModel {
         });
         let mut trees = Vec::with_capacity(settings.trees);
         for worker in grown {
-            trees.extend(worker.map_err(|_| ServingError::Stopped { message: "a tree could not be grown".into(), panicked: true })??);
+            trees.extend(
+                worker.map_err(|_| ServingError::Stopped { message: "a tree could not be grown".into(), panicked: true })??,
+            );
         }
         trees.sort_by_key(|(i, _)| *i);
         Self::new(encoder.clone(), Classifier::RandomForest(Forest { trees: trees.into_iter().map(|(_, tree)| tree).collect() }))
@@ -156,7 +166,9 @@ impl Forest {
         if sound {
             Ok(())
         } else {
-            Err(ServingError::ModelContradiction { problem: "a tree of the forest points outside of its nodes or features".into() })
+            Err(ServingError::ModelContradiction {
+                problem: "a tree of the forest points outside of its nodes or features".into(),
+            })
         }
     }
 }
@@ -179,7 +191,8 @@ impl Tree {
 }
 
 fn grow(rows: &TrainingRows, settings: &ForestSettings, tree: usize) -> Result<Tree> {
-    let chance = Env::new(ManualClock::default(), settings.seed ^ (tree as u64).wrapping_add(1).wrapping_mul(0xd6e8_feb8_6659_fd93));
+    let chance =
+        Env::new(ManualClock::default(), settings.seed ^ (tree as u64).wrapping_add(1).wrapping_mul(0xd6e8_feb8_6659_fd93));
     let (all_rows, width) = rows.features.dim();
     let features = sample(&chance, (0..width).collect(), share(width, settings.feature_share));
     let of_class = |class: bool| (0..all_rows).filter(|i| rows.labels[*i] == class).collect::<Vec<_>>();
@@ -249,7 +262,12 @@ fn sample(chance: &Env, mut from: Vec<usize>, count: usize) -> Vec<usize> {
     from
 }
 
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small count")]
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share of a small count"
+)]
 fn share(width: usize, share: f64) -> usize {
     ((width as f64 * share).ceil() as usize).clamp(1, width)
 }

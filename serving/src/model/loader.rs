@@ -61,7 +61,11 @@ impl ModelFiles {
     /// [`ServingError::Flavor`] when this build loads none of its flavors.
     pub async fn read(folder: &Storage) -> Result<Self> {
         let get = async |path: &str| {
-            folder.get(path).await.map_err(|e| ServingError::ModelFile { action: "read", url: folder.url_of(path), source: e.into() })
+            folder.get(path).await.map_err(|e| ServingError::ModelFile {
+                action: "read",
+                url: folder.url_of(path),
+                source: e.into(),
+            })
         };
         let mut files = BTreeMap::from([(MLMODEL_FILE.to_owned(), get(MLMODEL_FILE).await?)]);
         let (_, data) = payload(&Self::from_files(files.clone()).mlmodel()?)?;
@@ -76,10 +80,11 @@ impl ModelFiles {
     pub async fn write(&self, folder: &Storage) -> Result<()> {
         let (last, first): (Vec<_>, Vec<_>) = self.iter().partition(|(path, _)| *path == MLMODEL_FILE);
         for (path, bytes) in first.into_iter().chain(last) {
-            folder
-                .put(path, bytes.clone())
-                .await
-                .map_err(|e| ServingError::ModelFile { action: "write", url: folder.url_of(path), source: e.into() })?;
+            folder.put(path, bytes.clone()).await.map_err(|e| ServingError::ModelFile {
+                action: "write",
+                url: folder.url_of(path),
+                source: e.into(),
+            })?;
         }
         Ok(())
     }

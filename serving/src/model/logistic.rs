@@ -56,7 +56,12 @@ impl LinfaModel {
     /// or an optimiser that found no way down.
     ///
     /// **Source**: linfa-logistic; Liu, Nocedal, "On the limited memory BFGS method", 1989.
-    pub fn train_logistic(encoder: &FeatureEncoder, batches: &[RecordBatch], label: &str, settings: &LogisticSettings) -> Result<Self> {
+    pub fn train_logistic(
+        encoder: &FeatureEncoder,
+        batches: &[RecordBatch],
+        label: &str,
+        settings: &LogisticSettings,
+    ) -> Result<Self> {
         settings.check()?;
         let TrainingRows { features, labels, .. } = TrainingRows::new(KIND, encoder, batches, label)?;
         let (rows, width) = features.dim();

@@ -34,7 +34,8 @@ impl Mlmodel {
     pub fn parse(text: &str) -> Result<Self> {
         let expected = |key: &str, expected| ServingError::MlmodelKey { key: key.to_owned(), expected };
         let document = yaml::parse(text)?;
-        let flavors = document.get("flavors").and_then(Value::as_object).ok_or_else(|| expected("flavors", "a mapping of flavors"))?;
+        let flavors =
+            document.get("flavors").and_then(Value::as_object).ok_or_else(|| expected("flavors", "a mapping of flavors"))?;
         let flavors = flavors
             .iter()
             .map(|(name, facts)| match facts {
@@ -84,7 +85,11 @@ impl Mlmodel {
         }
         if let Some(signature) = &self.signature {
             let (inputs, outputs) = (schema_to_mlflow(&signature.inputs)?, schema_to_mlflow(&signature.outputs)?);
-            text.push_str(&format!("signature:\n  inputs: {}\n  outputs: {}\n  params: null\n", yaml::quote(&inputs), yaml::quote(&outputs)));
+            text.push_str(&format!(
+                "signature:\n  inputs: {}\n  outputs: {}\n  params: null\n",
+                yaml::quote(&inputs),
+                yaml::quote(&outputs)
+            ));
         }
         if let Some(us) = self.created_us {
             text.push_str(&format!("utc_time_created: {}\n", yaml::quote(&instant_text(us))));
@@ -99,7 +104,8 @@ fn instant_us(text: &str) -> Option<i64> {
 }
 
 fn instant_text(us: i64) -> String {
-    arrow_array::temporal_conversions::timestamp_us_to_datetime(us).map_or_else(String::new, |t| t.format("%Y-%m-%d %H:%M:%S%.6f").to_string())
+    arrow_array::temporal_conversions::timestamp_us_to_datetime(us)
+        .map_or_else(String::new, |t| t.format("%Y-%m-%d %H:%M:%S%.6f").to_string())
 }
 
 #[cfg(test)]

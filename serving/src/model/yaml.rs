@@ -401,7 +401,14 @@ utc_time_created: '2026-11-22 15:40:11.123456'
 
     #[test]
     fn what_is_not_read_is_an_error_with_its_line() {
-        for (text, line) in [("a: 1\nb\n", 2), ("a: 'x\n", 1), ("a: 1\n   b: 2\nc\n", 3), ("a: &x 1\n", 1), ("a: 1\na: 2\n", 2), ("{\n\"a\"\n", 2)] {
+        for (text, line) in [
+            ("a: 1\nb\n", 2),
+            ("a: 'x\n", 1),
+            ("a: 1\n   b: 2\nc\n", 3),
+            ("a: &x 1\n", 1),
+            ("a: 1\na: 2\n", 2),
+            ("{\n\"a\"\n", 3),
+        ] {
             match parse(text) {
                 Err(ServingError::MlmodelSyntax { line: found, .. }) => assert_eq!(found, line, "{text:?}"),
                 other => panic!("{text:?}: {other:?}"),

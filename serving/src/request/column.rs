@@ -50,7 +50,8 @@ impl Columns {
 
     /// A required column that is missing is an error, whatever the rows hold.
     pub(super) fn require(&self, given: &[Option<usize>], found: impl FnOnce() -> Vec<String>) -> Result<()> {
-        let missing = self.schema.fields().iter().enumerate().find(|(at, field)| !field.is_nullable() && !given.contains(&Some(*at)));
+        let missing =
+            self.schema.fields().iter().enumerate().find(|(at, field)| !field.is_nullable() && !given.contains(&Some(*at)));
         match missing {
             None => Ok(()),
             Some((_, field)) => Err(ServingError::MissingColumn { column: field.name().clone(), found: found() }),
@@ -164,11 +165,15 @@ impl Column {
             // JSON numbers have no width: one that is written for a float column is a float.
             (Self::Float32(b), Cell::Float(v)) => b.append_value(narrow(*v)?),
             (Self::Utf8(b), Cell::String(v)) => b.append_value(v),
-            (Self::Binary(b), Cell::String(v)) => b.append_value(base64::engine::general_purpose::STANDARD.decode(v.as_bytes()).ok()?),
+            (Self::Binary(b), Cell::String(v)) => {
+                b.append_value(base64::engine::general_purpose::STANDARD.decode(v.as_bytes()).ok()?)
+            }
             (Self::Timestamp(b) | Self::Instant(b), Cell::String(v)) => {
                 b.append_value(arrow_cast::parse::string_to_timestamp_nanos(v).ok()?.div_euclid(1000));
             }
-            (Self::Date(b), Cell::String(v)) => b.append_value(<arrow_array::types::Date32Type as arrow_cast::parse::Parser>::parse(v)?),
+            (Self::Date(b), Cell::String(v)) => {
+                b.append_value(<arrow_array::types::Date32Type as arrow_cast::parse::Parser>::parse(v)?)
+            }
             _ => return None,
         }
         Some(())

@@ -51,7 +51,9 @@ pub fn rows_from_json(body: &[u8], schema: &SchemaRef) -> Result<RecordBatch> {
         Err(source) => {
             return Err(match body.iter().find(|b| !b.is_ascii_whitespace()) {
                 Some(b'{') | None => ServingError::RequestJson { source },
-                Some(_) if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() => ServingError::RequestForm { found: Vec::new() },
+                Some(_) if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() => {
+                    ServingError::RequestForm { found: Vec::new() }
+                }
                 Some(_) => ServingError::RequestJson { source },
             });
         }
@@ -77,7 +79,9 @@ pub fn rows_from_json(body: &[u8], schema: &SchemaRef) -> Result<RecordBatch> {
         (Some((part, rows)), None) => match (part, shape(rows)) {
             (_, "an array") => from_rows(part, &items(rows)?, schema),
             ("inputs", "an object") => from_columns(rows, schema),
-            ("inputs", found) => Err(ServingError::RequestShape { part: "inputs", expected: "an object of columns, or an array of rows", found }),
+            ("inputs", found) => {
+                Err(ServingError::RequestShape { part: "inputs", expected: "an object of columns, or an array of rows", found })
+            }
             (_, found) => Err(ServingError::RequestShape { part: "instances", expected: "an array of rows", found }),
         },
         (first, second) => {
@@ -168,7 +172,11 @@ fn from_split(raw: &RawValue, schema: &SchemaRef) -> Result<RecordBatch> {
     columns.require(&places, || names.iter().map(|n| n.to_string()).collect())?;
     for (row, raw) in data.iter().enumerate() {
         if shape(raw) != "an array" {
-            return Err(ServingError::RequestShape { part: "dataframe_split.data", expected: "an array of arrays", found: shape(raw) });
+            return Err(ServingError::RequestShape {
+                part: "dataframe_split.data",
+                expected: "an array of arrays",
+                found: shape(raw),
+            });
         }
         let values: Vec<&RawValue> = items(raw)?;
         if values.len() != names.len() {
@@ -211,7 +219,12 @@ fn from_rows(part: &'static str, rows: &[&RawValue], schema: &SchemaRef) -> Resu
                 }
                 let values = items(raw)?;
                 if values.len() != columns.width() {
-                    return Err(ServingError::RowWidth { row, expected: columns.width(), found: values.len(), columns: columns.names() });
+                    return Err(ServingError::RowWidth {
+                        row,
+                        expected: columns.width(),
+                        found: values.len(),
+                        columns: columns.names(),
+                    });
                 }
                 for (at, value) in values.into_iter().enumerate() {
                     columns.push(at, row, Cell::read(value))?;
@@ -262,12 +275,21 @@ fn from_columns(raw: &RawValue, schema: &SchemaRef) -> Result<RecordBatch> {
     for ((name, values), place) in fields.iter().zip(places) {
         let Some(at) = place else { continue };
         if shape(values) != "an array" {
-            return Err(ServingError::RequestShape { part: "inputs", expected: "an array of values for each column", found: shape(values) });
+            return Err(ServingError::RequestShape {
+                part: "inputs",
+                expected: "an array of values for each column",
+                found: shape(values),
+            });
         }
         let values = items(values)?;
         let (first, expected) = *first.get_or_insert((name.as_ref(), values.len()));
         if values.len() != expected {
-            return Err(ServingError::ColumnLength { column: name.to_string(), found: values.len(), first: first.to_owned(), expected });
+            return Err(ServingError::ColumnLength {
+                column: name.to_string(),
+                found: values.len(),
+                first: first.to_owned(),
+                expected,
+            });
         }
         for (row, value) in values.into_iter().enumerate() {
             columns.push(at, row, Cell::read(value))?;

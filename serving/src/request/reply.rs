@@ -106,8 +106,7 @@ fn is_decimal_or_half(data_type: &DataType) -> bool {
 }
 
 fn json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<()> {
-    serde_json::to_writer(&mut *out, value).or_else(|_| out.write_all(b"null")).map_err(|source| ServingError::Arrow {
-        action: "write a prediction",
-        source: source.into(),
-    })
+    serde_json::to_writer(&mut *out, value)
+        .or_else(|_| out.write_all(b"null"))
+        .map_err(|source| ServingError::Arrow { action: "write a prediction", source: source.into() })
 }

@@ -83,7 +83,11 @@ impl Layout {
         columns.push(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(scorer.model_name(), count))));
         let version = i64::try_from(scorer.version()).unwrap_or(i64::MAX);
         columns.push(Arc::new(Int64Array::from_value(version, count)));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &RecordBatchOptions::new().with_row_count(Some(count)))
-            .map_err(|source| ServingError::Arrow { action: "join predictions to their rows", source })
+        RecordBatch::try_new_with_options(
+            Arc::clone(&self.schema),
+            columns,
+            &RecordBatchOptions::new().with_row_count(Some(count)),
+        )
+        .map_err(|source| ServingError::Arrow { action: "join predictions to their rows", source })
     }
 }

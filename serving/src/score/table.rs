@@ -119,8 +119,11 @@ impl ScoreTable {
             Input::Stream(rows) => (rows, None),
             Input::Snapshot(snapshot) => {
                 let schema = snapshot.schema();
-                let wanted: BTreeSet<&str> =
-                    keep.iter().map(String::as_str).chain(scorer.request_schema().fields().iter().map(|f| f.name().as_str())).collect();
+                let wanted: BTreeSet<&str> = keep
+                    .iter()
+                    .map(String::as_str)
+                    .chain(scorer.request_schema().fields().iter().map(|f| f.name().as_str()))
+                    .collect();
                 // A column that is not there is an error of scoring, which says whether it is required.
                 let columns = schema.fields().iter().map(|f| f.name()).filter(|name| wanted.contains(name.as_str()));
                 let request = ScanRequest::default().project(columns.cloned());
@@ -140,7 +143,8 @@ impl ScoreTable {
             progress,
             ..WriteRequest::default()
         };
-        let report = output.write(request, scored).await.map_err(|source| ServingError::ScoreTable { action: "write", source })?;
+        let report =
+            output.write(request, scored).await.map_err(|source| ServingError::ScoreTable { action: "write", source })?;
         Ok(ScoreReport {
             rows: report.rows,
             skipped: report.skipped,

@@ -145,10 +145,11 @@ mod tests {
             ]),
         )
         .unwrap();
-        assert_eq!(found, RecordBatch::try_new(schema, vec![
-            Arc::new(Float64Array::from(vec![3.0])),
-            Arc::new(StringArray::from(vec!["a"])),
-        ]).unwrap());
+        assert_eq!(
+            found,
+            RecordBatch::try_new(schema, vec![Arc::new(Float64Array::from(vec![3.0])), Arc::new(StringArray::from(vec!["a"])),])
+                .unwrap()
+        );
     }
 
     #[test]
