@@ -74,15 +74,38 @@ pub(super) fn adapt(array: &ArrayRef, to: &DataType) -> Result<Adapted, ArrowErr
         }
         (DataType::Dictionary(_, values), _) => adapt(&cast(array, values)?, to),
         (DataType::RunEndEncoded(_, values), _) => adapt(&cast(array, values.data_type())?, to),
-        _ if from.is_nested() || to.is_nested() || !can_cast_types(from, to) || !can_cast_types(to, from) => {
-            let misfits = (0..array.len()).filter(|&row| array.is_valid(row)).collect();
-            Ok(Adapted { array: new_null_array(to, array.len()), misfits })
-        }
+        // An instant and a local time are different things, even where the digits agree.
+        (DataType::Timestamp(_, a), DataType::Timestamp(_, b)) if a.is_some() != b.is_some() => none_fits(array, to),
+        _ if from.is_nested() || to.is_nested() || !can_cast_types(from, to) || !can_cast_types(to, from) => none_fits(array, to),
         _ => leaf(array, to),
     }
 }
 
-fn leaf(array: &ArrayRef, to: &DataType) -> Result<Adapted, ArrowError> {
+fn none_fits(array: &ArrayRef, to: &DataType) -> Result<Adapted, ArrowError> {
+    let misfits = (0..array.len()).filter(|&row| array.is_valid(row)).collect();
+    Ok(Adapted { array: new_null_array(to, array.len()), misfits })
+}
+
+fn leaf(array: &ArrayRef, wanted: &DataType) -> Result<Adapted, ArrowError> {
+    let array = &cast(array, &offset_zone(array.data_type()))?;
+    let to = &offset_zone(wanted);
+    let adapted = cast_and_back(array, to)?;
+    Ok(Adapted { array: cast(&adapted.array, wanted)?, misfits: adapted.misfits })
+}
+
+/// The type with instants at offset zero. Casting and printing parse the zone, and know offsets only; which
+/// instant a value means does not depend on it.
+fn offset_zone(data_type: &DataType) -> DataType {
+    let field = |field: &Field| field.clone().with_data_type(offset_zone(field.data_type()));
+    match data_type {
+        DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("+00:00".into())),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|inner| field(inner)).collect()),
+        DataType::List(item) => DataType::List(Arc::new(field(item))),
+        other => other.clone(),
+    }
+}
+
+fn cast_and_back(array: &ArrayRef, to: &DataType) -> Result<Adapted, ArrowError> {
     let there = cast(array, to)?;
     let lost: Vec<bool> = if to == &DataType::Utf8 {
         (0..array.len()).map(|row| array.is_valid(row) && there.is_null(row)).collect()
@@ -115,6 +138,7 @@ fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
 pub(super) fn to_json(array: &ArrayRef, wanted: &[usize]) -> Result<Vec<String>, ArrowError> {
     let picked = UInt64Array::from_iter_values(wanted.iter().map(|&row| row as u64));
     let picked = arrow_select::take::take(array, &picked, None)?;
+    let picked = cast(&picked, &offset_zone(picked.data_type()))?;
     let field = Field::new("v", picked.data_type().clone(), true);
     let batch = arrow_array::RecordBatch::try_new(Arc::new(arrow_schema::Schema::new(vec![field])), vec![Arc::clone(&picked)])?;
     let mut lines = Vec::new();
@@ -172,6 +196,23 @@ mod tests {
         assert_eq!(adapt(&packed, &DataType::Utf8).unwrap().array.as_string::<i32>().value(2), "a");
         let fine: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1_000, 1_001]));
         assert_eq!(adapt(&fine, &DataType::Timestamp(TimeUnit::Microsecond, None)).unwrap().misfits, [1]);
+    }
+
+    #[test]
+    fn instants_keep_their_meaning_in_every_zone() {
+        let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let berlin: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1_000, 1_001]).with_timezone("Europe/Berlin"));
+        let adapted = adapt(&berlin, &utc).unwrap();
+        assert_eq!((adapted.array.data_type(), adapted.misfits.as_slice()), (&utc, &[1][..]));
+        assert_eq!(to_json(&berlin, &[1]).unwrap(), ["\"1970-01-01T00:00:00.000001001Z\""]);
+        let text: ArrayRef = Arc::new(LargeStringArray::from(vec!["1970-01-01T00:00:01Z", "noon"]));
+        assert_eq!(adapt(&text, &utc).unwrap().misfits, [1]);
+        let local: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![0]));
+        assert_eq!(adapt(&local, &utc).unwrap().misfits, [0]);
+        assert_eq!(
+            adapt(&adapted.array, &DataType::Utf8).unwrap().array.as_string::<i32>().value(0),
+            "1970-01-01T00:00:00.000001Z"
+        );
     }
 
     #[test]

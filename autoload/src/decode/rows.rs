@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::StringBuilder;
+use arrow_array::builder::{PrimitiveBuilder, StringBuilder};
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
-use arrow_array::{ArrayRef, PrimitiveArray, RecordBatch, RecordBatchOptions, StringArray, StructArray};
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, StructArray};
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
 use super::adapt::adapt;
@@ -85,22 +85,20 @@ fn metadata_fields() -> Fields {
 }
 
 fn metadata(files: &[(Arc<SourceFile>, usize)]) -> Result<ArrayRef, ArrowError> {
-    fn each<'a, T: 'a>(
-        files: &'a [(Arc<SourceFile>, usize)],
-        value: impl Fn(&'a SourceFile) -> T + 'a,
-    ) -> impl Iterator<Item = T> + 'a {
-        files.iter().flat_map(move |(file, rows)| {
-            let value = &value;
-            (0..*rows).map(move |_| value(file)).collect::<Vec<_>>()
-        })
+    let (mut paths, mut names) = (StringBuilder::new(), StringBuilder::new());
+    let mut sizes = PrimitiveBuilder::<Int64Type>::new();
+    let mut times = PrimitiveBuilder::<TimestampMicrosecondType>::new().with_timezone("UTC");
+    for (file, rows) in files {
+        let name = file.path.rsplit('/').next().unwrap_or_default();
+        for _ in 0..*rows {
+            paths.append_value(&file.url);
+            names.append_value(name);
+        }
+        sizes.append_value_n(i64::try_from(file.size_bytes).unwrap_or(i64::MAX), *rows);
+        times.append_value_n(file.modified_us, *rows);
     }
-    let paths = StringArray::from_iter_values(each(files, |file| file.url.as_str()));
-    let names = StringArray::from_iter_values(each(files, |file| file.path.rsplit('/').next().unwrap_or_default()));
-    let sizes =
-        PrimitiveArray::<Int64Type>::from_iter_values(each(files, |file| i64::try_from(file.size_bytes).unwrap_or(i64::MAX)));
-    let times = PrimitiveArray::<TimestampMicrosecondType>::from_iter_values(each(files, |file| file.modified_us));
-    let times = times.with_timezone("UTC");
-    let columns: Vec<ArrayRef> = vec![Arc::new(paths), Arc::new(names), Arc::new(sizes), Arc::new(times)];
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(paths.finish()), Arc::new(names.finish()), Arc::new(sizes.finish()), Arc::new(times.finish())];
     Ok(Arc::new(StructArray::try_new(metadata_fields(), columns, None)?))
 }
 

@@ -1,8 +1,10 @@
 //! Integration tests of the auto loader.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod contract;
 mod discovery;
 mod errors;
+mod faults;
 mod formats;
 mod properties;
 mod scale;

@@ -166,7 +166,7 @@ async fn run(actions: Vec<Action>, types: ColumnTypes) -> Result<(), TestCaseErr
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn rows_and_quarantined_lines_are_the_landed_lines(actions in prop::collection::vec(action(), 0..14), inferred in any::<bool>()) {

@@ -1,6 +1,7 @@
 //! Opening, draining, and looking at rows as JSON.
 
 use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Field};
 use boathouse_autoload::{AutoLoader, AutoLoaderBuilder, ColumnTypes};
 use boathouse_base::{Env, ManualClock, Offset, ReadLimit, StreamSource};
 use boathouse_storage::Storage;
@@ -64,7 +65,7 @@ pub(crate) fn rows(batches: &[RecordBatch]) -> Vec<Value> {
     let mut out = Vec::new();
     let mut writer = arrow_json::LineDelimitedWriter::new(&mut out);
     for batch in batches {
-        writer.write(batch).unwrap();
+        writer.write(&printable(batch)).unwrap();
     }
     writer.finish().unwrap();
     out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| serde_json::from_slice(line).unwrap()).collect()
@@ -83,4 +84,23 @@ pub(crate) async fn quarantine(source: &AutoLoader) -> Vec<Value> {
 
 pub(crate) fn names(batches: &[RecordBatch]) -> Vec<String> {
     batches[0].schema().fields().iter().map(|field| field.name().clone()).collect()
+}
+
+/// The batch with instants at offset zero: the writer knows offsets only.
+fn printable(batch: &RecordBatch) -> RecordBatch {
+    fn zone(data_type: &DataType) -> DataType {
+        match data_type {
+            DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("+00:00".into())),
+            DataType::Struct(fields) => DataType::Struct(
+                fields.iter().map(|field| Field::new(field.name(), zone(field.data_type()), field.is_nullable())).collect(),
+            ),
+            other => other.clone(),
+        }
+    }
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(batch.schema_ref().fields())
+        .map(|(array, field)| (field.name().clone(), arrow_cast::cast(array, &zone(field.data_type())).unwrap(), true));
+    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
 }
