@@ -59,7 +59,7 @@ fn extract(error: DataFusionError) -> Result<Error, DataFusionError> {
 }
 
 /// What the caller can do about an engine's error.
-fn kind_of(error: &DataFusionError) -> ErrorKind {
+pub fn kind_of(error: &DataFusionError) -> ErrorKind {
     match error {
         DataFusionError::NotImplemented(_) => ErrorKind::Unsupported,
         DataFusionError::ResourcesExhausted(_) => ErrorKind::Exhausted,
@@ -67,6 +67,7 @@ fn kind_of(error: &DataFusionError) -> ErrorKind {
         DataFusionError::Internal(_) => ErrorKind::Internal,
         DataFusionError::Context(_, inner) => kind_of(inner),
         DataFusionError::Diagnostic(_, inner) => kind_of(inner),
+        DataFusionError::Shared(inner) => kind_of(inner),
         DataFusionError::External(inner) => inner.downcast_ref::<Error>().map_or(ErrorKind::Invalid, Error::kind),
         // The rest is about the query or the values that it met: a name, a type, a cast.
         _ => ErrorKind::Invalid,

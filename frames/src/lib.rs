@@ -17,7 +17,7 @@ mod filter;
 mod snapshot;
 mod stream;
 
-pub use error::{FrameError, from_datafusion, into_datafusion};
+pub use error::{FrameError, from_datafusion, into_datafusion, kind_of};
 pub use filter::{to_conjunction, to_predicate, to_value};
 pub use snapshot::SnapshotProvider;
 pub use stream::{AlreadyRead, StreamProvider, batch_stream, from_engine, to_engine};

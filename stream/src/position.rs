@@ -1,0 +1,153 @@
+//! Where a query is: what an epoch commits together with its rows, and what to do with it after a restart.
+//!
+//! There is one truth, the sink. The checkpoint holds a copy for the case that the sink still knows the number of the
+//! epoch but not its payload, and to notice that the sink has lost epochs.
+//!
+//! | sink holds | the checkpoint's copy | what happens |
+//! | --- | --- | --- |
+//! | nothing | none | a new query: epoch 0 |
+//! | nothing | of epoch n | [`SinkBehind`](StreamError::SinkBehind) |
+//! | epoch n with payload | none, or of epoch <= n | goes on after n (the copy was not written in time) |
+//! | epoch n with payload | of epoch > n | [`SinkBehind`](StreamError::SinkBehind) |
+//! | epoch n without payload | of epoch n | goes on after n |
+//! | epoch n without payload | none, or of epoch < n | [`PositionLost`](StreamError::PositionLost) |
+
+use boathouse_base::{CommittedEpoch, Offset};
+use serde::{Deserialize, Serialize};
+
+use crate::error::StreamError;
+
+/// Of [`Position`]; another one is not read.
+pub(crate) const VERSION: u32 = 1;
+
+/// The payload of an epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Position {
+    pub(crate) version: u32,
+    pub(crate) epoch: u64,
+    /// The run that committed it: two runs of one query can be told apart.
+    pub(crate) run_id: String,
+    pub(crate) timestamp_us: i64,
+    pub(crate) source: Range,
+    /// The watermark that this epoch emitted windows by.
+    pub(crate) watermark_us: Option<i64>,
+    /// The watermark after it.
+    pub(crate) next_watermark_us: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) state: Option<StateRef>,
+}
+
+/// What an epoch has read of the source.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Range {
+    pub(crate) start: Option<String>,
+    pub(crate) end: Option<String>,
+}
+
+/// The open windows after an epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StateRef {
+    /// Holds the schema of the transformed rows.
+    pub(crate) shape: String,
+    /// Oldest first: a window in a later file replaces that window in earlier ones.
+    pub(crate) files: Vec<StateFile>,
+}
+
+/// A file of states.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StateFile {
+    pub(crate) path: String,
+    pub(crate) epoch: u64,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Position {
+    pub(crate) fn end(&self) -> Option<Offset> {
+        self.source.end.as_deref().map(Offset::new)
+    }
+
+    pub(crate) fn parse(query: &str, what: impl FnOnce() -> String, text: &[u8]) -> Result<Self, StreamError> {
+        let unreadable = |source| StreamError::Unreadable { query: query.to_owned(), what: what(), source };
+        let position: Self = match serde_json::from_slice(text) {
+            Ok(position) => position,
+            Err(source) => return Err(unreadable(source)),
+        };
+        if position.version != VERSION {
+            let found = format!("a position of version {}, this build reads version {VERSION}", position.version);
+            return Err(unreadable(serde::de::Error::custom(found)));
+        }
+        Ok(position)
+    }
+}
+
+/// The position to go on after: `None` begins the stream.
+pub(crate) fn resume(
+    query: &str,
+    sink: &str,
+    committed: Option<CommittedEpoch>,
+    seen: Option<Position>,
+) -> Result<Option<Position>, StreamError> {
+    let behind = |seen: u64, found| StreamError::SinkBehind { query: query.to_owned(), sink: sink.to_owned(), seen, found };
+    match (committed, seen) {
+        (None, None) => Ok(None),
+        (None, Some(seen)) => Err(behind(seen.epoch, None)),
+        (Some(committed), Some(seen)) if seen.epoch > committed.epoch => Err(behind(seen.epoch, Some(committed.epoch))),
+        (Some(CommittedEpoch { epoch, payload: Some(payload) }), _) => {
+            Position::parse(query, || format!("the position of epoch {epoch} in {sink}"), payload.as_bytes()).map(Some)
+        }
+        (Some(CommittedEpoch { epoch, payload: None }), Some(seen)) if seen.epoch == epoch => Ok(Some(seen)),
+        (Some(CommittedEpoch { epoch, payload: None }), seen) => Err(StreamError::PositionLost {
+            query: query.to_owned(),
+            sink: sink.to_owned(),
+            epoch,
+            seen: seen.map(|seen| seen.epoch),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position(epoch: u64) -> Position {
+        Position {
+            version: VERSION,
+            epoch,
+            run_id: "r".into(),
+            timestamp_us: 1,
+            source: Range { start: None, end: Some(epoch.to_string()) },
+            watermark_us: None,
+            next_watermark_us: Some(-5),
+            state: None,
+        }
+    }
+
+    fn committed(epoch: u64, with_payload: bool) -> Option<CommittedEpoch> {
+        let payload = with_payload.then(|| serde_json::to_string(&position(epoch)).unwrap());
+        Some(CommittedEpoch { epoch, payload })
+    }
+
+    #[test]
+    fn the_sink_decides_where_a_query_goes_on() {
+        let resume = |committed, seen: Option<u64>| resume("q", "memory", committed, seen.map(position));
+        assert_eq!(resume(None, None).unwrap(), None);
+        assert_eq!(resume(committed(3, true), None).unwrap(), Some(position(3)));
+        assert_eq!(resume(committed(3, true), Some(2)).unwrap(), Some(position(3)));
+        assert_eq!(resume(committed(3, false), Some(3)).unwrap(), Some(position(3)));
+        assert!(matches!(resume(None, Some(0)), Err(StreamError::SinkBehind { seen: 0, found: None, .. })));
+        assert!(matches!(resume(committed(3, true), Some(4)), Err(StreamError::SinkBehind { seen: 4, found: Some(3), .. })));
+        assert!(matches!(resume(committed(3, false), Some(2)), Err(StreamError::PositionLost { epoch: 3, seen: Some(2), .. })));
+        assert!(matches!(resume(committed(3, false), None), Err(StreamError::PositionLost { epoch: 3, seen: None, .. })));
+    }
+
+    #[test]
+    fn a_payload_that_is_no_position_is_corrupt_and_named() {
+        let error = resume("q", "memory", Some(CommittedEpoch { epoch: 7, payload: Some("{".into()) }), None).unwrap_err();
+        assert!(error.to_string().starts_with("read the position of epoch 7 in memory of the query `q`"), "{error}");
+        let newer = serde_json::to_string(&Position { version: 2, ..position(7) }).unwrap();
+        let error = resume("q", "memory", Some(CommittedEpoch { epoch: 7, payload: Some(newer) }), None).unwrap_err();
+        assert!(error.to_string().contains("version 2"), "{error}");
+    }
+}

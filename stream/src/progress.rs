@@ -1,0 +1,258 @@
+//! What an epoch did, and what a run did.
+
+use chrono::{DateTime, SecondsFormat};
+use serde_json::{Value, json};
+
+/// What one epoch did.
+///
+/// [`to_json`](Self::to_json) gives it in the shape of Spark's `StreamingQueryProgress`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct EpochProgress {
+    /// The query, over all its runs.
+    pub query_id: String,
+    /// This run.
+    pub run_id: String,
+    /// The name of the query.
+    pub name: String,
+    /// Counts up by one from 0.
+    pub epoch: u64,
+    /// When the epoch began, in microseconds since the Unix epoch (UTC).
+    pub timestamp_us: i64,
+    /// Rows that the source gave.
+    pub input_rows: u64,
+    /// Rows that the sink was given.
+    pub output_rows: u64,
+    /// Rows that came after the watermark had closed their window.
+    pub late_rows: u64,
+    /// Rows without an event time, which are in no window.
+    pub null_event_time_rows: u64,
+    /// The watermark that windows were emitted by, in microseconds; `None` until event times were seen.
+    pub watermark_us: Option<i64>,
+    /// The watermark after the epoch.
+    pub next_watermark_us: Option<i64>,
+    /// The earliest event time seen.
+    pub event_time_min_us: Option<i64>,
+    /// The latest event time seen.
+    pub event_time_max_us: Option<i64>,
+    /// The mean event time seen.
+    pub event_time_mean_us: Option<i64>,
+    /// The open windows, for a query that has windows.
+    pub state: Option<StateProgress>,
+    /// What the source calls itself.
+    pub source: String,
+    /// Where the epoch begins in the source; `None`: at the beginning.
+    pub start_offset: Option<String>,
+    /// Where it ends.
+    pub end_offset: Option<String>,
+    /// Whether a limit left more to read.
+    pub more: bool,
+    /// What the sink calls itself.
+    pub sink: String,
+    /// Bytes that the sink wrote.
+    pub output_bytes: u64,
+    /// The version of the target that holds the epoch, where it has versions.
+    pub sink_version: Option<u64>,
+    /// How long it took.
+    pub durations: Durations,
+    /// Since the epoch before began in this run.
+    pub since_last_us: Option<u64>,
+}
+
+/// The open windows after an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct StateProgress {
+    /// Groups in open windows.
+    pub groups: u64,
+    /// Groups that the epoch changed.
+    pub updated_groups: u64,
+    /// Groups that the epoch emitted and removed.
+    pub removed_groups: u64,
+    /// In memory.
+    pub bytes: u64,
+    /// Files that hold them.
+    pub files: u64,
+}
+
+/// How long the parts of an epoch took, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Durations {
+    /// Asking the source what is new.
+    pub latest_offset_us: u64,
+    /// Opening the range.
+    pub get_batch_us: u64,
+    /// Planning the transformation; nothing when the plan of the last epoch served.
+    pub query_planning_us: u64,
+    /// Aggregating windows, and writing their state.
+    pub window_us: u64,
+    /// Computing and committing the rows.
+    pub add_batch_us: u64,
+    /// After the commit: the copy of the position, old state, telling the source.
+    pub commit_offsets_us: u64,
+    /// All of it.
+    pub trigger_execution_us: u64,
+}
+
+impl EpochProgress {
+    /// The shape of Spark's progress, with the fields that apply; durations are milliseconds with a fraction.
+    ///
+    /// **Source**: Spark 4.3, `StreamingQueryProgress.json`.
+    pub fn to_json(&self) -> Value {
+        let rate = |us: Option<u64>| us.filter(|us| *us > 0).map(|us| per_second(self.input_rows, us));
+        let d = &self.durations;
+        let mut event_time = serde_json::Map::new();
+        let known = [
+            ("max", self.event_time_max_us),
+            ("min", self.event_time_min_us),
+            ("avg", self.event_time_mean_us),
+            ("watermark", self.watermark_us),
+        ];
+        for (name, time) in known {
+            if let Some(time) = time {
+                event_time.insert(name.to_owned(), Value::String(timestamp(time)));
+            }
+        }
+        let operators: Vec<Value> = self
+            .state
+            .iter()
+            .map(|state| {
+                json!({
+                    "operatorName": "tumblingWindow",
+                    "numRowsTotal": state.groups,
+                    "numRowsUpdated": state.updated_groups,
+                    "numRowsRemoved": state.removed_groups,
+                    "memoryUsedBytes": state.bytes,
+                    "numRowsDroppedByWatermark": self.late_rows,
+                    "customMetrics": { "stateFiles": state.files, "nullEventTimeRows": self.null_event_time_rows },
+                })
+            })
+            .collect();
+        json!({
+            "id": self.query_id,
+            "runId": self.run_id,
+            "name": self.name,
+            "timestamp": timestamp(self.timestamp_us),
+            "batchId": self.epoch,
+            "batchDuration": milliseconds(d.trigger_execution_us),
+            "numInputRows": self.input_rows,
+            "inputRowsPerSecond": rate(self.since_last_us),
+            "processedRowsPerSecond": rate(Some(d.trigger_execution_us)),
+            "durationMs": {
+                "latestOffset": milliseconds(d.latest_offset_us),
+                "getBatch": milliseconds(d.get_batch_us),
+                "queryPlanning": milliseconds(d.query_planning_us),
+                "window": milliseconds(d.window_us),
+                "addBatch": milliseconds(d.add_batch_us),
+                "commitOffsets": milliseconds(d.commit_offsets_us),
+                "triggerExecution": milliseconds(d.trigger_execution_us),
+            },
+            "eventTime": event_time,
+            "stateOperators": operators,
+            "sources": [{
+                "description": self.source,
+                "startOffset": self.start_offset.as_deref().map(offset),
+                "endOffset": self.end_offset.as_deref().map(offset),
+                "numInputRows": self.input_rows,
+                "inputRowsPerSecond": rate(self.since_last_us),
+                "processedRowsPerSecond": rate(Some(d.trigger_execution_us)),
+            }],
+            "sink": { "description": self.sink, "numOutputRows": self.output_rows },
+        })
+    }
+}
+
+/// What a run did until it returned.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct RunReport {
+    /// The query, over all its runs.
+    pub query_id: String,
+    /// Epochs committed.
+    pub epochs: u64,
+    /// Rows that the source gave.
+    pub input_rows: u64,
+    /// Rows that the sink was given.
+    pub output_rows: u64,
+    /// Rows that came after the watermark had closed their window.
+    pub late_rows: u64,
+    /// Bytes that the sink wrote.
+    pub output_bytes: u64,
+    /// The last epoch that the sink holds; `None`: it holds none.
+    pub last_epoch: Option<u64>,
+    /// The watermark at the end, in microseconds.
+    pub watermark_us: Option<i64>,
+    /// The version of the target that holds the last epoch of this run.
+    pub sink_version: Option<u64>,
+    /// How long it took, in microseconds.
+    pub duration_us: u64,
+}
+
+impl RunReport {
+    pub(crate) fn add(&mut self, progress: &EpochProgress) {
+        self.epochs += 1;
+        self.input_rows += progress.input_rows;
+        self.output_rows += progress.output_rows;
+        self.late_rows += progress.late_rows;
+        self.output_bytes += progress.output_bytes;
+        self.last_epoch = Some(progress.epoch);
+        self.watermark_us = progress.next_watermark_us;
+        self.sink_version = progress.sink_version.or(self.sink_version);
+    }
+}
+
+/// An offset is JSON by convention: as itself where it is, as text where it is not.
+fn offset(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+}
+
+fn timestamp(us: i64) -> String {
+    DateTime::from_timestamp_micros(us)
+        .map_or_else(|| format!("{us} us"), |time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a duration for people: 2^53 microseconds are 285 years")]
+fn milliseconds(us: u64) -> f64 {
+    us as f64 / 1e3
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn per_second(rows: u64, us: u64) -> f64 {
+    rows as f64 * 1e6 / us as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_has_the_field_names_of_spark() {
+        let progress = EpochProgress {
+            query_id: "q".into(),
+            run_id: "r".into(),
+            name: "bronze".into(),
+            epoch: 4,
+            timestamp_us: 1_700_000_000_123_456,
+            input_rows: 500,
+            output_rows: 3,
+            late_rows: 2,
+            watermark_us: Some(0),
+            state: Some(StateProgress { groups: 9, ..StateProgress::default() }),
+            end_offset: Some("{\"row\":7}".into()),
+            durations: Durations { trigger_execution_us: 250_000, ..Durations::default() },
+            ..EpochProgress::default()
+        };
+        let json = progress.to_json();
+        assert_eq!(json["timestamp"], "2023-11-14T22:13:20.123Z");
+        assert_eq!(json["batchId"], 4);
+        assert_eq!(json["processedRowsPerSecond"], 2000.0);
+        assert_eq!(json["inputRowsPerSecond"], Value::Null);
+        assert_eq!(json["eventTime"], json!({"watermark": "1970-01-01T00:00:00.000Z"}));
+        assert_eq!(json["stateOperators"][0]["numRowsDroppedByWatermark"], 2);
+        assert_eq!(json["sources"][0]["startOffset"], Value::Null);
+        assert_eq!(json["sources"][0]["endOffset"]["row"], 7);
+        assert_eq!(json["sink"]["numOutputRows"], 3);
+        assert_eq!(json["durationMs"]["triggerExecution"], 250.0);
+    }
+}

@@ -1,0 +1,279 @@
+//! Declaring a streaming query.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use boathouse_base::{Env, OutputMode, Progress, ReadLimit, StreamSink, StreamSource};
+use boathouse_storage::{Storage, system_env};
+use datafusion::error::DataFusionError;
+use datafusion::prelude::{DataFrame, SessionContext};
+
+use crate::checkpoint::{Checkpoint, Identity};
+use crate::crash::CrashPoints;
+use crate::error::{StreamError, WindowProblem};
+use crate::event_time::Watermark;
+use crate::progress::{EpochProgress, RunReport};
+use crate::running::RunningQuery;
+use crate::session::default_session;
+use crate::transform::Transform;
+use crate::trigger::Trigger;
+use crate::window::TumblingWindow;
+
+/// Called after each epoch.
+pub(crate) type Observer = Arc<dyn Fn(&EpochProgress) + Send + Sync>;
+
+/// A query that reads a source forever, and writes what it computes to a sink, exactly once.
+///
+/// Declaring it does nothing; [`open`](Self::open) finds out where it was. It can be cloned and opened again.
+#[derive(Clone)]
+#[must_use = "a query does nothing until it is opened"]
+pub struct StreamQuery {
+    name: String,
+    source: Option<Arc<dyn StreamSource>>,
+    sink: Option<Arc<dyn StreamSink>>,
+    checkpoint: Option<Storage>,
+    transform: Transform,
+    session: Option<SessionContext>,
+    watermark: Option<Watermark>,
+    window: Option<TumblingWindow>,
+    output_mode: OutputMode,
+    trigger: Trigger,
+    read_limit: ReadLimit,
+    env: Option<Env>,
+    progress: Progress,
+    observer: Option<Observer>,
+    crash_points: Option<Arc<dyn CrashPoints>>,
+}
+
+/// A query with everything that it needs.
+pub(crate) struct Definition {
+    pub(crate) name: String,
+    pub(crate) source: Arc<dyn StreamSource>,
+    pub(crate) sink: Arc<dyn StreamSink>,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) transform: Transform,
+    pub(crate) session: SessionContext,
+    pub(crate) watermark: Option<Watermark>,
+    pub(crate) window: Option<TumblingWindow>,
+    pub(crate) output_mode: OutputMode,
+    pub(crate) trigger: Trigger,
+    pub(crate) read_limit: ReadLimit,
+    pub(crate) env: Env,
+    pub(crate) progress: Progress,
+    pub(crate) observer: Option<Observer>,
+    pub(crate) crash_points: Option<Arc<dyn CrashPoints>>,
+}
+
+impl StreamQuery {
+    /// Begins a query. The name is for people: it stands in reports and errors, and may change.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            source: None,
+            sink: None,
+            checkpoint: None,
+            transform: Transform::Identity,
+            session: None,
+            watermark: None,
+            window: None,
+            output_mode: OutputMode::Append,
+            trigger: Trigger::AvailableNow,
+            read_limit: ReadLimit::default(),
+            env: None,
+            progress: Progress::none(),
+            observer: None,
+            crash_points: None,
+        }
+    }
+
+    /// Where it reads.
+    pub fn source(mut self, source: Arc<dyn StreamSource>) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// Where it writes. The position is committed there, together with the rows.
+    pub fn sink(mut self, sink: Arc<dyn StreamSink>) -> Self {
+        self.sink = Some(sink);
+        self
+    }
+
+    /// A folder of its own, where the query keeps its id and the state of its windows.
+    pub fn checkpoint(mut self, folder: Storage) -> Self {
+        self.checkpoint = Some(folder);
+        self
+    }
+
+    /// A function from the rows of the source to the rows that are aggregated or written.
+    ///
+    /// It is called when the query is planned: at the first epoch, and again when the source gets new columns. Rows are
+    /// computed in epochs, so operators that need all rows of the stream (GROUP BY, ORDER BY, LIMIT, DISTINCT, OVER) are
+    /// refused; [`window`](Self::window) aggregates.
+    pub fn transform(
+        mut self,
+        transform: impl Fn(DataFrame) -> Result<DataFrame, DataFusionError> + Send + Sync + 'static,
+    ) -> Self {
+        self.transform = Transform::function(transform);
+        self
+    }
+
+    /// As [`transform`](Self::transform), for a function that must wait: to open a table that it joins with, say.
+    pub fn transform_async<F>(mut self, transform: impl Fn(DataFrame) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<DataFrame, DataFusionError>> + Send + 'static,
+    {
+        self.transform = Transform::asynchronous(transform);
+        self
+    }
+
+    /// As [`transform`](Self::transform), in SQL over the table `source`: `SELECT … FROM source`.
+    ///
+    /// Other tables are those of [`session`](Self::session). With one of them in it, the statement is planned in every
+    /// epoch, so that it sees their newest rows.
+    pub fn sql(mut self, statement: impl Into<String>) -> Self {
+        self.transform = Transform::Sql(statement.into());
+        self
+    }
+
+    /// Tables, functions and settings for the transformation. Nothing is registered in it.
+    ///
+    /// Without one, the query makes a session of one partition: the order of rows then never depends on threads.
+    pub fn session(mut self, session: SessionContext) -> Self {
+        self.session = Some(session);
+        self
+    }
+
+    /// Follows the event time in `column` of the transformed rows, and waits `delay` for late rows.
+    ///
+    /// Without a window it only shows in progress reports.
+    pub fn watermark(mut self, column: impl Into<String>, delay: Duration) -> Self {
+        self.watermark = Some(Watermark { column: column.into(), delay });
+        self
+    }
+
+    /// Aggregates the transformed rows in windows; the sink gets one row for each group of a window that has ended.
+    pub fn window(mut self, window: TumblingWindow) -> Self {
+        self.window = Some(window);
+        self
+    }
+
+    /// [`Append`](OutputMode::Append) (the default) gives the sink each window once, when the watermark has passed its
+    /// end. [`Complete`](OutputMode::Complete) gives it all windows in every epoch, and never forgets one.
+    pub fn output_mode(mut self, mode: OutputMode) -> Self {
+        self.output_mode = mode;
+        self
+    }
+
+    /// When epochs are made by [`RunningQuery::run_until`].
+    pub fn trigger(mut self, trigger: Trigger) -> Self {
+        self.trigger = trigger;
+        self
+    }
+
+    /// How much one epoch reads at most.
+    pub fn read_limit(mut self, limit: ReadLimit) -> Self {
+        self.read_limit = limit;
+        self
+    }
+
+    /// Time, ids and chance. Without one: those of the system.
+    pub fn env(mut self, env: Env) -> Self {
+        self.env = Some(env);
+        self
+    }
+
+    /// Reports rows while they are written (phase `rows`), and epochs (phase `epochs`).
+    pub fn with_progress(mut self, progress: Progress) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Is told what each epoch did. Called between epochs: it should return soon.
+    pub fn on_epoch(mut self, observer: impl Fn(&EpochProgress) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Makes the query die where a test says.
+    pub fn with_crash_points(mut self, points: impl CrashPoints + 'static) -> Self {
+        self.crash_points = Some(Arc::new(points));
+        self
+    }
+
+    /// Finds out where the query was, and is ready to go on.
+    ///
+    /// **Cost**: a few small reads of the checkpoint, one question to the sink, and the state of the open windows.
+    ///
+    /// **Errors**: `Invalid` when a part is missing or a window makes no sense, or when the checkpoint belongs to another
+    /// query; `Corrupt` when sink and checkpoint contradict each other; those of the stores.
+    pub async fn open(self) -> Result<RunningQuery, StreamError> {
+        let definition = self.complete()?;
+        let window = definition.window.as_ref().map_or_else(|| "none".to_owned(), TumblingWindow::definition);
+        let identity = Identity {
+            id: definition.env.uuid(),
+            name: definition.name.clone(),
+            source: definition.source.describe(),
+            sink: definition.sink.describe(),
+            window,
+            output_mode: match definition.output_mode {
+                OutputMode::Append => "append".to_owned(),
+                OutputMode::Complete => "complete".to_owned(),
+            },
+        };
+        let query_id = definition.checkpoint.identify(identity).await?;
+        RunningQuery::open(definition, query_id).await
+    }
+
+    /// Opens the query, takes everything that is there now, and returns.
+    ///
+    /// **Errors**: those of [`open`](Self::open) and of [`RunningQuery::run_available_now`].
+    pub async fn run_available_now(self) -> Result<RunReport, StreamError> {
+        self.open().await?.run_available_now().await
+    }
+
+    fn complete(self) -> Result<Definition, StreamError> {
+        let name = self.name;
+        let incomplete = |part, method| StreamError::Incomplete { query: name.clone(), part, method };
+        let source = self.source.ok_or_else(|| incomplete("source", "source"))?;
+        let sink = self.sink.ok_or_else(|| incomplete("sink", "sink"))?;
+        let checkpoint = self.checkpoint.ok_or_else(|| incomplete("checkpoint", "checkpoint"))?;
+        let checked = match &self.window {
+            Some(window) => window.check(self.watermark.as_ref(), self.output_mode),
+            None if self.output_mode == OutputMode::Complete => Err(WindowProblem::CompleteWithoutWindow),
+            None => Ok(()),
+        };
+        checked.map_err(|problem| StreamError::Window { query: name.clone(), problem })?;
+        Ok(Definition {
+            source,
+            sink,
+            checkpoint: Checkpoint::new(&name, checkpoint),
+            transform: self.transform,
+            session: self.session.unwrap_or_else(default_session),
+            watermark: self.watermark,
+            window: self.window,
+            output_mode: self.output_mode,
+            trigger: self.trigger,
+            read_limit: self.read_limit,
+            env: self.env.unwrap_or_else(system_env),
+            progress: self.progress,
+            observer: self.observer,
+            crash_points: self.crash_points,
+            name,
+        })
+    }
+}
+
+impl fmt::Debug for StreamQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamQuery")
+            .field("name", &self.name)
+            .field("source", &self.source)
+            .field("transform", &self.transform)
+            .field("watermark", &self.watermark)
+            .field("window", &self.window)
+            .field("sink", &self.sink)
+            .finish_non_exhaustive()
+    }
+}

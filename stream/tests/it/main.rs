@@ -1,0 +1,11 @@
+//! Streaming queries over sources and sinks in memory.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod evolution;
+mod golden;
+mod recovery;
+mod refusal;
+mod stateless;
+mod support;
+mod trigger;
+mod windows;
