@@ -1,3 +1,4 @@
 //! Other engines read what we write, and we read what they write.
 
+mod mlflow;
 mod peers;
