@@ -24,7 +24,8 @@ pub(crate) fn lineitem(folder: &Path, scale: f64) -> Result<PathBuf> {
         return Ok(path);
     }
     eprintln!("making {} (once)", path.display());
-    let fields = LineItemArrow::schema_ref().fields().iter().map(|field| {
+    let generated = LineItemArrow::schema_ref();
+    let fields = generated.fields().iter().map(|field| {
         let data_type = if *field.data_type() == DataType::Utf8View { DataType::Utf8 } else { field.data_type().clone() };
         Field::new(field.name(), data_type, field.is_nullable())
     });
