@@ -314,7 +314,7 @@ mod tests {
             Arc::new(Float64Array::from(vec![f64::NAN, f64::INFINITY, 1.0, 1.0, f64::MAX, -f64::MAX])) as ArrayRef,
         )])
         .unwrap();
-        let encoder = FeatureEncoder::fit(&[wild.clone()], &["n"], &EncoderSettings::default()).unwrap();
+        let encoder = FeatureEncoder::fit(std::slice::from_ref(&wild), &["n"], &EncoderSettings::default()).unwrap();
         assert!(encoder.encode(&encoder.inputs(), &wild).unwrap().iter().all(|v| v.is_finite()));
     }
 }
