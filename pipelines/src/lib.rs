@@ -56,6 +56,7 @@ mod graph;
 mod guarded_sink;
 mod pipeline;
 mod report;
+mod stream_flow;
 mod update;
 
 pub use dataset::{Dataset, Query};
@@ -65,4 +66,5 @@ pub use expectation::{Expectation, ExpectationCount, OnViolation};
 pub use flow::{Flow, FlowContext, FlowReport};
 pub use pipeline::{Pipeline, PipelineBuilder, Target};
 pub use report::{DatasetReport, DatasetStatus, UpdateReport};
+pub use stream_flow::StreamFlow;
 pub use update::Update;
