@@ -1,6 +1,6 @@
-"""deltalake writes rows that are in memory to a new table.
+"""deltalake writes rows that come from memory to a new table.
 
-    python append.py INPUT.arrow OUTPUT_FOLDER SEED
+    python append.py append|append-held INPUT.arrow OUTPUT_FOLDER SEED
 """
 
 import sys
@@ -10,14 +10,17 @@ from deltalake import DeltaTable, write_deltalake
 
 from measured import Stopwatch
 
-data, output, _seed = sys.argv[1:]
-with pa.OSFile(data) as file:
-    table = pa.ipc.open_file(file).read_all()
+claim, data, output, _seed = sys.argv[1:]
+file = pa.ipc.open_file(pa.OSFile(data))
+if claim == "append-held":
+    rows = file.read_all()
+else:
+    batches = (file.get_batch(nth) for nth in range(file.num_record_batches))
+    rows = pa.RecordBatchReader.from_batches(file.schema, batches)
 
 watch = Stopwatch()
-write_deltalake(output, table)
+write_deltalake(output, rows)
 watch.stop()
 
-adds = DeltaTable(output).get_add_actions(flatten=True)
-column = lambda name: pa.table(adds).column(name).to_pylist()
-watch.print(sum(column("num_records")), sum(column("size_bytes")))
+adds = pa.table(DeltaTable(output).get_add_actions(flatten=True))
+watch.print(sum(adds.column("num_records").to_pylist()), sum(adds.column("size_bytes").to_pylist()))

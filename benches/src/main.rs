@@ -15,8 +15,7 @@
 //!
 //! # What is measured
 //! Both sides do their work in a fresh process, in turn, so that a noisy machine is noisy for both. CPU and wall time
-//! cover the work of the claim alone; loading the input is not part of it. Peak memory is that of the whole process
-//! (`VmHWM`), input included. Both sides read the same counters of `/proc`, so claims run on Linux only.
+//! cover the work of the claim alone. Peak memory is that of the whole process (`VmHWM`), whatever it holds included. Both sides read the same counters of `/proc`, so claims run on Linux only.
 //!
 //! A claim is one file in `src/claims`, one line in its `mod.rs`, and a script in `peers/` if it has a peer.
 

@@ -11,7 +11,7 @@ use crate::measure::Measured;
 
 /// Every claim, in the order of `list`.
 pub(crate) fn all() -> Vec<Box<dyn Claim>> {
-    vec![Box::new(append::Append)]
+    vec![Box::new(append::Append::Streamed), Box::new(append::Append::Held)]
 }
 
 /// The claim of that name.
@@ -49,7 +49,8 @@ pub(crate) trait Claim {
 pub(crate) struct Peer {
     /// The Python package, also the name that the report shows.
     pub(crate) package: &'static str,
-    /// In `peers/`; called with the input, the output folder and the seed, it prints what [`Measured`] holds as JSON.
+    /// In `peers/`; called with the name of the claim, the input, the output folder and the seed, it prints what
+    /// [`Measured`] holds as JSON.
     pub(crate) script: &'static str,
 }
 
