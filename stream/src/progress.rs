@@ -21,7 +21,7 @@ pub struct EpochProgress {
     pub timestamp_us: i64,
     /// Rows that the source gave.
     pub input_rows: u64,
-    /// Rows that the sink was given.
+    /// Rows that the sink wrote.
     pub output_rows: u64,
     /// Rows that came after the watermark had closed their window.
     pub late_rows: u64,
@@ -173,7 +173,7 @@ pub struct RunReport {
     pub epochs: u64,
     /// Rows that the source gave.
     pub input_rows: u64,
-    /// Rows that the sink was given.
+    /// Rows that the sink wrote.
     pub output_rows: u64,
     /// Rows that came after the watermark had closed their window.
     pub late_rows: u64,

@@ -184,10 +184,8 @@ impl RunningQuery {
 
     /// What the source has after where the query is.
     pub(crate) async fn plan_next(&mut self, limit: ReadLimit) -> Result<Option<PlannedBatch>, StreamError> {
-        self.check_alive()?;
-        if self.place.is_none() {
-            self.place = Some(self.find_place().await?);
-        }
+        let place = self.take_place().await?;
+        self.place = Some(place);
         let (offset, epoch) = self.place.as_ref().map_or((None, 0), |place| (place.offset(), place.epoch()));
         self.definition.source.plan(offset.as_ref(), limit).await.map_err(|source| StreamError::Source {
             attempt: format!("plan epoch {epoch}"),
@@ -245,7 +243,11 @@ impl RunningQuery {
         self.check_alive()?;
         match self.place.take() {
             Some(place) => Ok(place),
-            None => self.find_place().await,
+            None => {
+                // Its schema may not be the one that the found state was written with.
+                self.window = None;
+                self.find_place().await
+            }
         }
     }
 
@@ -419,7 +421,7 @@ impl RunningQuery {
 
     async fn write_state(&self, plan: &WindowPlan, place: &mut Place, epoch: u64) -> Result<StateRef, StreamError> {
         let checkpoint = &self.definition.checkpoint;
-        let states = place.state.to_write(epoch);
+        let states = place.state.changes_of(epoch);
         if !states.is_empty() {
             let file = checkpoint.write_state(&self.definition.env, epoch, plan.state(), &states).await?;
             place.state.written(file);
@@ -501,7 +503,7 @@ impl RunningQuery {
             epoch: epoch.number,
             timestamp_us: epoch.timestamp_us,
             input_rows: output.input_rows.load(Ordering::Relaxed),
-            output_rows: output_rows.load(Ordering::Relaxed),
+            output_rows: if report.skipped { output_rows.load(Ordering::Relaxed) } else { report.rows },
             late_rows: seen.late_rows,
             null_event_time_rows: seen.null_rows,
             watermark_us: before_us,

@@ -100,7 +100,7 @@ impl WindowState {
     }
 
     /// What the file of `epoch` must hold: the windows changed in it, or all when there are too many files.
-    pub(crate) fn to_write(&mut self, epoch: u64) -> Vec<RecordBatch> {
+    pub(crate) fn changes_of(&mut self, epoch: u64) -> Vec<RecordBatch> {
         self.forget_dead_files();
         if self.files.len() >= FILES_BEFORE_COMPACTION {
             self.windows.values_mut().for_each(|stored| stored.epoch = epoch);
@@ -139,7 +139,7 @@ mod tests {
     /// One epoch that changes these windows; gives the number of states written.
     fn epoch(state: &mut WindowState, epoch: u64, changed: &[i64]) -> usize {
         state.replace(epoch, changed.iter().map(|start| (*start, states(i64::try_from(epoch).unwrap()))).collect());
-        let written = state.to_write(epoch);
+        let written = state.changes_of(epoch);
         if !written.is_empty() {
             state.written(file(epoch));
         }
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(epoch(&mut state, 2, &[0]), 1, "window 0 moves to file 2, so that file 0 is dead");
         assert_eq!(epochs(&state), [1, 2]);
         assert_eq!(state.close(10, Some(10)), [states(2)]);
-        assert!(state.to_write(3).is_empty());
+        assert!(state.changes_of(3).is_empty());
         assert_eq!(epochs(&state), [1]);
     }
 

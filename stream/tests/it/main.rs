@@ -1,7 +1,9 @@
 //! Streaming queries over sources and sinks in memory.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod budget;
 mod evolution;
+mod faults;
 mod golden;
 mod recovery;
 mod refusal;

@@ -102,7 +102,7 @@ fn rows() -> impl Strategy<Value = Vec<Vec<(i64, usize, i64)>>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn random_crashes_change_nothing(pushes in rows(), gaps in proptest::collection::vec(0..25_u64, 0..12)) {

@@ -48,7 +48,7 @@ fn rows() -> impl Strategy<Value = Vec<(Option<i64>, usize, i64)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 80, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
     fn append_mode_emits_what_the_model_emits(rows in rows(), size in 1..9_usize, restarts in any::<bool>()) {
