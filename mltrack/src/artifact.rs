@@ -103,7 +103,7 @@ pub(crate) struct Artifacts {
 
 impl Artifacts {
     pub(crate) fn open(root: &str) -> Result<Self> {
-        let failed = |source| Error::ArtifactRoot { artifact_root: root.to_owned(), source };
+        let failed = |e| Error::ArtifactRoot { artifact_root: root.to_owned(), source: Box::new(e) };
         let location: Location = root.parse().map_err(failed)?;
         Ok(Self { storage: Storage::open(&location).map_err(failed)? })
     }

@@ -150,7 +150,7 @@ pub enum Error {
         /// The location as it was given.
         artifact_root: String,
         /// What storage said.
-        source: boathouse_storage::StorageError,
+        source: Box<boathouse_storage::StorageError>,
     },
     /// Rows did not fit into an Arrow batch.
     #[error("make an Arrow batch of {what}")]

@@ -51,7 +51,7 @@
 //!
 //! # What it does not do yet
 //! - Logged models, traces, webhooks, and uploads in several requests of the MLflow 3 API; `log_model` of the Python client
-//!   needs the first of these.
+//!   needs the first of these, and is told so with a 501.
 //! - Deleted experiments and runs are kept for ever: there is no garbage collection.
 //! - Artifacts of an experiment whose `artifact_location` lies outside of the artifact root are left to the client.
 //! - Anyone who reaches the router may do everything: put authentication in front of it.

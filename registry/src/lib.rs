@@ -46,7 +46,7 @@
 //! # What it does not do yet
 //! - Webhooks, transition requests with approval, comments, and rights per stage.
 //! - Versions that point to a logged model (`models:/m-…`): the source is kept as it is given.
-//! - Prompts, which MLflow keeps in the same tables.
+//! - Prompts have no calls of their own: they are models with MLflow's tag, and hidden from searches that do not ask for them.
 //! - Anyone who reaches the router may do everything: put authentication in front of it.
 
 mod catalog;

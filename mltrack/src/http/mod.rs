@@ -7,6 +7,7 @@
 mod artifacts;
 mod experiments;
 mod json;
+mod logged_models;
 mod metrics;
 mod runs;
 
@@ -66,6 +67,8 @@ fn api() -> Router<Tracker> {
         .route("/mlflow/runs/log-inputs", post(runs::log_inputs))
         .route("/mlflow/metrics/get-history", get(metrics::get_history))
         .route("/mlflow/metrics/get-history-bulk-interval", get(metrics::get_history_interval))
+        .route("/mlflow/logged-models", post(logged_models::create))
+        .route("/mlflow/logged-models/search", post(logged_models::search))
         .route("/mlflow/artifacts/list", get(artifacts::list_run))
         .route("/mlflow-artifacts/artifacts", get(artifacts::list))
         .route("/mlflow-artifacts/artifacts/{*path}", get(artifacts::download).put(artifacts::upload).delete(artifacts::delete))

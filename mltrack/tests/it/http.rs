@@ -183,5 +183,8 @@ async fn health_version_and_the_routes_of_the_web_page_answer() {
     assert_eq!(raw(&f, "GET", "/version", Body::empty()).await.1, b"3.17.2");
     let (status, _) = raw(&f, "GET", "/ajax-api/2.0/mlflow/experiments/get?experiment_id=0", Body::empty()).await;
     assert_eq!(status, StatusCode::OK);
+    let (status, json) = call(&f, "POST", "/mlflow/logged-models", json!({"experiment_id": "0"})).await;
+    assert_eq!((status.as_u16(), json["error_code"].as_str()), (501, Some("NOT_IMPLEMENTED")));
+    assert_eq!(ok(&f, "POST", "/mlflow/logged-models/search", json!({"experiment_ids": ["0"]})).await, json!({}));
     assert_eq!(raw(&f, "GET", "/api/2.0/mlflow/unknown", Body::empty()).await.0, StatusCode::NOT_FOUND);
 }

@@ -2,6 +2,7 @@
 
 mod aliases;
 mod models;
+mod prompts;
 mod stages;
 mod versions;
 

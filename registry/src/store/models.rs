@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use boathouse_mlwire::{Filter, OrderBy, Page, Sql, Transaction};
+use boathouse_mlwire::{OrderBy, Page, Sql, Transaction};
 
-use super::{CHUNK, lock_model, touch};
+use super::{CHUNK, lock_model, prompts, touch};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::model::{Found, RegisteredModel, Search};
@@ -58,10 +58,10 @@ impl Registry {
     /// **Errors**: `Invalid` for a filter, order or page token that cannot be read; the message says where and why.
     pub async fn search_models(&self, search: Search) -> Result<Found<RegisteredModel>> {
         let page = Page::new(search.max_results, search.page_token.as_deref())?;
-        let filter: Filter = search.filter.parse()?;
+        let (filter, prompts) = prompts::split(search.filter.parse()?);
         let order = search.order_by.iter().map(|o| o.parse()).collect::<Result<Vec<OrderBy>, _>>()?;
         let mut sql = Sql::new(COLUMNS);
-        sql.push(" WHERE ").append(MODELS.condition(&filter, self.database().dialect())?);
+        sql.push(" WHERE ").append(MODELS.condition(&filter, self.database().dialect())?).push(prompts);
         sql.push(" ORDER BY ").append(MODELS.order(&order)?).push("m.name ASC").push_limit(page.fetch(), page.offset());
         let (items, next_page_token) = page.cut(self.read_models(sql).await?);
         Ok(Found { items, next_page_token })

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use boathouse_mlwire::{Filter, OrderBy, Page, Row, Sql, Transaction};
+use boathouse_mlwire::{OrderBy, Page, Row, Sql, Transaction};
 
-use super::{CHUNK, lock_model, require_version, touch};
+use super::{CHUNK, lock_model, prompts, require_version, touch};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::model::{Found, ModelVersion, NewVersion, Search};
@@ -74,10 +74,10 @@ impl Registry {
     /// **Errors**: `Invalid` for a filter, order or page token that cannot be read; the message says where and why.
     pub async fn search_versions(&self, search: Search) -> Result<Found<ModelVersion>> {
         let page = Page::new(search.max_results, search.page_token.as_deref())?;
-        let filter: Filter = search.filter.parse()?;
+        let (filter, prompts) = prompts::split(search.filter.parse()?);
         let order = search.order_by.iter().map(|o| o.parse()).collect::<Result<Vec<OrderBy>, _>>()?;
         let mut sql = Sql::new(COLUMNS);
-        sql.push(" WHERE ").append(VERSIONS.condition(&filter, self.database().dialect())?);
+        sql.push(" WHERE ").append(VERSIONS.condition(&filter, self.database().dialect())?).push(prompts);
         sql.push(" ORDER BY ").append(VERSIONS.order(&order)?);
         sql.push(if order.is_empty() { "v.updated_ms DESC, m.name ASC, v.version DESC" } else { "m.name ASC, v.version DESC" });
         sql.push_limit(page.fetch(), page.offset());

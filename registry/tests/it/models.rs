@@ -115,6 +115,14 @@ async fn searches_find_models_and_versions() {
         let first = r.search_versions(paged.clone()).await.unwrap();
         paged.page_token = first.next_page_token;
         assert_eq!((first.items.len(), r.search_versions(paged).await.unwrap().items.len()), (3, 1));
+        let prompt = f.model(1).await;
+        r.set_model_tag(&prompt, "mlflow.prompt.is_prompt", "true").await.unwrap();
+        for (filter, count) in
+            [("", 0), (" AND tag.`mlflow.prompt.is_prompt` != 'true'", 0), (" AND tags.`mlflow.prompt.is_prompt` = 'true'", 1)]
+        {
+            let found = r.search_models(search(format!("name = '{prompt}'{filter}"))).await.unwrap();
+            assert_eq!(found.items.len(), count, "{filter}");
+        }
         let error = r.search_models(search("color = 'red'".into())).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
     }

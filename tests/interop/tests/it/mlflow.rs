@@ -12,7 +12,8 @@ async fn tell(story: &'static str) -> (Tracker, Registry, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let database_url = format!("sqlite://{}", folder.path().join("ml.db").display());
     let artifact_root = folder.path().join("artifacts").display().to_string();
-    let tracker = Tracker::open(TrackerSettings { database_url: database_url.clone(), artifact_root }, system_env()).await.unwrap();
+    let tracker =
+        Tracker::open(TrackerSettings { database_url: database_url.clone(), artifact_root }, system_env()).await.unwrap();
     let registry = Registry::open(RegistrySettings { database_url }, system_env()).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
