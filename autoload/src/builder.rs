@@ -125,10 +125,10 @@ impl AutoLoaderBuilder {
         };
         let glob = settings.path_glob.as_ref().map(parse).transpose()?;
         let local = Location::parse(landing.url()).ok().and_then(|location| location.local_path());
-        if let Some(path) = local {
-            if tokio::fs::metadata(&path).await.is_err() {
-                return Err(AutoLoadError::NoLandingFolder { url: landing.url().to_owned() });
-            }
+        if let Some(path) = local
+            && tokio::fs::metadata(&path).await.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        {
+            return Err(AutoLoadError::NoLandingFolder { url: landing.url().to_owned() });
         }
         demanded(None, &settings)?;
         let source = Identity::claim(&landing, &state, settings.format.name(), &env).await?;

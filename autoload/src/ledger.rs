@@ -252,10 +252,10 @@ impl Ledger {
                 }
             }
         }
-        if self.next_record - self.first_loose_record >= COMPACT_AFTER {
-            if let Err(error) = self.compact(at_us).await {
-                tracing::warn!(%error, "autoload.compact: the log stays long for now");
-            }
+        if self.next_record - self.first_loose_record >= COMPACT_AFTER
+            && let Err(error) = self.compact(at_us).await
+        {
+            tracing::warn!(%error, "autoload.compact: the log stays long for now");
         }
         Ok(Appended::Yes)
     }

@@ -50,6 +50,8 @@ pub(crate) async fn step(source: &AutoLoader, start: Option<&Offset>, limit: Rea
 pub(crate) async fn drain(source: &AutoLoader, start: Option<Offset>) -> (Vec<Value>, Option<Offset>) {
     let (mut all, mut position) = (Vec::new(), start);
     while let Some((batches, end)) = step(source, position.as_ref(), ReadLimit::default()).await {
+        assert_ne!(position.as_ref(), Some(&end), "a batch goes forward");
+        assert!(all.len() < 10_000, "a folder that does not grow comes to an end");
         all.extend(rows(&batches));
         position = Some(end);
     }
