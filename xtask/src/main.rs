@@ -30,6 +30,8 @@ enum Command {
         #[arg(long, value_delimiter = ',')]
         only: Vec<Step>,
     },
+    /// The tests with peers alone, from the same build as `test`.
+    Interop,
     /// Installs the peers below target/ and prints the path of their Python.
     Peers,
 }
@@ -72,20 +74,7 @@ impl Step {
                 clouds.args(["--", "-D", "warnings"]).run()
             }
             Self::Peers => peers::install().map(drop),
-            Self::Tests => {
-                let python = peers::install()?;
-                let postgres = peers::Postgres::start(&python)?;
-                let mut tests = if cargo_has("nextest") {
-                    let mut nextest = cargo(["nextest", "run", "--workspace", "--no-fail-fast"]);
-                    nextest.args(FEATURES);
-                    nextest
-                } else {
-                    let mut test = cargo(["test", "--workspace", "--lib", "--bins", "--tests", "--examples", "--no-fail-fast"]);
-                    test.args(FEATURES);
-                    test
-                };
-                tests.env("BOATHOUSE_INTEROP_PYTHON", &python).env("BOATHOUSE_TEST_POSTGRES_URL", postgres.url()).run()
-            }
+            Self::Tests => tests(Selection::All),
             Self::Doc => {
                 let mut doc = cargo(["test", "--workspace", "--doc"]);
                 doc.args(FEATURES).run()
@@ -94,19 +83,44 @@ impl Step {
     }
 }
 
+/// Which tests run. The build is the same for all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Selection {
+    All,
+    Interop,
+}
+
+/// Runs tests, with the peers and a Postgres server at hand.
+fn tests(selection: Selection) -> Result<(), Failed> {
+    let python = peers::install()?;
+    let postgres = peers::Postgres::start(&python)?;
+    let mut tests = match (cargo_has("nextest"), selection) {
+        (true, _) => cargo(["nextest", "run", "--workspace", "--no-fail-fast"]),
+        (false, Selection::All) => cargo(["test", "--workspace", "--lib", "--bins", "--tests", "--examples", "--no-fail-fast"]),
+        (false, Selection::Interop) => cargo(["test", "--package", "boathouse-interop", "--tests", "--no-fail-fast"]),
+    };
+    tests.args(FEATURES);
+    if selection == Selection::Interop && cargo_has("nextest") {
+        tests.args(["--filterset", "package(boathouse-interop)"]);
+    }
+    tests.env("BOATHOUSE_INTEROP_PYTHON", &python).env("BOATHOUSE_TEST_POSTGRES_URL", postgres.url()).run()
+}
+
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::Test { only } => test(&only),
-        Command::Peers => match peers::install() {
-            Ok(python) => {
-                println!("{}", python.display());
-                ExitCode::SUCCESS
-            }
-            Err(failed) => {
-                eprintln!("xtask: {failed}");
-                ExitCode::FAILURE
-            }
-        },
+        Command::Interop => exit_code(tests(Selection::Interop)),
+        Command::Peers => exit_code(peers::install().map(|python| println!("{}", python.display()))),
+    }
+}
+
+fn exit_code(result: Result<(), Failed>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            eprintln!("xtask: {failed}");
+            ExitCode::FAILURE
+        }
     }
 }
 
