@@ -114,7 +114,7 @@ pub enum DeltaError {
         row: usize,
     },
     /// A column that is not there was asked for.
-    #[error("read the table {url}: it has no column `{column}`; it has {available}")]
+    #[error("look for column `{column}` in the table {url}: there is none; it has {available}")]
     UnknownColumn {
         /// The table.
         url: String,
@@ -190,7 +190,7 @@ pub enum DeltaError {
         /// The file, relative to the table.
         path: String,
         /// What the store said.
-        source: object_store::Error,
+        source: Box<object_store::Error>,
     },
     /// Rows could not be encoded.
     #[error("write {path} of the table {url}: {source}")]
@@ -260,7 +260,7 @@ pub enum DeltaError {
         /// The id in its commit info, if it was.
         txn_id: String,
         /// What the store said.
-        source: StorageError,
+        source: Box<StorageError>,
     },
     /// An application's own version is beyond what the log can hold.
     #[error("write to the table {url}: version {version} of application `{app_id}` is beyond 2^63 - 1")]

@@ -29,7 +29,10 @@ fn truth(predicate: &Predicate, batch: &RecordBatch) -> Result<BooleanArray, Arr
             None => Ok(BooleanArray::new_null(rows)),
         },
         Predicate::In { column, values } => {
-            let Some(array) = column_at(batch, column)? else { return Ok(BooleanArray::new_null(rows)) };
+            // In no values is false, whatever the column.
+            let Some(array) = column_at(batch, column)?.filter(|_| !values.is_empty()) else {
+                return Ok(if values.is_empty() { BooleanArray::from(vec![false; rows]) } else { BooleanArray::new_null(rows) });
+            };
             values.iter().try_fold(BooleanArray::from(vec![false; rows]), |found, value| {
                 or_kleene(&found, &compare(&array, Comparison::Eq, value)?)
             })

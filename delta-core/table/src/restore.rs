@@ -65,9 +65,12 @@ impl RestoreBuilder {
                         path: file.path().into_owned(),
                         version: then.version(),
                     }),
-                    Err(source) => {
-                        Err(DeltaError::Store { attempted: "look up", url: url.clone(), path: file.path().into_owned(), source })
-                    }
+                    Err(source) => Err(DeltaError::Store {
+                        attempted: "look up",
+                        url: url.clone(),
+                        path: file.path().into_owned(),
+                        source: Box::new(source),
+                    }),
                 }
             }
         });

@@ -130,6 +130,7 @@ impl Transaction {
     }
 
     /// Adds a data file. It must be complete in the store.
+    #[expect(clippy::should_implement_trait, reason = "the action is called `add` in the protocol, beside `remove`")]
     pub fn add(mut self, add: Add) -> Self {
         self.actions.push(add.into());
         self
@@ -347,7 +348,12 @@ impl Transaction {
     }
 
     fn unknown(&self, version: u64, txn_id: &str, source: StorageError) -> DeltaError {
-        DeltaError::CommitUnknown { url: self.table.url().to_owned(), version, txn_id: txn_id.to_owned(), source }
+        DeltaError::CommitUnknown {
+            url: self.table.url().to_owned(),
+            version,
+            txn_id: txn_id.to_owned(),
+            source: Box::new(source),
+        }
     }
 
     /// Goes behind the winner of this version, and all that came after it. Returns the next free version.
@@ -379,7 +385,7 @@ impl Transaction {
     /// A checkpoint makes later loads faster; a table without it is as right.
     async fn checkpoint_if_due(&self, version: u64) {
         let interval = self.base.as_ref().map_or(0, |base| base.properties().checkpoint_interval);
-        if version == 0 || interval == 0 || version % interval != 0 {
+        if version == 0 || interval == 0 || !version.is_multiple_of(interval) {
             return;
         }
         let written = async {

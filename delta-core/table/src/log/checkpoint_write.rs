@@ -42,7 +42,7 @@ pub(crate) async fn write_checkpoint(
     let (bytes, actions) = encoded.map_err(|source| DeltaError::Encode { url: url.clone(), path: path.clone(), source })?;
     let size = bytes.len() as u64;
     let mut upload = Upload::new(Arc::clone(storage.object_store()), storage.path_of(&path)?);
-    let moved = |source| DeltaError::Store { attempted: "write", url: url.clone(), path: path.clone(), source };
+    let moved = |source| DeltaError::Store { attempted: "write", url: url.clone(), path: path.clone(), source: Box::new(source) };
     if let Err(error) = upload.put(bytes).await {
         upload.abort().await;
         return Err(moved(error));

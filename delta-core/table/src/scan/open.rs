@@ -131,7 +131,7 @@ fn failed(source: &Source, path: &str, error: ParquetError) -> DeltaError {
             Ok(error) if matches!(*error, object_store::Error::NotFound { .. }) => {
                 DeltaError::DataFileMissing { url, path, version: source.version }
             }
-            Ok(error) => DeltaError::Store { attempted: "read", url, path, source: *error },
+            Ok(error) => DeltaError::Store { attempted: "read", url, path, source: error },
             Err(inner) => DeltaError::CorruptFile { url, path, source: ParquetError::External(inner) },
         },
         source => DeltaError::CorruptFile { url, path, source },

@@ -21,7 +21,9 @@ pub(crate) async fn load_vector(storage: &Storage, version: u64, vector: &Deleti
         object_store::Error::NotFound { .. } => {
             DeltaError::DataFileMissing { url: storage.url().to_owned(), path: path.clone(), version }
         }
-        source => DeltaError::Store { attempted: "read", url: storage.url().to_owned(), path: path.clone(), source },
+        source => {
+            DeltaError::Store { attempted: "read", url: storage.url().to_owned(), path: path.clone(), source: Box::new(source) }
+        }
     })?;
     vector.file_bitmap(&bytes).on(storage.url())
 }

@@ -235,6 +235,15 @@ async fn target(table: &DeltaTable, base: Option<Snapshot>, request: &WriteReque
     if request.mode != WriteMode::Append {
         features::check_change(base.protocol(), base.properties(), RowChange::RemoveFiles).on(url)?;
     }
+    if let WriteMode::ReplaceWhere(predicate) = &request.mode
+        && let Some(column) = predicate.columns().into_iter().find(|c| replace::top_column(&base, c).is_none())
+    {
+        return Err(DeltaError::UnknownColumn {
+            url: url.to_owned(),
+            column: column.to_owned(),
+            available: base.delta_schema().names().collect::<Vec<_>>().join(", "),
+        });
+    }
     if let IfAbsent::Create { partition_columns, .. } = &request.if_absent
         && !partition_columns.is_empty()
         && partition_columns.as_slice() != base.partition_columns()

@@ -329,7 +329,7 @@ impl DataWriter {
         let (url, path) = (self.storage.url().to_owned(), path.to_owned());
         match error {
             EncodeError::Parquet(source) => DeltaError::Encode { url, path, source },
-            EncodeError::Store(source) => DeltaError::Store { attempted: "write", url, path, source },
+            EncodeError::Store(source) => DeltaError::Store { attempted: "write", url, path, source: Box::new(source) },
             EncodeError::Worker(source) => DeltaError::Task { url, source },
         }
     }

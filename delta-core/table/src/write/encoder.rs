@@ -140,7 +140,7 @@ impl FileEncoder {
 
     /// About how many bytes the file would have if it ended here.
     pub(crate) fn bytes(&self) -> u64 {
-        self.upload.bytes() + self.group_bytes() as u64
+        self.upload.bytes() + self.pages.len() as u64 + self.group_bytes() as u64
     }
 
     /// About how many bytes it holds in memory.

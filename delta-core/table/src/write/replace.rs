@@ -85,7 +85,7 @@ async fn replace(
 }
 
 /// The column at the top that holds a dotted one; nothing when the table has none.
-fn top_column(base: &Snapshot, path: &str) -> Option<String> {
+pub(super) fn top_column(base: &Snapshot, path: &str) -> Option<String> {
     let schema = base.delta_schema();
     if schema.field(path).is_some() {
         return Some(path.to_owned());

@@ -1,0 +1,147 @@
+//! A store that fails at every step: no partial commit, nothing doubled.
+
+use boathouse_base::{DomainError, ErrorKind};
+use boathouse_delta_table::{DeltaError, DeltaTable};
+use boathouse_storage::testing::{Fault, FaultRule, FaultStore, RandomFaults};
+use boathouse_storage::{Operation, Storage, seeded_env};
+
+use crate::rows::{append_each, latest_ids, people, table};
+
+/// A table with rows 0 and 1, seen through a store that fails on demand.
+async fn prepared() -> (DeltaTable, FaultStore, DeltaTable) {
+    let sound = table();
+    append_each(&sound, 0..2).await;
+    let (mut fault, storage) = (None, sound.storage().clone());
+    let wrapped = storage.with_object_store(|store| {
+        let faulty = FaultStore::new(store);
+        fault = Some(faulty.clone());
+        std::sync::Arc::new(faulty)
+    });
+    (sound, fault.unwrap(), DeltaTable::at(wrapped, seeded_env(3)))
+}
+
+#[tokio::test]
+async fn a_fault_at_any_request_leaves_the_write_done_once_or_not_at_all() {
+    let faults = [
+        Fault::FailBefore,
+        Fault::FailAfter,
+        Fault::LostReply,
+        Fault::DiskFull,
+        Fault::Denied,
+        Fault::CrashBefore,
+        Fault::CrashAfter,
+    ];
+    for fault in faults {
+        let mut at = 0;
+        loop {
+            let (sound, store, faulty) = prepared().await;
+            store.inject(FaultRule::new(fault).skip(at));
+            let result = faulty.append(people(&[7], "a")).run().await;
+            let hit = !store.injected().is_empty();
+            let rows = latest_ids(&sound).await;
+            let known = matches!(&result, Err(DeltaError::CommitUnknown { .. }));
+            match &result {
+                Ok(report) => {
+                    assert_eq!(rows, [0, 1, 7], "{fault:?} at request {at}: reported as done");
+                    assert_eq!(report.version, 2);
+                }
+                Err(_) if known || store.is_crashed() => {
+                    assert!(rows == [0, 1] || rows == [0, 1, 7], "{fault:?} at request {at}: {rows:?}");
+                }
+                Err(error) => assert_eq!(rows, [0, 1], "{fault:?} at request {at}: reported as failed with {error}"),
+            }
+            if fault == Fault::DiskFull
+                && let Err(error) = &result
+                && !store.injected()[0].path.is_empty()
+            {
+                assert!(matches!(error.kind(), ErrorKind::Exhausted | ErrorKind::Unavailable), "{error}");
+            }
+            // Whatever happened, the next writer goes on.
+            append_each(&sound, 8..9).await;
+            if !hit {
+                break;
+            }
+            at += 1;
+        }
+        assert!(at >= 3, "a write makes several requests");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_reply_to_a_commit_is_recognised_as_our_own() {
+    for fault in [Fault::LostReply, Fault::FailAfter] {
+        let (sound, store, faulty) = prepared().await;
+        store.inject(FaultRule::new(fault).on(Operation::PutIfAbsent));
+        let report = faulty.append(people(&[7], "a")).run().await.unwrap();
+        assert_eq!((report.version, report.attempts), (2, 1), "{fault:?}");
+        assert_eq!(latest_ids(&sound).await, [0, 1, 7], "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_as_such_and_leaves_nothing() {
+    let (sound, store, faulty) = prepared().await;
+    let before = sound.storage().list("").await.unwrap();
+    store.inject(FaultRule::new(Fault::DiskFull).on_path_containing("part-").always());
+    let error = faulty.append(people(&[7], "a")).run().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
+    assert_eq!(sound.storage().list("").await.unwrap(), before);
+    store.clear();
+    store.inject(FaultRule::new(Fault::DiskFull).on(Operation::PutIfAbsent).always());
+    let error = faulty.append(people(&[7], "a")).run().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
+    assert_eq!(sound.storage().list("").await.unwrap(), before, "the data file of the failed commit is deleted again");
+}
+
+#[tokio::test]
+async fn an_unreachable_store_after_the_commit_is_reported_as_unknown() {
+    let (sound, store, faulty) = prepared().await;
+    store.inject(FaultRule::new(Fault::FailAfter).on(Operation::PutIfAbsent).always());
+    store.inject(FaultRule::new(Fault::FailBefore).on(Operation::Get).on_path_containing("00000000000000000002.json").always());
+    let error = faulty.append(people(&[7], "a")).run().await.unwrap_err();
+    assert!(matches!(error, DeltaError::CommitUnknown { version: 2, .. }), "{error}");
+    // It had happened: so its files must be there.
+    assert_eq!(latest_ids(&sound).await, [0, 1, 7]);
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_fails_does_not_fail_the_commit() {
+    let (sound, store, faulty) = prepared().await;
+    append_each(&sound, 2..10).await;
+    store.inject(FaultRule::new(Fault::DiskFull).on_path_containing("checkpoint").on_writes().always());
+    assert_eq!(faulty.append(people(&[10], "a")).run().await.unwrap().version, 10);
+    assert_eq!(latest_ids(&sound).await, (0..11).collect::<Vec<_>>());
+    assert!(sound.storage().head("_delta_log/_last_checkpoint").await.unwrap().is_none());
+    append_each(&sound, 11..12).await;
+}
+
+#[tokio::test]
+async fn random_faults_never_double_or_lose_a_write_that_was_reported() {
+    for seed in 0..8 {
+        let storage = Storage::memory();
+        let sound = DeltaTable::at(storage.clone(), seeded_env(seed));
+        append_each(&sound, 0..1).await;
+        let mut fault = None;
+        let wrapped = storage.with_object_store(|store| {
+            let faulty = FaultStore::new(store);
+            fault = Some(faulty.clone());
+            std::sync::Arc::new(faulty)
+        });
+        fault.unwrap().inject_at_random(seed, RandomFaults::default());
+        let faulty = DeltaTable::at(wrapped, seeded_env(seed + 100));
+        let (mut done, mut unknown) = (vec![0], Vec::new());
+        for id in 1..25 {
+            match faulty.append(people(&[id], "a")).run().await {
+                Ok(_) => done.push(id),
+                Err(DeltaError::CommitUnknown { .. }) => unknown.push(id),
+                Err(_) => {}
+            }
+        }
+        let found = latest_ids(&sound).await;
+        let mut once = found.clone();
+        once.dedup();
+        assert_eq!(found, once, "seed {seed}: a write was doubled");
+        assert!(done.iter().all(|id| found.contains(id)), "seed {seed}: {done:?} of {found:?}");
+        assert!(found.iter().all(|id| done.contains(id) || unknown.contains(id)), "seed {seed}: {done:?} {unknown:?} {found:?}");
+    }
+}

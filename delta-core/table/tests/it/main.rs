@@ -1,0 +1,13 @@
+//! Integration tests of Delta tables.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bad_input;
+mod checkpoints;
+mod concurrency;
+mod contracts;
+mod faults;
+mod reading;
+mod rows;
+mod time_travel;
+mod vacuuming;
+mod writing;

@@ -1,0 +1,199 @@
+//! Scans: columns, skipping, deletion vectors.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Int64Array, RecordBatch, StringArray};
+use boathouse_base::{BatchStream, Comparison, DomainError, ErrorKind, Predicate, ScanRequest};
+use boathouse_delta_table::protocol::deletion_vector::{DeletionVector, DeletionVectorDescriptor, StorageType, z85};
+use boathouse_delta_table::{DataWriterSettings, DeletedRows, DeltaTable, FileRead, Transaction};
+use boathouse_storage::testing::CountingStore;
+use boathouse_storage::{Operation, seeded_env};
+use proptest::prelude::*;
+
+use crate::rows::{append_each, batch, ids, ids_of, people, reopened, table};
+
+#[tokio::test]
+async fn a_projection_gives_the_columns_in_the_order_asked_for_and_an_unknown_one_is_named() {
+    let table = table();
+    table.append(people(&[1], "a")).create_if_absent().partition_by(["part"]).run().await.unwrap();
+    let snapshot = table.snapshot().await.unwrap();
+    let rows = snapshot.scan(ScanRequest::default().project(["part", "ID"])).unwrap();
+    assert_eq!(rows.schema().fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>(), ["part", "id"]);
+    let rows = snapshot.scan(ScanRequest::default().project(["part"])).unwrap().collect().await.unwrap();
+    assert_eq!(rows[0].column(0).as_string::<i32>().value(0), "a", "no column of the file is needed");
+    let error = snapshot.scan(ScanRequest::default().project(["nope"])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.to_string().contains("`nope`") && error.to_string().contains("id, part"), "{error}");
+}
+
+#[tokio::test]
+async fn files_that_cannot_match_are_not_opened() {
+    let table = table();
+    append_each(&table, 0..9).await;
+    let (storage, counts) = CountingStore::wrap(table.storage());
+    let snapshot = DeltaTable::at(storage, seeded_env(1)).snapshot().await.unwrap();
+    counts.reset();
+    let five = ScanRequest::default().filter(Predicate::eq("id", 5));
+    assert_eq!(ids_of(&snapshot.scan(five).unwrap().collect().await.unwrap()), [5]);
+    let opened: std::collections::BTreeSet<String> =
+        counts.log().into_iter().filter(|(_, path)| path.ends_with(".parquet")).map(|(_, path)| path).collect();
+    assert_eq!(opened.len(), 1, "{opened:?}");
+}
+
+#[tokio::test]
+async fn a_limit_stops_after_enough_files() {
+    let table = table();
+    append_each(&table, 0..9).await;
+    let (storage, counts) = CountingStore::wrap(table.storage());
+    let snapshot = DeltaTable::at(storage, seeded_env(1)).snapshot().await.unwrap();
+    counts.reset();
+    let request = ScanRequest { limit_rows: Some(2), ..ScanRequest::default() };
+    let rows = snapshot.scan(request).unwrap().collect().await.unwrap();
+    assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
+    let opened: std::collections::BTreeSet<String> = counts.log().into_iter().map(|(_, path)| path).collect();
+    assert_eq!(opened.len(), 2, "{opened:?}");
+}
+
+#[tokio::test]
+async fn opening_a_table_again_costs_a_list_and_a_get_for_each_new_commit() {
+    let table = table();
+    append_each(&table, 0..5).await;
+    let (storage, counts) = CountingStore::wrap(table.storage());
+    let reader = DeltaTable::at(storage, seeded_env(1));
+    reader.snapshot().await.unwrap();
+    append_each(&table, 5..7).await;
+    counts.reset();
+    assert_eq!(reader.snapshot().await.unwrap().version(), 6);
+    let counted = counts.counts();
+    assert_eq!((counted.of(Operation::List), counted.gets()), (1, 2), "{:?}", counts.log());
+    counts.reset();
+    reader.snapshot().await.unwrap();
+    assert_eq!((counts.counts().total(), counts.counts().of(Operation::List)), (1, 1), "{:?}", counts.log());
+}
+
+/// Deletes rows of the only file of a table.
+async fn delete_rows(table: &DeltaTable, deleted: &[u64]) {
+    let snapshot = table.snapshot().await.unwrap();
+    let file = &snapshot.files(None).unwrap()[0];
+    let vector: DeletionVector = deleted.iter().copied().collect();
+    let mut bytes = vector.encode();
+    let size_in_bytes = u32::try_from(bytes.len()).unwrap();
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    let descriptor = DeletionVectorDescriptor {
+        storage_type: StorageType::Inline,
+        path_or_inline_dv: z85::encode(&bytes),
+        offset: None,
+        size_in_bytes,
+        cardinality: vector.len(),
+    };
+    let mut add = file.add().as_ref().clone();
+    add.deletion_vector = Some(Box::new(descriptor));
+    Transaction::begin(&snapshot)
+        .read_files([file])
+        .remove(file)
+        .add(add)
+        .operation("DELETE", [("", String::new())])
+        .commit()
+        .await
+        .unwrap();
+}
+
+async fn numbered(rows: i64, row_group_rows: usize) -> DeltaTable {
+    let table = table();
+    let all: Vec<i64> = (0..rows).collect();
+    let data = batch(&[
+        ("id", Arc::new(Int64Array::from(all))),
+        ("part", Arc::new(StringArray::from(vec!["p"; usize::try_from(rows).unwrap()]))),
+    ]);
+    let settings = DataWriterSettings { row_group_rows, ..DataWriterSettings::default() };
+    table
+        .append(BatchStream::from_batches(data.schema(), vec![data]))
+        .property("delta.enableDeletionVectors", "true")
+        .with_writer_settings(settings)
+        .run()
+        .await
+        .unwrap();
+    table
+}
+
+#[tokio::test]
+async fn deleted_rows_are_not_read_and_row_numbers_are_those_of_the_file() {
+    let table = numbered(100, 30).await;
+    let deleted: Vec<u64> = (0..100).filter(|r| r % 3 == 0 || (40..75).contains(r)).collect();
+    delete_rows(&table, &deleted).await;
+    let snapshot = reopened(&table).snapshot().await.unwrap();
+    let kept: Vec<i64> = (0..100).filter(|r| !deleted.contains(r)).map(|r| i64::try_from(r).unwrap()).collect();
+    assert_eq!(ids(&snapshot).await, kept);
+    assert_eq!(snapshot.row_count().unwrap(), Some(kept.len() as u64));
+
+    let file = &snapshot.files(None).unwrap()[0];
+    let read = FileRead {
+        predicate: Some(Predicate::compare("id", Comparison::GtEq, 60)),
+        row_index: Some("_row".into()),
+        ..FileRead::default()
+    };
+    let rows = snapshot.read_file(file, read).unwrap().collect().await.unwrap();
+    let mut seen = Vec::new();
+    for b in &rows {
+        assert_eq!(b.schema().field(2).name(), "_row");
+        assert_eq!(b.column(0).as_primitive::<Int64Type>(), b.column(2).as_primitive::<Int64Type>(), "row n has id n");
+        seen.extend_from_slice(b.column(0).as_primitive::<Int64Type>().values());
+    }
+    assert_eq!(seen, kept.iter().copied().filter(|id| *id >= 60).collect::<Vec<_>>());
+    let read = FileRead { deleted: DeletedRows::Keep, projection: Some(vec!["id".into()]), ..FileRead::default() };
+    let all = snapshot.read_file(file, read).unwrap().collect().await.unwrap();
+    assert_eq!(all.iter().map(RecordBatch::num_rows).sum::<usize>(), 100);
+}
+
+#[tokio::test]
+async fn a_deletion_vector_with_another_cardinality_is_corrupt() {
+    let table = numbered(10, 10).await;
+    delete_rows(&table, &[1, 2]).await;
+    let snapshot = table.snapshot().await.unwrap();
+    let file = &snapshot.files(None).unwrap()[0];
+    let mut add = file.add().as_ref().clone();
+    if let Some(vector) = add.deletion_vector.as_mut() {
+        vector.cardinality = 3;
+        vector.size_in_bytes -= 1;
+    }
+    Transaction::begin(&snapshot).remove(file).add(add).commit().await.unwrap();
+    let error = table.snapshot().await.unwrap().scan(ScanRequest::default()).unwrap().collect().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn a_scan_with_a_predicate_loses_no_row_whatever_the_files_and_row_groups(
+        chunks in prop::collection::vec(prop::collection::vec(prop::option::of(-20_i64..20), 1..30), 1..5),
+        row_group_rows in 1_usize..12,
+        low in -25_i64..25,
+        width in 0_i64..10,
+        deny in any::<bool>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let table = table();
+            let settings = DataWriterSettings { row_group_rows, ..DataWriterSettings::default() };
+            for chunk in &chunks {
+                let data = batch(&[("n", Arc::new(Int64Array::from(chunk.clone())))]);
+                table.append(BatchStream::from_batches(data.schema(), vec![data])).create_if_absent().with_writer_settings(settings.clone()).run().await.unwrap();
+            }
+            let mut predicate = Predicate::compare("n", Comparison::GtEq, low).and(Predicate::compare("n", Comparison::LtEq, low + width));
+            if deny {
+                predicate = predicate.negate();
+            }
+            let snapshot = table.snapshot().await.unwrap();
+            let rows = snapshot.scan(ScanRequest::default().filter(predicate.clone())).unwrap().collect().await.unwrap();
+            let matches = |v: Option<i64>| predicate.matches(&|_| v.map_or(boathouse_base::Value::Null, boathouse_base::Value::Int)) == Some(true);
+            let mut found: Vec<Option<i64>> = rows.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().iter().collect::<Vec<_>>()).filter(|v| matches(*v)).collect();
+            let mut expected: Vec<Option<i64>> = chunks.iter().flatten().copied().filter(|v| matches(*v)).collect();
+            found.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(found, expected);
+        });
+    }
+}
