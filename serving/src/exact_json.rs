@@ -73,14 +73,18 @@ fn number<'a>(text: &str) -> Cell<'a> {
     }
 }
 
+/// Arrays and objects within each other: a model has a handful, and a hostile file must not exhaust the stack.
+const MAX_DEPTH: usize = 64;
+
 /// Reads a value with every float rounded correctly.
 ///
 /// **Cost**: each level of nesting reads its text again.
 pub(crate) fn from_str<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
-    serde_json::from_value(value(serde_json::from_str::<&RawValue>(text)?)?)
+    serde_json::from_value(value(serde_json::from_str::<&RawValue>(text)?, MAX_DEPTH)?)
 }
 
-fn value(raw: &RawValue) -> serde_json::Result<Value> {
+fn value(raw: &RawValue, depth: usize) -> serde_json::Result<Value> {
+    let Some(depth) = depth.checked_sub(1) else { return Err(serde::de::Error::custom("nested too deeply")) };
     Ok(match Cell::read(raw) {
         Cell::Null => Value::Null,
         Cell::Boolean(v) => Value::Bool(v),
@@ -90,11 +94,11 @@ fn value(raw: &RawValue) -> serde_json::Result<Value> {
         Cell::String(v) => Value::String(v.into_owned()),
         Cell::Nested("an array") => {
             let items: Vec<&RawValue> = serde_json::from_str(raw.get())?;
-            Value::Array(items.into_iter().map(value).collect::<serde_json::Result<_>>()?)
+            Value::Array(items.into_iter().map(|item| value(item, depth)).collect::<serde_json::Result<_>>()?)
         }
         Cell::Nested(_) => {
             let items: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(raw.get())?;
-            let fields = items.into_iter().map(|(key, item)| Ok((key.into_owned(), value(item)?)));
+            let fields = items.into_iter().map(|(key, item)| Ok((key.into_owned(), value(item, depth)?)));
             Value::Object(fields.collect::<serde_json::Result<Map<_, _>>>()?)
         }
     })
@@ -126,5 +130,13 @@ mod tests {
         assert_eq!(read(r#""a\u00e9\"""#), r#"String("aé\"")"#);
         assert_eq!(read("[1]"), r#"Nested("an array")"#);
         assert_eq!(read("null"), "Null");
+    }
+
+    #[test]
+    fn nesting_without_end_is_an_error() {
+        let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(from_str::<Value>(&deep).is_err());
+        let fine = format!("{}1.5{}", "[".repeat(60), "]".repeat(60));
+        assert_eq!(from_str::<Value>(&fine).unwrap().to_string(), fine);
     }
 }

@@ -245,6 +245,7 @@ impl Inner {
     async fn load(&self) -> Result<Refreshed> {
         let before = self.served();
         let (resolved, model) = match &self.source {
+            Source::Fixed { version, .. } if before.is_some() => return Ok(Refreshed::Unchanged { version: *version }),
             Source::Fixed { name, version, model } => {
                 let resolved = ResolvedModel { name: name.clone(), version: *version, source: String::new(), run_id: None };
                 (resolved, Arc::clone(model))

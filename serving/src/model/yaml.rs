@@ -24,7 +24,7 @@ pub(super) fn parse(text: &str) -> Result<Value> {
         .filter(|(_, line)| *line != "---")
         .map(|(number, raw)| Line { number: number + 1, indent: raw.len() - raw.trim_start_matches(' ').len(), raw })
         .collect();
-    let mut reader = Reader { lines, at: 0 };
+    let mut reader = Reader { lines, at: 0, depth: 0 };
     let value = reader.block(0)?;
     match reader.peek() {
         None => Ok(value),
@@ -36,6 +36,9 @@ pub(super) fn parse(text: &str) -> Result<Value> {
 pub(super) fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
+
+/// Mappings and sequences within each other: a model has a handful, and a hostile file must not exhaust the stack.
+const MAX_DEPTH: usize = 64;
 
 struct Line<'a> {
     number: usize,
@@ -56,6 +59,7 @@ impl<'a> Line<'a> {
 struct Reader<'a> {
     lines: Vec<Line<'a>>,
     at: usize,
+    depth: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -69,6 +73,16 @@ impl<'a> Reader<'a> {
 
     /// A mapping or sequence whose entries stand at `indent` or deeper.
     fn block(&mut self, indent: usize) -> Result<Value> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(ServingError::MlmodelSyntax { line: self.at, problem: "nested too deeply" });
+        }
+        let value = self.entries(indent);
+        self.depth -= 1;
+        value
+    }
+
+    fn entries(&mut self, indent: usize) -> Result<Value> {
         let Some(first) = self.peek() else { return Ok(Value::Null) };
         if first.indent < indent {
             return Ok(Value::Null);
@@ -414,6 +428,16 @@ utc_time_created: '2026-11-22 15:40:11.123456'
                 other => panic!("{text:?}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn nesting_without_end_is_an_error() {
+        let deep: String = (0..2_000).map(|depth| format!("{}k:\n", " ".repeat(depth))).collect();
+        assert!(matches!(parse(&deep), Err(ServingError::MlmodelSyntax { .. })));
+        let dashes: String = (0..2_000).map(|depth| format!("{}-\n", " ".repeat(depth))).collect();
+        assert!(matches!(parse(&dashes), Err(ServingError::MlmodelSyntax { .. })));
+        let inline = format!("{}k: 1\n", "- ".repeat(20_000));
+        assert!(matches!(parse(&inline), Err(ServingError::MlmodelSyntax { .. })));
     }
 
     #[test]

@@ -13,6 +13,9 @@ use base64::Engine as _;
 use crate::error::{Result, ServingError};
 use crate::exact_json::Cell;
 
+/// Rows that columns reserve memory for before they are read.
+const RESERVED_ROWS: usize = 4096;
+
 /// The columns of a schema while rows are read.
 pub(super) struct Columns {
     schema: SchemaRef,
@@ -22,6 +25,8 @@ pub(super) struct Columns {
 impl Columns {
     /// **Errors**: [`ServingError::SignatureSpec`] for a column type that requests cannot give.
     pub(super) fn new(schema: &SchemaRef, rows: usize) -> Result<Self> {
+        // A body of many short rows must not reserve memory for wide ones that it does not hold.
+        let rows = rows.min(RESERVED_ROWS);
         let columns = schema
             .fields()
             .iter()

@@ -91,6 +91,13 @@ async fn a_version_that_does_not_load_leaves_the_old_one_serving_and_shows_why()
 }
 
 #[tokio::test]
+async fn a_fixed_model_stays_whoever_asks_to_refresh() {
+    let endpoint = Endpoint::builder("fixed").model("late", 3, constant(1.0)).env(env()).open().await.unwrap();
+    assert_eq!(endpoint.refresh().await.unwrap(), Refreshed::Unchanged { version: 3 });
+    assert_eq!(endpoint.status().swaps, 0);
+}
+
+#[tokio::test]
 async fn an_endpoint_opens_without_a_model_only_when_told_to() {
     let house = House::new(0);
     let error = house.builder().open().await.unwrap_err();
