@@ -3,16 +3,36 @@
 //! ```text
 //!   DeltaTable ── snapshot, append, overwrite, restore, history …       (boathouse_delta_table)
 //!       │
+//!       ├── delete, update, merge ── builders; files with a change are written again, in one commit
+//!       ├── DeltaTableProvider ── a table of DataFusion: parallel scans, INSERT INTO
+//!       │        └── delta_sql ── DELETE, UPDATE and MERGE as SQL
 //!       └── DeltaSource ── the rows that each commit added, as a stream
 //! ```
 //!
 //! This crate is the face of Delta: it re-exports the [tables](table) and the [protocol].
+//!
+//! # Features
+//! | feature | brings |
+//! | --- | --- |
+//! | `datafusion` (default) | the engine: queries, DELETE, UPDATE, MERGE, SQL |
+//!
+//! # What it does not do yet
+//! - Deletion vectors are read, not written: DELETE, UPDATE and MERGE copy the files that they touch.
+//! - MERGE holds its source in memory and does not add columns to the table.
+//! - CHECK constraints, generated columns and the change feed: tables with them are refused by the protocol checks.
+//! - Fields within a struct cannot be set one by one.
+//! - SQL has no time travel (use [`DeltaTableExt::provider_at`]) and no subqueries in DELETE and UPDATE. These statements
+//!   go through [`delta_sql`]: DataFusion's own hooks lose conditions that its optimizer rewrites, so they are refused.
 
+#[cfg(feature = "datafusion")]
+mod engine;
 mod source;
 mod source_error;
 
 pub use boathouse_delta_protocol as protocol;
 pub use boathouse_delta_table as table;
 pub use boathouse_delta_table::*;
+#[cfg(feature = "datafusion")]
+pub use engine::*;
 pub use source::DeltaSource;
 pub use source_error::DeltaSourceError;

@@ -1,0 +1,292 @@
+//! What can go wrong in the engine.
+
+use boathouse_base::{DomainError, ErrorKind};
+use boathouse_delta_table::DeltaError;
+use boathouse_frames::kind_of;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
+
+/// A result whose error is [`EngineError`].
+pub(crate) type Result<T, E = EngineError> = std::result::Result<T, E>;
+
+/// Why rows could not be deleted, updated or merged, or a query not answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The table could not be read, written or committed to.
+    #[error(transparent)]
+    Table(#[from] DeltaError),
+    /// An expression cannot be understood.
+    #[error("{attempted} the table {url}: `{expression}`: {source}")]
+    Expression {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+        /// The expression.
+        expression: String,
+        /// What the engine said.
+        source: Box<DataFusionError>,
+    },
+    /// A condition that is neither true nor false.
+    #[error("{attempted} the table {url}: the condition `{expression}` is of type {found}; it must be a boolean")]
+    NotBoolean {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+        /// The condition.
+        expression: String,
+        /// Its type.
+        found: Box<DataType>,
+    },
+    /// A condition that gives another answer each time.
+    #[error(
+        "{attempted} the table {url}: the condition `{expression}` gives another answer each time it is asked; write its value into the source or the condition"
+    )]
+    Volatile {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+        /// The condition.
+        expression: String,
+    },
+    /// A column that the table does not have is assigned to.
+    #[error("{attempted} the table {url}: it has no column `{column}`; it has {available}")]
+    UnknownColumn {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+        /// The column.
+        column: String,
+        /// The columns that there are.
+        available: String,
+    },
+    /// A column is assigned to twice.
+    #[error("{attempted} the table {url}: column `{column}` is set twice; set it once")]
+    SetTwice {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+        /// The column.
+        column: String,
+    },
+    /// Nothing would be changed.
+    #[error("{attempted} the table {url}: no column is set; name at least one")]
+    NothingSet {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+    },
+    /// A merge without any clause.
+    #[error("merge into the table {url}: there is no WHEN clause; say what happens to the rows")]
+    NoClause {
+        /// The table.
+        url: String,
+    },
+    /// A column of the table has no namesake in the source.
+    #[error(
+        "merge into the table {url}: `update_all` and `insert_all` need every column of the table in the source, and `{column}` is not there; it has {available}"
+    )]
+    MissingInSource {
+        /// The table.
+        url: String,
+        /// The column.
+        column: String,
+        /// The columns of the source.
+        available: String,
+    },
+    /// Two source rows want to change the same row.
+    #[error(
+        "merge into the table {url}: {rows} rows of the table are matched by several source rows that would change them; make the source unique by the columns of `{on}`"
+    )]
+    AmbiguousMatch {
+        /// The table.
+        url: String,
+        /// The condition.
+        on: String,
+        /// How many rows of the table.
+        rows: u64,
+    },
+    /// A value has a type that cannot become the column's.
+    #[error("{attempted} the table {url}: column `{column}` is of type {to}, and {from} cannot become that; cast the value")]
+    NoCast {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+        /// The column.
+        column: String,
+        /// The type of the value.
+        from: Box<DataType>,
+        /// The type of the column.
+        to: Box<DataType>,
+    },
+    /// A value cannot be read as the column's type.
+    #[error("{attempted} the table {url}: column `{column}`: cast {from} to {to}: {source}")]
+    Cast {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+        /// The column.
+        column: String,
+        /// The type of the value.
+        from: Box<DataType>,
+        /// The type of the column.
+        to: Box<DataType>,
+        /// What did not fit.
+        source: ArrowError,
+    },
+    /// A value would be another one after the cast.
+    #[error(
+        "{attempted} the table {url}: column `{column}`: {value} of type {from} is another value as {to}; round or cast it in the expression"
+    )]
+    Lossy {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+        /// The column.
+        column: String,
+        /// The first such value.
+        value: String,
+        /// The type of the value.
+        from: Box<DataType>,
+        /// The type of the column.
+        to: Box<DataType>,
+    },
+    /// An expression failed on some row.
+    #[error("{attempted} the table {url}: evaluate `{expression}`: {source}")]
+    Evaluate {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+        /// The expression.
+        expression: String,
+        /// What the engine said.
+        source: Box<DataFusionError>,
+    },
+    /// Rows of the table or of the source could not be read.
+    #[error("{attempted} the table {url}: {source}")]
+    Rows {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+        /// What came out of the stream.
+        source: boathouse_base::Error,
+    },
+    /// A computation on rows failed.
+    #[error("{attempted} the table {url}: {source}")]
+    Compute {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+        /// What Arrow said.
+        source: ArrowError,
+    },
+    /// A statement cannot be planned.
+    #[error("run `{statement}`: {source}")]
+    Plan {
+        /// The statement.
+        statement: String,
+        /// What the engine said.
+        source: boathouse_base::Error,
+    },
+    /// A statement asks for something that is not there yet.
+    #[error("run `{statement}`: {what} is not supported; {instead}")]
+    Unsupported {
+        /// The statement.
+        statement: String,
+        /// What is not supported.
+        what: &'static str,
+        /// What would help.
+        instead: &'static str,
+    },
+    /// A statement changes a table that is no Delta table.
+    #[error("run `{statement}`: `{table}` is not a Delta table of this session; register it with `register_delta`")]
+    NotDelta {
+        /// The statement.
+        statement: String,
+        /// The table.
+        table: String,
+    },
+    /// A statement changes a table that is registered at one version.
+    #[error("run `{statement}`: `{table}` is registered at version {version}, which cannot change; register the table itself")]
+    Pinned {
+        /// The statement.
+        statement: String,
+        /// The table.
+        table: String,
+        /// The version.
+        version: u64,
+    },
+}
+
+impl DomainError for EngineError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Table(source) => source.kind(),
+            Self::Expression { source, .. } | Self::Evaluate { source, .. } => kind_of(source),
+            Self::Rows { source, .. } | Self::Plan { source, .. } => source.kind(),
+            Self::NotBoolean { .. }
+            | Self::Volatile { .. }
+            | Self::UnknownColumn { .. }
+            | Self::SetTwice { .. }
+            | Self::NothingSet { .. }
+            | Self::NoClause { .. }
+            | Self::MissingInSource { .. }
+            | Self::AmbiguousMatch { .. }
+            | Self::NoCast { .. }
+            | Self::Cast { .. }
+            | Self::Lossy { .. }
+            | Self::NotDelta { .. }
+            | Self::Pinned { .. } => ErrorKind::Invalid,
+            Self::Unsupported { .. } => ErrorKind::Unsupported,
+            Self::Compute { .. } => ErrorKind::Internal,
+        }
+    }
+}
+
+/// What is being done to which table: the beginning of every message.
+#[derive(Debug, Clone)]
+pub(crate) struct Attempt {
+    pub(crate) attempted: &'static str,
+    pub(crate) url: String,
+}
+
+impl Attempt {
+    pub(crate) fn new(attempted: &'static str, url: &str) -> Self {
+        Self { attempted, url: url.to_owned() }
+    }
+
+    pub(crate) fn expression(&self, expression: &str, source: DataFusionError) -> EngineError {
+        let (attempted, url) = (self.attempted, self.url.clone());
+        EngineError::Expression { attempted, url, expression: expression.to_owned(), source: Box::new(source) }
+    }
+
+    pub(crate) fn evaluate(&self, expression: &str, source: DataFusionError) -> EngineError {
+        let (attempted, url) = (self.attempted, self.url.clone());
+        EngineError::Evaluate { attempted, url, expression: expression.to_owned(), source: Box::new(source) }
+    }
+
+    pub(crate) fn rows(&self, source: boathouse_base::Error) -> EngineError {
+        EngineError::Rows { attempted: self.attempted, url: self.url.clone(), source }
+    }
+
+    pub(crate) fn frame(&self, source: DataFusionError) -> EngineError {
+        self.rows(boathouse_frames::from_datafusion("join the rows", source))
+    }
+
+    pub(crate) fn compute(&self, source: ArrowError) -> EngineError {
+        EngineError::Compute { attempted: self.attempted, url: self.url.clone(), source }
+    }
+}

@@ -1,0 +1,69 @@
+//! What the engine adds to a table.
+
+use std::sync::Arc;
+
+use boathouse_base::{BoxFuture, TableVersion};
+use boathouse_delta_table::DeltaTable;
+use boathouse_frames::from_datafusion;
+use datafusion::prelude::{DataFrame, SessionContext};
+
+use super::delete::DeleteBuilder;
+use super::error::{EngineError, Result};
+use super::formula::Formula;
+use super::merge::MergeBuilder;
+use super::provider::DeltaTableProvider;
+use super::update::UpdateBuilder;
+
+/// DELETE, UPDATE, MERGE and queries on a [`DeltaTable`].
+pub trait DeltaTableExt {
+    /// Deletes rows.
+    fn delete(&self) -> DeleteBuilder;
+
+    /// Changes columns of rows.
+    fn update(&self) -> UpdateBuilder;
+
+    /// Merges rows of `source` into the table. `on` says which rows belong together: the table is `t` in it, and the
+    /// source `s`.
+    fn merge(&self, source: DataFrame, on: impl Into<Formula>) -> MergeBuilder;
+
+    /// The table for the engine: each scan reads the newest version.
+    fn provider(&self) -> BoxFuture<'_, Result<DeltaTableProvider>>;
+
+    /// One version of the table for the engine.
+    fn provider_at(&self, version: TableVersion) -> BoxFuture<'_, Result<DeltaTableProvider>>;
+}
+
+impl DeltaTableExt for DeltaTable {
+    fn delete(&self) -> DeleteBuilder {
+        DeleteBuilder::new(self.clone())
+    }
+
+    fn update(&self) -> UpdateBuilder {
+        UpdateBuilder::new(self.clone())
+    }
+
+    fn merge(&self, source: DataFrame, on: impl Into<Formula>) -> MergeBuilder {
+        MergeBuilder::new(self.clone(), source, on.into())
+    }
+
+    fn provider(&self) -> BoxFuture<'_, Result<DeltaTableProvider>> {
+        Box::pin(async move { Ok(DeltaTableProvider::newest(self.snapshot().await?)) })
+    }
+
+    fn provider_at(&self, version: TableVersion) -> BoxFuture<'_, Result<DeltaTableProvider>> {
+        Box::pin(async move { Ok(DeltaTableProvider::pinned(self.snapshot_at(version).await?)) })
+    }
+}
+
+/// Gives a table a name in a session: queries read its newest version, `INSERT INTO` appends, and
+/// [`delta_sql`](crate::delta_sql) runs DELETE, UPDATE and MERGE on it.
+///
+/// **Errors**: `NotFound` when there is no table; `Invalid` when the name cannot be one.
+pub async fn register_delta(session: &SessionContext, name: &str, table: &DeltaTable) -> Result<()> {
+    let provider = table.provider().await?;
+    let registered = session.register_table(name, Arc::new(provider));
+    registered.map(|_| ()).map_err(|error| EngineError::Plan {
+        statement: format!("register {name}"),
+        source: from_datafusion("name the table", error),
+    })
+}

@@ -1,0 +1,221 @@
+//! The builder of a merge, and its steps in order.
+
+use std::collections::BTreeMap;
+
+use boathouse_delta_protocol::features::RowChange;
+use boathouse_delta_table::{DataFile, DataWriter, DataWriterSettings, DeltaTable, Transaction};
+use datafusion::prelude::{DataFrame, SessionContext};
+
+use super::apply;
+use super::clause::{Change, MergeDelete, MergeInsert, MergeUpdate};
+use super::plan::Plan;
+use super::report::{Counts, MergeReport};
+use super::source::SourceRows;
+use super::{insert, matches};
+use crate::engine::error::{Attempt, EngineError, Result};
+use crate::engine::formula::Formula;
+use crate::engine::rewrite;
+use crate::engine::session::GivenSession;
+
+/// Merges rows of a source into a table. Made by [`DeltaTableExt::merge`](crate::DeltaTableExt::merge).
+///
+/// Of the clauses of a kind, the first whose condition is true decides; a row that no clause wants stays as it is. A
+/// row of the table may be matched by several source rows as long as at most one changes it; rows that are deleted by
+/// all of them are deleted once.
+///
+/// # Example
+/// ```
+/// # use std::sync::Arc;
+/// # use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+/// use boathouse_delta_core::{DeltaTable, DeltaTableExt, MergeDelete};
+/// use datafusion::prelude::SessionContext;
+/// # use boathouse_storage::{Storage, system_env};
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// # let table = DeltaTable::at(Storage::memory(), system_env());
+/// # let column = |v: Vec<i64>| Arc::new(Int64Array::from(v)) as ArrayRef;
+/// # let batch = RecordBatch::try_from_iter([("id", column(vec![1, 2])), ("stock", column(vec![7, 3]))])?;
+/// # table.append(batch.into()).create_if_absent().run().await?;
+/// // The table has (1, 7) and (2, 3).
+/// let changes = SessionContext::new().sql("SELECT * FROM (VALUES (1, 0), (2, 4), (3, 9)) AS v (id, stock)").await?;
+/// let report = table
+///     .merge(changes, "t.id = s.id")
+///     .when_matched_delete(MergeDelete::only_if("s.stock = 0"))
+///     .when_matched_update_all()
+///     .when_not_matched_insert_all()
+///     .run()
+///     .await?;
+/// assert_eq!((report.rows_deleted, report.rows_updated, report.rows_inserted), (1, 1, 1));
+/// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "nothing is merged before `run`"]
+pub struct MergeBuilder {
+    pub(super) table: DeltaTable,
+    pub(super) source: DataFrame,
+    pub(super) on: Formula,
+    pub(super) target_alias: String,
+    pub(super) source_alias: String,
+    pub(super) matched: Vec<Change>,
+    pub(super) not_matched: Vec<MergeInsert>,
+    pub(super) by_source: Vec<Change>,
+    pub(super) session: GivenSession,
+    pub(super) settings: DataWriterSettings,
+}
+
+impl MergeBuilder {
+    pub(crate) fn new(table: DeltaTable, source: DataFrame, on: Formula) -> Self {
+        Self {
+            table,
+            source,
+            on,
+            target_alias: "t".to_owned(),
+            source_alias: "s".to_owned(),
+            matched: Vec::new(),
+            not_matched: Vec::new(),
+            by_source: Vec::new(),
+            session: GivenSession::default(),
+            settings: DataWriterSettings::default(),
+        }
+    }
+
+    /// Names the table and the source in conditions and values. Without it: `t` and `s`.
+    pub fn aliases(mut self, target: impl Into<String>, source: impl Into<String>) -> Self {
+        self.target_alias = target.into();
+        self.source_alias = source.into();
+        self
+    }
+
+    /// Updates rows of the table that a source row matches.
+    pub fn when_matched_update(mut self, update: MergeUpdate) -> Self {
+        self.matched.push(Change::Update(update));
+        self
+    }
+
+    /// Sets every column of a matched row from the source.
+    pub fn when_matched_update_all(self) -> Self {
+        self.when_matched_update(MergeUpdate::all())
+    }
+
+    /// Deletes rows of the table that a source row matches.
+    pub fn when_matched_delete(mut self, delete: MergeDelete) -> Self {
+        self.matched.push(Change::Delete(delete));
+        self
+    }
+
+    /// Adds source rows that match no row of the table. Conditions and values read the source alone.
+    pub fn when_not_matched_insert(mut self, insert: MergeInsert) -> Self {
+        self.not_matched.push(insert);
+        self
+    }
+
+    /// Adds source rows that match no row of the table, with every column.
+    pub fn when_not_matched_insert_all(self) -> Self {
+        self.when_not_matched_insert(MergeInsert::all())
+    }
+
+    /// Updates rows of the table that no source row matches. Conditions and values read the table alone.
+    pub fn when_not_matched_by_source_update(mut self, update: MergeUpdate) -> Self {
+        self.by_source.push(Change::Update(update));
+        self
+    }
+
+    /// Deletes rows of the table that no source row matches. Conditions read the table alone.
+    pub fn when_not_matched_by_source_delete(mut self, delete: MergeDelete) -> Self {
+        self.by_source.push(Change::Delete(delete));
+        self
+    }
+
+    /// Joins and evaluates with this session: its functions and settings.
+    pub fn with_session(mut self, session: &SessionContext) -> Self {
+        self.session = GivenSession::of(session);
+        self
+    }
+
+    /// Sets how data files are written.
+    pub fn with_writer_settings(mut self, settings: DataWriterSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Merges. The table is at a new version afterwards, or as it was.
+    ///
+    /// **Cost**: holds the source in memory, and 24 bytes for each matching pair. Files are skipped by what `on` says of
+    /// the table alone, and by the values of the source's columns that it compares for equality. Clauses for rows that no
+    /// source row matches make it look into every file.
+    ///
+    /// **Errors**: `Invalid` for an ambiguous match, a column that is not there, or a value that would be another one in
+    /// its column; also on append-only tables, unless rows are only inserted. `Conflict` when another writer changed what
+    /// this one looked at.
+    pub async fn run(self) -> Result<MergeReport> {
+        let snapshot = self.table.snapshot().await?;
+        let env = self.table.env().clone();
+        let started_ms = env.now_ms();
+        let attempt = Attempt::new("merge into", snapshot.url());
+        if self.matched.is_empty() && self.not_matched.is_empty() && self.by_source.is_empty() {
+            return Err(EngineError::NoClause { url: snapshot.url().to_owned() });
+        }
+        let insert_only = self.matched.is_empty() && self.by_source.is_empty();
+        let change = if insert_only { RowChange::None } else { RowChange::Rewrite };
+        rewrite::check(&snapshot, change)?;
+        let session = self.session.get();
+        let source = SourceRows::collect(&self.source, &self.source_alias, &attempt).await?;
+        let plan = Plan::new(&self, &snapshot, &source, &session, &attempt)?;
+        let predicate = plan.target_predicate(&source, &attempt)?;
+        let candidates = snapshot.files(predicate.as_ref())?;
+        let mut found = matches::find(&snapshot, &candidates, &source, &plan, predicate.as_ref(), &session, &attempt).await?;
+        if !plan.by_source.is_empty() {
+            matches::add_unmatched(&snapshot, &mut found, &plan, &attempt).await?;
+        }
+        let scanned_ms = env.now_ms();
+        let changed: Vec<(DataFile, Vec<matches::RowChange>)> = found.changes();
+        let fill = async |writer: &mut DataWriter| {
+            let mut counts = Counts::of_source(source.rows as u64);
+            for (file, changes) in &changed {
+                apply::rewrite(&snapshot, file, changes, &plan, &source, writer, &mut counts, &attempt).await?;
+            }
+            insert::write(&snapshot, &plan, &source, &found.source_matched, writer, &mut counts, &attempt).await?;
+            Ok(counts)
+        };
+        let (written, counts) = rewrite::write(&snapshot, self.settings.clone(), fill).await?;
+        if changed.is_empty() && counts.inserted == 0 {
+            return Ok(MergeReport { version: snapshot.version(), source_rows: counts.source_rows, ..MergeReport::default() });
+        }
+        let mut transaction = Transaction::begin(&snapshot);
+        if !changed.is_empty() {
+            transaction = transaction.row_change(RowChange::Rewrite);
+        }
+        transaction = match predicate {
+            Some(predicate) if plan.by_source.is_empty() => transaction.read_predicate(predicate),
+            _ => transaction.read_whole_table(),
+        };
+        let removed = changed.iter().map(|(file, _)| file);
+        let now_ms = env.now_ms();
+        let transaction = transaction
+            .read_files(removed.clone())
+            .remove_all(removed.clone())
+            .operation("MERGE", self.parameters())
+            .metrics(counts.metrics(removed.map(DataFile::size_bytes).collect(), &written, [started_ms, scanned_ms, now_ms]));
+        let report = rewrite::commit(&snapshot, transaction, &written).await?;
+        tracing::debug!(table = snapshot.url(), version = report.version, rows = written.rows, "merged");
+        Ok(counts.report(report, changed.len() as u64, written.adds.len() as u64))
+    }
+
+    /// What was asked for, as the history of a table has it.
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        let clause = |name: &str, condition: Option<&Formula>| {
+            let mut clause = BTreeMap::from([("actionType", name.to_owned())]);
+            clause.extend(condition.map(|condition| ("predicate", condition.to_string())));
+            serde_json::json!(clause)
+        };
+        let changes = |changes: &[Change]| changes.iter().map(|c| clause(c.name(), c.condition())).collect();
+        let inserts = self.not_matched.iter().map(|insert| clause("insert", insert.condition.as_ref())).collect();
+        let list = |clauses: Vec<serde_json::Value>| serde_json::Value::from(clauses).to_string();
+        vec![
+            ("predicate", rewrite::predicate_parameter(Some(&self.on.to_string()))),
+            ("matchedPredicates", list(changes(&self.matched))),
+            ("notMatchedPredicates", list(inserts)),
+            ("notMatchedBySourcePredicates", list(changes(&self.by_source))),
+        ]
+    }
+}

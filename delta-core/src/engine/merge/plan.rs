@@ -1,0 +1,193 @@
+//! The clauses of a merge, compiled.
+
+use std::cmp::Ordering;
+
+use boathouse_base::{Comparison, Predicate, Value};
+use boathouse_delta_table::Snapshot;
+use boathouse_frames::to_predicate;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::{Column, DFSchema};
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+use datafusion::prelude::SessionContext;
+
+use super::builder::MergeBuilder;
+use super::clause::{Change, MergeUpdate};
+use super::source::SourceRows;
+use crate::engine::assign::{Assignments, names, place};
+use crate::engine::error::{Attempt, EngineError, Result};
+use crate::engine::formula::{Compiled, Formula};
+
+/// So many values are looked for one by one; more than that, between the least and the greatest.
+const SINGLE_VALUES: usize = 256;
+
+/// A compiled clause for rows of the table.
+#[derive(Debug)]
+pub(crate) struct ChangeClause {
+    pub(crate) condition: Option<Compiled>,
+    /// Nothing: the row is deleted.
+    pub(crate) update: Option<Assignments>,
+}
+
+/// A compiled clause for source rows.
+#[derive(Debug)]
+pub(crate) struct InsertClause {
+    pub(crate) condition: Option<Compiled>,
+    pub(crate) values: Assignments,
+}
+
+/// A merge, compiled.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) on: Expr,
+    pub(crate) on_text: String,
+    pub(crate) target_alias: String,
+    pub(crate) source_alias: String,
+    /// The columns of the table.
+    pub(crate) table: SchemaRef,
+    /// The columns of a matched pair: the table's, then the source's.
+    pub(crate) pair: DFSchema,
+    pub(crate) matched: Vec<ChangeClause>,
+    pub(crate) by_source: Vec<ChangeClause>,
+    pub(crate) inserts: Vec<InsertClause>,
+}
+
+impl Plan {
+    pub(crate) fn new(
+        builder: &MergeBuilder,
+        snapshot: &Snapshot,
+        source: &SourceRows,
+        session: &SessionContext,
+        attempt: &Attempt,
+    ) -> Result<Self> {
+        let table = snapshot.schema();
+        let named =
+            |alias: &str| DFSchema::try_from_qualified_schema(alias, &table).map_err(|error| attempt.expression(alias, error));
+        let target = named(&builder.target_alias)?;
+        let pair = target.join(&source.named).map_err(|error| attempt.expression(&builder.on.to_string(), error))?;
+        let on = builder.on.compile_condition(session, &pair, attempt)?;
+        let change = |change: &Change, row: &DFSchema, of_source: bool| -> Result<ChangeClause> {
+            let condition = change.condition().map(|c| c.compile_condition(session, row, attempt)).transpose()?;
+            let update = match change {
+                Change::Delete(_) => None,
+                Change::Update(MergeUpdate { sets: Some(sets), .. }) => {
+                    Some(Assignments::new(sets, &table, row, session, attempt)?)
+                }
+                Change::Update(MergeUpdate { sets: None, .. }) => {
+                    let sets = if of_source { namesakes(&table, source, builder, attempt)? } else { Vec::new() };
+                    Some(Assignments::new(&sets, &table, row, session, attempt)?)
+                }
+            };
+            Ok(ChangeClause { condition, update })
+        };
+        let matched = builder.matched.iter().map(|c| change(c, &pair, true)).collect::<Result<_>>()?;
+        let by_source = builder.by_source.iter().map(|c| change(c, &target, false)).collect::<Result<_>>()?;
+        let insert = |insert: &super::clause::MergeInsert| -> Result<InsertClause> {
+            let row = &source.named;
+            let condition = insert.condition.as_ref().map(|c| c.compile_condition(session, row, attempt)).transpose()?;
+            let all = || namesakes(&table, source, builder, attempt);
+            let values = insert.values.clone().map_or_else(all, Ok)?;
+            Ok(InsertClause { condition, values: Assignments::new(&values, &table, row, session, attempt)? })
+        };
+        let inserts = builder.not_matched.iter().map(insert).collect::<Result<_>>()?;
+        Ok(Self {
+            on: on.expr,
+            on_text: builder.on.to_string(),
+            target_alias: builder.target_alias.clone(),
+            source_alias: builder.source_alias.clone(),
+            table,
+            pair,
+            matched,
+            by_source,
+            inserts,
+        })
+    }
+
+    /// Columns of the table that these expressions read, in its order.
+    pub(crate) fn target_columns<'a>(&self, exprs: impl IntoIterator<Item = &'a Expr>) -> Vec<usize> {
+        let mut wanted = vec![false; self.table.fields().len()];
+        for expr in exprs {
+            for column in expr.column_refs() {
+                if let Some(at) = self.target_column(column) {
+                    wanted[at] = true;
+                }
+            }
+        }
+        (0..wanted.len()).filter(|at| wanted[*at]).collect()
+    }
+
+    fn target_column(&self, column: &Column) -> Option<usize> {
+        let at = self.pair.index_of_column(column).ok()?;
+        (at < self.table.fields().len()).then_some(at)
+    }
+
+    fn is_source(&self, column: &Column) -> bool {
+        self.pair.index_of_column(column).is_ok_and(|at| at >= self.table.fields().len())
+    }
+
+    /// What every row of the table that a source row can match satisfies.
+    pub(crate) fn target_predicate(&self, source: &SourceRows, attempt: &Attempt) -> Result<Option<Predicate>> {
+        if source.rows == 0 {
+            return Ok(Some(Predicate::Literal(false)));
+        }
+        let mut all: Option<Predicate> = None;
+        for part in split_conjunction(&self.on) {
+            let of_target = part.column_refs().into_iter().all(|column| self.target_column(column).is_some());
+            let found = if of_target { to_predicate(part) } else { self.key_predicate(part, source) };
+            all = match (all, found) {
+                (Some(all), Some(found)) => Some(all.and(found)),
+                (one, other) => one.or(other),
+            };
+        }
+        tracing::debug!(table = attempt.url, predicate = all.as_ref().map(ToString::to_string), "rows that can match");
+        Ok(all)
+    }
+
+    /// For `target.a = source.b`: the values of `b`.
+    fn key_predicate(&self, part: &Expr, source: &SourceRows) -> Option<Predicate> {
+        let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = part else { return None };
+        let (Expr::Column(left), Expr::Column(right)) = (left.as_ref(), right.as_ref()) else { return None };
+        let (target, other) = if self.is_source(right) { (left, right) } else { (right, left) };
+        let at = self.target_column(target).filter(|_| self.is_source(other))?;
+        let column = self.table.field(at).name();
+        // A name with a dot would be read as a path.
+        if column.contains('.') {
+            return None;
+        }
+        among(column, source.values(other)?)
+    }
+}
+
+/// The column is one of these values. `None` when they have no common order.
+fn among(column: &str, mut values: Vec<Value>) -> Option<Predicate> {
+    let Some(first) = values.first().cloned() else { return Some(Predicate::Literal(false)) };
+    if values.iter().any(|value| value.compare(&first).is_none()) {
+        return None;
+    }
+    values.sort_by(|a, b| a.compare(b).unwrap_or(Ordering::Equal));
+    values.dedup();
+    if values.len() <= SINGLE_VALUES {
+        return Some(Predicate::In { column: column.to_owned(), values });
+    }
+    let (least, greatest) = (values.first()?.clone(), values.last()?.clone());
+    Some(Predicate::compare(column, Comparison::GtEq, least).and(Predicate::compare(column, Comparison::LtEq, greatest)))
+}
+
+/// Every column of the table from the source's column of that name.
+fn namesakes(
+    table: &SchemaRef,
+    source: &SourceRows,
+    builder: &MergeBuilder,
+    attempt: &Attempt,
+) -> Result<Vec<(String, Formula)>> {
+    let set = |field: &std::sync::Arc<datafusion::arrow::datatypes::Field>| {
+        let at = place(&source.schema, field.name()).ok_or_else(|| EngineError::MissingInSource {
+            url: attempt.url.clone(),
+            column: field.name().clone(),
+            available: names(&source.schema),
+        })?;
+        let column = Column::new(Some(builder.source_alias.as_str()), source.schema.field(at).name());
+        Ok((field.name().clone(), Formula::from(Expr::Column(column))))
+    };
+    table.fields().iter().map(set).collect()
+}

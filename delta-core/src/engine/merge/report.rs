@@ -1,0 +1,106 @@
+//! What a merge did.
+
+use boathouse_delta_table::{CommitReport, WrittenFiles};
+
+use super::matches::By;
+
+/// What a MERGE did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MergeReport {
+    /// The version that holds it; the version that was found when nothing was to be done.
+    pub version: u64,
+    /// Whether there was anything to commit.
+    pub committed: bool,
+    /// Rows of the source.
+    pub source_rows: u64,
+    /// Rows inserted.
+    pub rows_inserted: u64,
+    /// Rows updated.
+    pub rows_updated: u64,
+    /// Rows deleted.
+    pub rows_deleted: u64,
+    /// Rows that were written again because they lay in the same file.
+    pub rows_copied: u64,
+    /// Files added.
+    pub files_added: u64,
+    /// Files removed.
+    pub files_removed: u64,
+    /// Attempts to commit: 1 without contention, 0 without a commit.
+    pub attempts: u32,
+}
+
+/// Rows by what happened to them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) source_rows: u64,
+    pub(crate) inserted: u64,
+    pub(crate) copied: u64,
+    matched_updated: u64,
+    matched_deleted: u64,
+    by_source_updated: u64,
+    by_source_deleted: u64,
+}
+
+impl Counts {
+    pub(crate) fn of_source(source_rows: u64) -> Self {
+        Self { source_rows, ..Self::default() }
+    }
+
+    pub(crate) fn updated(&mut self, by: By) {
+        match by {
+            By::Source { .. } => self.by_source_updated += 1,
+            _ => self.matched_updated += 1,
+        }
+    }
+
+    pub(crate) fn deleted(&mut self, by: By) {
+        match by {
+            By::Source { .. } => self.by_source_deleted += 1,
+            _ => self.matched_deleted += 1,
+        }
+    }
+
+    /// The metrics under the names that Spark gives them.
+    pub(crate) fn metrics(
+        &self,
+        removed_bytes: Vec<u64>,
+        written: &WrittenFiles,
+        [started_ms, scanned_ms, now_ms]: [i64; 3],
+    ) -> Vec<(&'static str, u64)> {
+        let span = |from: i64, to: i64| u64::try_from(to - from).unwrap_or(0);
+        vec![
+            ("numSourceRows", self.source_rows),
+            ("numOutputRows", written.rows),
+            ("numTargetRowsInserted", self.inserted),
+            ("numTargetRowsUpdated", self.matched_updated + self.by_source_updated),
+            ("numTargetRowsDeleted", self.matched_deleted + self.by_source_deleted),
+            ("numTargetRowsCopied", self.copied),
+            ("numTargetRowsMatchedUpdated", self.matched_updated),
+            ("numTargetRowsMatchedDeleted", self.matched_deleted),
+            ("numTargetRowsNotMatchedBySourceUpdated", self.by_source_updated),
+            ("numTargetRowsNotMatchedBySourceDeleted", self.by_source_deleted),
+            ("numTargetFilesAdded", written.adds.len() as u64),
+            ("numTargetFilesRemoved", removed_bytes.len() as u64),
+            ("numTargetBytesAdded", written.bytes),
+            ("numTargetBytesRemoved", removed_bytes.iter().sum()),
+            ("executionTimeMs", span(started_ms, now_ms)),
+            ("scanTimeMs", span(started_ms, scanned_ms)),
+            ("rewriteTimeMs", span(scanned_ms, now_ms)),
+        ]
+    }
+
+    pub(crate) fn report(&self, commit: CommitReport, files_removed: u64, files_added: u64) -> MergeReport {
+        MergeReport {
+            version: commit.version,
+            committed: true,
+            source_rows: self.source_rows,
+            rows_inserted: self.inserted,
+            rows_updated: self.matched_updated + self.by_source_updated,
+            rows_deleted: self.matched_deleted + self.by_source_deleted,
+            rows_copied: self.copied,
+            files_added,
+            files_removed,
+            attempts: commit.attempts,
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! A Delta table as a table of the engine.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use boathouse_delta_table::{DataFile, DeltaTable, Snapshot};
+use boathouse_frames::{into_datafusion, to_conjunction, to_predicate};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{not_impl_err, plan_err};
+use datafusion::error::Result;
+use datafusion::logical_expr::dml::InsertOp;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::insert;
+use super::scan::{DeltaScanExec, Locators, Scan, scan_schema};
+
+/// A Delta table for the engine: its newest version, or one version of it.
+///
+/// Files are read in parallel. Projections go down whole; filters go down as far as they translate to a
+/// [`Predicate`](boathouse_base::Predicate), to skip files and row groups, and the engine filters again. Row counts are
+/// known without reading, so that `count(*)` costs nothing.
+///
+/// A provider of the newest version looks for it at each scan; two scans in one query may see different versions. Its
+/// columns are those of the version that it was made of.
+///
+/// # Example
+/// ```
+/// # use std::sync::Arc;
+/// # use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+/// use boathouse_base::TableVersion;
+/// use boathouse_delta_core::{DeltaTable, DeltaTableExt, register_delta};
+/// use datafusion::prelude::SessionContext;
+/// # use boathouse_storage::{Storage, system_env};
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// # let table = DeltaTable::at(Storage::memory(), system_env());
+/// # let rows = |ids: Vec<i64>| RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(ids)) as ArrayRef)]).unwrap();
+/// # table.append(rows(vec![1, 2]).into()).create_if_absent().run().await?;
+/// let session = SessionContext::new();
+/// register_delta(&session, "events", &table).await?;
+/// session.sql("INSERT INTO events VALUES (3)").await?.collect().await?;
+/// assert_eq!(session.sql("SELECT * FROM events").await?.count().await?, 3);
+///
+/// let before = table.provider_at(TableVersion::Number(0)).await?;
+/// assert_eq!(session.read_table(Arc::new(before))?.count().await?, 2);
+/// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct DeltaTableProvider {
+    snapshot: Snapshot,
+    schema: SchemaRef,
+    pinned: bool,
+}
+
+impl DeltaTableProvider {
+    /// This version, for ever.
+    pub fn pinned(snapshot: Snapshot) -> Self {
+        Self { schema: snapshot.schema(), snapshot, pinned: true }
+    }
+
+    /// The newest version at each scan, with the columns of this one.
+    pub fn newest(snapshot: Snapshot) -> Self {
+        Self { schema: snapshot.schema(), snapshot, pinned: false }
+    }
+
+    /// The table.
+    pub fn table(&self) -> &DeltaTable {
+        self.snapshot.table()
+    }
+
+    /// The version that is scanned; `None` for the newest.
+    pub fn version(&self) -> Option<u64> {
+        self.pinned.then(|| self.snapshot.version())
+    }
+
+    async fn current(&self) -> Result<Snapshot> {
+        if self.pinned {
+            return Ok(self.snapshot.clone());
+        }
+        let snapshot = self.table().snapshot().await.map_err(|error| into_datafusion(error.into()))?;
+        let now = snapshot.schema();
+        for field in self.schema.fields() {
+            let found = now.field_with_name(field.name()).ok();
+            let fits = found.is_some_and(|found| found.data_type() == field.data_type());
+            let fits = fits && found.is_some_and(|found| field.is_nullable() || !found.is_nullable());
+            if !fits {
+                return plan_err!(
+                    "scan {}: column `{}` is not as it was when the table was registered; register it again",
+                    snapshot.url(),
+                    field.name()
+                );
+            }
+        }
+        Ok(snapshot)
+    }
+}
+
+#[async_trait]
+impl TableProvider for DeltaTableProvider {
+    fn schema(&self) -> SchemaRef {
+        SchemaRef::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let snapshot = self.current().await?;
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        let projection = projection.unwrap_or(&all);
+        let predicate = to_conjunction(filters);
+        let mut files = snapshot.files(predicate.as_ref()).map_err(|error| into_datafusion(error.into()))?;
+        if let Some(limit) = limit.filter(|_| filters.is_empty()) {
+            truncate(&mut files, limit);
+        }
+        let schema = scan_schema(&self.schema, projection, None)?;
+        let names = projection.iter().map(|at| self.schema.field(*at).name().clone()).collect();
+        let may_skip = predicate.is_some();
+        let scan = Scan { snapshot, files, projection: names, predicate, locators: None, may_skip };
+        Ok(Arc::new(DeltaScanExec::new(scan, schema, session.config().target_partitions())))
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let support = |filter: &&Expr| match to_predicate(filter) {
+            Some(_) => TableProviderFilterPushDown::Inexact,
+            None => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(support).collect())
+    }
+
+    async fn insert_into(&self, _: &dyn Session, input: Arc<dyn ExecutionPlan>, op: InsertOp) -> Result<Arc<dyn ExecutionPlan>> {
+        if let Some(version) = self.version() {
+            return plan_err!("insert into {}: it is registered at version {version}, which cannot change", self.table().url());
+        }
+        insert::plan(self.table().clone(), self.schema(), input, op)
+    }
+
+    // The planner hands these hooks the filters that it finds in an *optimised* plan. A condition that was turned into a
+    // join or proved false is not among them, and "no filter" means "all rows": a wrong answer that deletes. `delta_sql`
+    // takes the condition as it was written.
+    async fn delete_from(&self, _: &dyn Session, _: Vec<Expr>) -> Result<Arc<dyn ExecutionPlan>> {
+        not_impl_err!("DELETE through `SessionContext::sql`; use `delta_sql(&session, statement)`, or `table.delete()`")
+    }
+
+    async fn update(&self, _: &dyn Session, _: Vec<(String, Expr)>, _: Vec<Expr>) -> Result<Arc<dyn ExecutionPlan>> {
+        not_impl_err!("UPDATE through `SessionContext::sql`; use `delta_sql(&session, statement)`, or `table.update()`")
+    }
+}
+
+/// Keeps files until they have enough rows.
+fn truncate(files: &mut Vec<DataFile>, limit: usize) {
+    let mut rows = 0;
+    let enough = files.iter().position(|file| {
+        rows += file.row_count().unwrap_or(0);
+        rows >= limit as u64
+    });
+    files.truncate(enough.map_or(files.len(), |at| at + 1));
+}
+
+/// Some files of a snapshot with the place of every row.
+#[derive(Debug)]
+pub(crate) struct LocatedFiles {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) files: Vec<DataFile>,
+    pub(crate) columns: Vec<usize>,
+    pub(crate) predicate: Option<boathouse_base::Predicate>,
+    pub(crate) locators: Locators,
+    pub(crate) schema: SchemaRef,
+}
+
+#[async_trait]
+impl TableProvider for LocatedFiles {
+    fn schema(&self) -> SchemaRef {
+        SchemaRef::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Temporary
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let table = self.snapshot.schema();
+        let names = self.columns.iter().map(|at| table.field(*at).name().clone()).collect();
+        let scan = Scan {
+            snapshot: self.snapshot.clone(),
+            files: self.files.clone(),
+            projection: names,
+            predicate: self.predicate.clone(),
+            locators: Some(self.locators.clone()),
+            may_skip: self.predicate.is_some(),
+        };
+        let exec: Arc<dyn ExecutionPlan> =
+            Arc::new(DeltaScanExec::new(scan, self.schema(), session.config().target_partitions()));
+        let Some(projection) = projection else { return Ok(exec) };
+        let column = |at: &usize| {
+            let name = self.schema.field(*at).name();
+            let column: Arc<dyn datafusion::physical_expr::PhysicalExpr> =
+                Arc::new(datafusion::physical_expr::expressions::Column::new(name, *at));
+            (column, name.clone())
+        };
+        let columns: Vec<_> = projection.iter().map(column).collect();
+        Ok(Arc::new(datafusion::physical_plan::projection::ProjectionExec::try_new(columns, exec)?))
+    }
+}

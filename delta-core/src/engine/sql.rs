@@ -1,0 +1,242 @@
+//! DELETE, UPDATE and MERGE as SQL statements.
+
+use boathouse_frames::from_datafusion;
+use datafusion::catalog::TableProvider;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, TableReference};
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::dml::{MergeIntoAction, MergeIntoClauseKind, MergeIntoOp};
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{DmlStatement, Expr, LogicalPlan, WriteOp};
+use datafusion::prelude::{DataFrame, SessionContext};
+
+use super::delete::DeleteReport;
+use super::error::{EngineError, Result};
+use super::ext::DeltaTableExt;
+use super::merge::{MergeDelete, MergeInsert, MergeReport, MergeUpdate};
+use super::provider::DeltaTableProvider;
+use super::update::UpdateReport;
+
+/// What a statement did.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StatementReport {
+    /// A DELETE.
+    Delete(DeleteReport),
+    /// An UPDATE.
+    Update(UpdateReport),
+    /// A MERGE.
+    Merge(MergeReport),
+    /// Any other statement: its rows, not computed yet.
+    Rows(Box<DataFrame>),
+}
+
+/// Runs a statement: DELETE, UPDATE and MERGE on Delta tables that the session knows, and everything else as
+/// [`SessionContext::sql`] does.
+///
+/// In a MERGE the target may be named by its own name or by an alias; `UPDATE *` and `INSERT *` are not in the dialect.
+///
+/// **Errors**: `Unsupported` for subqueries in conditions and for `UPDATE … FROM`: write a MERGE. `Invalid` when the
+/// table is no Delta table. Otherwise those of the builders.
+///
+/// # Example
+/// ```
+/// # use std::sync::Arc;
+/// # use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+/// use boathouse_delta_core::{DeltaTable, StatementReport, delta_sql, register_delta};
+/// use datafusion::prelude::SessionContext;
+/// # use boathouse_storage::{Storage, system_env};
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// # let table = DeltaTable::at(Storage::memory(), system_env());
+/// # let batch = RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef)])?;
+/// # table.append(batch.into()).create_if_absent().run().await?;
+/// let session = SessionContext::new();
+/// register_delta(&session, "events", &table).await?;
+/// let StatementReport::Delete(report) = delta_sql(&session, "DELETE FROM events WHERE id > 1").await? else { panic!() };
+/// assert_eq!(report.rows_deleted, Some(2));
+/// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<StatementReport> {
+    let plan = session.state().create_logical_plan(statement).await.map_err(|error| plan_error(statement, error))?;
+    let LogicalPlan::Dml(dml) = &plan else {
+        let frame = session.execute_logical_plan(plan).await.map_err(|error| plan_error(statement, error))?;
+        return Ok(StatementReport::Rows(Box::new(frame)));
+    };
+    match &dml.op {
+        WriteOp::Delete => {
+            let table = target(dml, statement)?;
+            let mut delete = table.table().delete().with_session(session);
+            if let Some(condition) = condition(&dml.input, statement)? {
+                delete = delete.filter(condition);
+            }
+            Ok(StatementReport::Delete(delete.run().await?))
+        }
+        WriteOp::Truncate => {
+            let table = target(dml, statement)?;
+            Ok(StatementReport::Delete(table.table().delete().run().await?))
+        }
+        WriteOp::Update => {
+            let table = target(dml, statement)?;
+            let LogicalPlan::Projection(projection) = dml.input.as_ref() else {
+                return Err(unsupported(statement, "this form of UPDATE", "write a MERGE"));
+            };
+            let mut update = table.table().update().with_session(session);
+            if let Some(condition) = condition(&projection.input, statement)? {
+                update = update.filter(condition);
+            }
+            let mut any = false;
+            for (expr, field) in projection.expr.iter().zip(dml.input.schema().fields()) {
+                if let Some(value) = assigned(expr, field.name()) {
+                    any = true;
+                    update = update.set(field.name().clone(), plain(value, statement)?);
+                }
+            }
+            if !any {
+                // `SET a = a`: nothing to do, but the columns were asked for.
+                let first = dml.input.schema().field(0).name().clone();
+                update = update.set(first.clone(), Expr::Column(Column::new_unqualified(first)));
+            }
+            Ok(StatementReport::Update(update.run().await?))
+        }
+        WriteOp::MergeInto(merge) => Ok(StatementReport::Merge(run_merge(session, dml, merge, statement).await?)),
+        _ => {
+            let frame = session.execute_logical_plan(plan).await.map_err(|error| plan_error(statement, error))?;
+            Ok(StatementReport::Rows(Box::new(frame)))
+        }
+    }
+}
+
+fn plan_error(statement: &str, error: datafusion::error::DataFusionError) -> EngineError {
+    EngineError::Plan { statement: statement.to_owned(), source: from_datafusion("plan the statement", error) }
+}
+
+fn unsupported(statement: &str, what: &'static str, instead: &'static str) -> EngineError {
+    EngineError::Unsupported { statement: statement.to_owned(), what, instead }
+}
+
+/// The table that is changed.
+fn target(dml: &DmlStatement, statement: &str) -> Result<DeltaTableProvider> {
+    let provider = source_as_provider(&dml.target).map_err(|error| plan_error(statement, error))?;
+    let (statement, table) = (statement.to_owned(), dml.table_name.to_string());
+    let Some(delta) = <dyn TableProvider>::downcast_ref::<DeltaTableProvider>(provider.as_ref()) else {
+        return Err(EngineError::NotDelta { statement, table });
+    };
+    match delta.version() {
+        Some(version) => Err(EngineError::Pinned { statement, table, version }),
+        None => Ok(delta.clone()),
+    }
+}
+
+/// The condition as it was written: the plan is not optimised yet, so it is the filter above the scan.
+fn condition(input: &LogicalPlan, statement: &str) -> Result<Option<Expr>> {
+    let mut conditions = Vec::new();
+    let mut plan = input;
+    loop {
+        match plan {
+            LogicalPlan::Filter(filter) => {
+                conditions.push(plain(&filter.predicate, statement)?);
+                plan = &filter.input;
+            }
+            LogicalPlan::SubqueryAlias(alias) => plan = &alias.input,
+            LogicalPlan::TableScan(scan) => {
+                for filter in &scan.filters {
+                    conditions.push(plain(filter, statement)?);
+                }
+                return Ok(conjunction(conditions));
+            }
+            _ => return Err(unsupported(statement, "a second table in DELETE or UPDATE", "write a MERGE")),
+        }
+    }
+}
+
+/// An expression over the columns of one table, without its name.
+fn plain(expr: &Expr, statement: &str) -> Result<Expr> {
+    qualified(expr, statement, |_| None)
+}
+
+/// An expression whose columns are qualified anew.
+fn qualified(expr: &Expr, statement: &str, qualifier: impl Fn(&Column) -> Option<TableReference>) -> Result<Expr> {
+    let has_query = expr.exists(|expr| {
+        let query = matches!(expr, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_));
+        Ok(query || matches!(expr, Expr::OuterReferenceColumn(..)))
+    });
+    if has_query.map_err(|error| plan_error(statement, error))? {
+        return Err(unsupported(statement, "a subquery in a condition or value", "write a MERGE with the subquery as source"));
+    }
+    let renamed = expr.clone().transform(|expr| match expr {
+        Expr::Column(column) => {
+            let relation = qualifier(&column);
+            Ok(Transformed::yes(Expr::Column(Column::new(relation, column.name))))
+        }
+        other => Ok(Transformed::no(other)),
+    });
+    renamed.map(|renamed| renamed.data).map_err(|error| plan_error(statement, error))
+}
+
+/// The value that an UPDATE gives a column; nothing for a column that keeps its own.
+fn assigned<'a>(expr: &'a Expr, column: &str) -> Option<&'a Expr> {
+    match expr {
+        Expr::Column(same) if same.name == column => None,
+        Expr::Alias(alias) => assigned(&alias.expr, column),
+        Expr::Cast(cast) => assigned(&cast.expr, column),
+        value => Some(value),
+    }
+}
+
+async fn run_merge(session: &SessionContext, dml: &DmlStatement, merge: &MergeIntoOp, statement: &str) -> Result<MergeReport> {
+    let table = target(dml, statement)?;
+    let source = DataFrame::new(session.state(), dml.input.as_ref().clone());
+    // Whatever the tables are called: `t` is the one that changes and `s` the other.
+    let rename = |expr: &Expr| {
+        qualified(expr, statement, |column| {
+            let relation = column.relation.as_ref()?;
+            Some(TableReference::bare(if *relation == dml.table_name { "t" } else { "s" }))
+        })
+    };
+    let pairs = |sets: &[(String, Expr)]| -> Result<Vec<(String, Expr)>> {
+        sets.iter().map(|(column, value)| Ok((column.clone(), rename(value)?))).collect()
+    };
+    let mut builder = table.table().merge(source, rename(&merge.on)?).with_session(session);
+    for clause in &merge.clauses {
+        let condition = clause.predicate.as_ref().map(rename).transpose()?;
+        builder = match (&clause.kind, &clause.action) {
+            (MergeIntoClauseKind::Matched, MergeIntoAction::Update(sets)) => {
+                builder.when_matched_update(update(pairs(sets)?, condition))
+            }
+            (MergeIntoClauseKind::Matched, MergeIntoAction::Delete) => builder.when_matched_delete(delete(condition)),
+            (MergeIntoClauseKind::NotMatchedBySource, MergeIntoAction::Update(sets)) => {
+                builder.when_not_matched_by_source_update(update(pairs(sets)?, condition))
+            }
+            (MergeIntoClauseKind::NotMatchedBySource, MergeIntoAction::Delete) => {
+                builder.when_not_matched_by_source_delete(delete(condition))
+            }
+            (
+                MergeIntoClauseKind::NotMatched | MergeIntoClauseKind::NotMatchedByTarget,
+                MergeIntoAction::Insert { columns, values },
+            ) => {
+                let schema = table.schema();
+                let all = || schema.fields().iter().map(|field| field.name().clone()).collect();
+                let columns: Vec<String> = if columns.is_empty() { all() } else { columns.clone() };
+                let values: Vec<(String, Expr)> = columns.into_iter().zip(values.iter().cloned()).collect();
+                builder.when_not_matched_insert(insert(pairs(&values)?, condition))
+            }
+            _ => return Err(unsupported(statement, "this action for this kind of row", "see the clauses of `MergeBuilder`")),
+        };
+    }
+    builder.run().await
+}
+
+fn update(sets: Vec<(String, Expr)>, condition: Option<Expr>) -> MergeUpdate {
+    let sets = sets.into_iter().map(|(column, value)| (column, value.into())).collect();
+    MergeUpdate { condition: condition.map(Into::into), sets: Some(sets) }
+}
+
+fn delete(condition: Option<Expr>) -> MergeDelete {
+    MergeDelete { condition: condition.map(Into::into) }
+}
+
+fn insert(values: Vec<(String, Expr)>, condition: Option<Expr>) -> MergeInsert {
+    let values = values.into_iter().map(|(column, value)| (column, value.into())).collect();
+    MergeInsert { condition: condition.map(Into::into), values: Some(values) }
+}

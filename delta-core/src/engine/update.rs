@@ -1,0 +1,212 @@
+//! UPDATE.
+
+use boathouse_delta_protocol::features::RowChange;
+use boathouse_delta_table::{DataFile, DataWriter, DataWriterSettings, DeltaTable, FileRead, Snapshot, Transaction};
+use datafusion::arrow::array::{ArrayRef, RecordBatch};
+use datafusion::arrow::compute::filter_record_batch;
+use datafusion::common::DFSchema;
+use datafusion::prelude::{SessionContext, lit};
+
+use super::assign::{Assignments, weave};
+use super::error::{Attempt, Result};
+use super::formula::{Filter, Formula};
+use super::session::GivenSession;
+use super::{rewrite, touched};
+
+/// Changes columns of rows. Made by [`DeltaTableExt::update`](crate::DeltaTableExt::update).
+///
+/// # Example
+/// ```
+/// # use std::sync::Arc;
+/// # use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+/// use boathouse_delta_core::{DeltaTable, DeltaTableExt};
+/// # use boathouse_storage::{Storage, system_env};
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// # let table = DeltaTable::at(Storage::memory(), system_env());
+/// # let column = |v: Vec<i64>| Arc::new(Int64Array::from(v)) as ArrayRef;
+/// # let batch = RecordBatch::try_from_iter([("id", column(vec![1, 2])), ("stock", column(vec![7, 0]))])?;
+/// # table.append(batch.into()).create_if_absent().run().await?;
+/// let report = table.update().set("stock", "stock - 1").filter("stock > 0").run().await?;
+/// assert_eq!((report.rows_updated, report.rows_copied), (1, 1));
+///
+/// // A value that does not fit its column is refused, not rounded.
+/// let error = table.update().set("stock", "stock + 0.5").run().await.unwrap_err();
+/// assert!(error.to_string().contains("column `stock`"));
+/// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "nothing is updated before `run`"]
+pub struct UpdateBuilder {
+    table: DeltaTable,
+    sets: Vec<(String, Formula)>,
+    condition: Option<Formula>,
+    session: GivenSession,
+    settings: DataWriterSettings,
+}
+
+/// What an UPDATE did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UpdateReport {
+    /// The version that holds it; the version that was found when no row matched.
+    pub version: u64,
+    /// Whether there was anything to commit.
+    pub committed: bool,
+    /// Rows updated.
+    pub rows_updated: u64,
+    /// Rows that were written again because they lay in the same file.
+    pub rows_copied: u64,
+    /// Files added.
+    pub files_added: u64,
+    /// Files removed.
+    pub files_removed: u64,
+    /// Attempts to commit: 1 without contention, 0 without a commit.
+    pub attempts: u32,
+}
+
+impl UpdateBuilder {
+    pub(crate) fn new(table: DeltaTable) -> Self {
+        Self {
+            table,
+            sets: Vec::new(),
+            condition: None,
+            session: GivenSession::default(),
+            settings: DataWriterSettings::default(),
+        }
+    }
+
+    /// Sets a column to a value. All values are of the row as it was.
+    pub fn set(mut self, column: impl Into<String>, value: impl Into<Formula>) -> Self {
+        self.sets.push((column.into(), value.into()));
+        self
+    }
+
+    /// Updates the rows for which this is true. Without it, all rows.
+    pub fn filter(mut self, condition: impl Into<Formula>) -> Self {
+        self.condition = Some(condition.into());
+        self
+    }
+
+    /// Evaluates with this session: its functions and settings.
+    pub fn with_session(mut self, session: &SessionContext) -> Self {
+        self.session = GivenSession::of(session);
+        self
+    }
+
+    /// Sets how data files are written.
+    pub fn with_writer_settings(mut self, settings: DataWriterSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Updates. The table is at a new version afterwards, or as it was.
+    ///
+    /// **Cost**: the columns of the condition are read in files that can match, and files with a match are written again.
+    ///
+    /// **Errors**: `Invalid` names a column that is not there, or a value that would be another one in its column; also
+    /// on append-only tables. `Conflict` when another writer changed the rows that this one looked at.
+    pub async fn run(self) -> Result<UpdateReport> {
+        let snapshot = self.table.snapshot().await?;
+        let env = self.table.env();
+        let started_ms = env.now_ms();
+        let attempt = Attempt::new("update", snapshot.url());
+        rewrite::check(&snapshot, RowChange::Rewrite)?;
+        let session = self.session.get();
+        let schema = snapshot.schema();
+        let row = DFSchema::try_from(schema.clone()).map_err(|error| attempt.frame(error))?;
+        let assignments = Assignments::new(&self.sets, &schema, &row, &session, &attempt)?;
+        let text = self.condition.as_ref().map(ToString::to_string);
+        let everything = Formula::from(lit(true));
+        let filter = Filter::new(self.condition.as_ref().unwrap_or(&everything), &session, &schema, &attempt)?;
+        let touched = touched::find(&snapshot, &filter, &attempt).await?;
+        if touched.is_empty() {
+            return Ok(UpdateReport { version: snapshot.version(), ..UpdateReport::default() });
+        }
+        let scanned_ms = env.now_ms();
+        let files: Vec<&DataFile> = touched.iter().map(|touched| &touched.file).collect();
+        let fill =
+            async |writer: &mut DataWriter| rewrite_files(&snapshot, &files, &filter, &assignments, writer, &attempt).await;
+        let (written, rows_updated) = rewrite::write(&snapshot, self.settings, fill).await?;
+        let rows_copied = written.rows - rows_updated;
+        let mut transaction = Transaction::begin(&snapshot).row_change(RowChange::Rewrite).read_files(files.iter().copied());
+        transaction = match &filter.predicate {
+            Some(predicate) => transaction.read_predicate(predicate.clone()),
+            None => transaction.read_whole_table(),
+        };
+        let now_ms = env.now_ms();
+        let span = |from: i64, to: i64| u64::try_from(to - from).unwrap_or(0);
+        let transaction = transaction
+            .remove_all(files.iter().copied())
+            .operation("UPDATE", [("predicate", rewrite::predicate_parameter(text.as_deref()))])
+            .metrics([
+                ("numAddedFiles", written.adds.len() as u64),
+                ("numRemovedFiles", files.len() as u64),
+                ("numUpdatedRows", rows_updated),
+                ("numCopiedRows", rows_copied),
+                ("numAddedBytes", written.bytes),
+                ("numRemovedBytes", files.iter().map(|file| file.size_bytes()).sum()),
+                ("executionTimeMs", span(started_ms, now_ms)),
+                ("scanTimeMs", span(started_ms, scanned_ms)),
+                ("rewriteTimeMs", span(scanned_ms, now_ms)),
+            ]);
+        let report = rewrite::commit(&snapshot, transaction, &written).await?;
+        tracing::debug!(table = snapshot.url(), version = report.version, rows = rows_updated, "updated");
+        Ok(UpdateReport {
+            version: report.version,
+            committed: true,
+            rows_updated,
+            rows_copied,
+            files_added: written.adds.len() as u64,
+            files_removed: files.len() as u64,
+            attempts: report.attempts,
+        })
+    }
+}
+
+/// Writes the rows of these files again, in their order, with new values where the condition holds.
+async fn rewrite_files(
+    snapshot: &Snapshot,
+    files: &[&DataFile],
+    filter: &Filter,
+    assignments: &Assignments,
+    writer: &mut DataWriter,
+    attempt: &Attempt,
+) -> Result<u64> {
+    let mut updated = 0;
+    for file in files {
+        let mut rows = snapshot.read_file(file, FileRead::default())?;
+        while let Some(batch) = rows.next().await {
+            let batch = batch.map_err(|error| attempt.rows(error))?;
+            let matching = filter.wide.is_true(&batch, attempt)?;
+            let before = filter_record_batch(&batch, &matching).map_err(|source| attempt.compute(source))?;
+            updated += before.num_rows() as u64;
+            if before.num_rows() == 0 {
+                writer.write(&batch).await?;
+                continue;
+            }
+            let after = assignments.columns(&before, attempt, |at| before.column(at).clone())?;
+            let mut next = 0;
+            let place = |(row, matches): (usize, bool)| {
+                if matches {
+                    next += 1;
+                    (1, next - 1)
+                } else {
+                    (0, row)
+                }
+            };
+            let places: Vec<(usize, usize)> = matching.values().iter().enumerate().map(place).collect();
+            let sets: [&[ArrayRef]; 2] = [batch.columns(), &after];
+            let columns = weave(&sets, &places, attempt)?;
+            writer.write(&checked(snapshot, columns, attempt)?).await?;
+        }
+    }
+    Ok(updated)
+}
+
+/// A batch of the table. Nulls where none may be are left to the writer, which names the column.
+pub(crate) fn checked(snapshot: &Snapshot, columns: Vec<ArrayRef>, attempt: &Attempt) -> Result<RecordBatch> {
+    let schema = snapshot.schema();
+    let fields: Vec<_> = schema.fields().iter().map(|field| super::cast::nullable(field)).collect();
+    let schema = std::sync::Arc::new(datafusion::arrow::datatypes::Schema::new(fields));
+    RecordBatch::try_new(schema, columns).map_err(|source| attempt.compute(source))
+}
