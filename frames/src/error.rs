@@ -1,5 +1,8 @@
 //! Errors that cross the border, in both directions without losing what they are.
 
+use std::error::Error as StdError;
+use std::sync::Arc;
+
 use boathouse_base::{DomainError, Error, ErrorKind};
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
@@ -21,6 +24,9 @@ impl DomainError for FrameError {
 }
 
 /// An engine's error as one of ours. An error of ours that went through the engine comes out as it was.
+///
+/// Where the engine has given one error to several readers, it comes out inside a [`FrameError`], with its kind and its
+/// message; [`find_cause`] finds it there.
 pub fn from_datafusion(attempt: &'static str, error: DataFusionError) -> Error {
     match extract(error) {
         Ok(ours) => ours,
@@ -33,6 +39,20 @@ pub fn into_datafusion(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
+/// The first `E` among an error and its causes, also below errors of the engine.
+pub fn find_cause<E: StdError + 'static>(error: &Error) -> Option<&E> {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error.get_ref());
+    while let Some(error) = cause {
+        // A wrapped error of ours shows its own cause as the next one, and would be skipped.
+        let inner = error.downcast_ref::<Error>().map_or(error, |ours| ours.get_ref());
+        if let Some(found) = inner.downcast_ref::<E>() {
+            return Some(found);
+        }
+        cause = inner.source();
+    }
+    None
+}
+
 /// Our error inside the engine's, below whatever context was added on the way.
 fn extract(error: DataFusionError) -> Result<Error, DataFusionError> {
     match error {
@@ -42,6 +62,10 @@ fn extract(error: DataFusionError) -> Result<Error, DataFusionError> {
                 Ok(nested) => extract(*nested),
                 Err(inner) => Err(DataFusionError::External(inner)),
             },
+        },
+        DataFusionError::Shared(inner) => match Arc::try_unwrap(inner) {
+            Ok(inner) => extract(inner),
+            Err(inner) => Err(DataFusionError::Shared(inner)),
         },
         DataFusionError::Context(context, inner) => extract(*inner).map_err(|inner| inner.context(context)),
         DataFusionError::ArrowError(inner, backtrace) => match *inner {

@@ -1,7 +1,22 @@
 //! Expressions of the engine as [`Predicate`]s, for skipping.
 //!
-//! A translation may be weaker than the expression, never stronger: a row that satisfies the expression satisfies the
-//! predicate. So a conjunct that has no translation is left out, and anything below OR and NOT must translate whole.
+//! A translation may be weaker than the expression, never stronger: **a row that satisfies the expression satisfies the
+//! predicate**. So a conjunct that has no translation is left out; below OR both sides must have one; and below NOT it must
+//! be exact, because a weaker predicate becomes a stronger one there.
+//!
+//! # Floats
+//! The engine and [`Predicate`] differ about floats. To the engine NaN is equal to itself and above every number, and -0.0
+//! is below 0.0; a predicate is never true of a NaN, and the zeros are equal. So:
+//!
+//! | expression | translation |
+//! | --- | --- |
+//! | `x < 5.0`, `x <= 5.0`, `x = 5.0`, `x IN (1.0, 2.0)` | itself |
+//! | `x > 5.0`, `x >= 5.0` | none, because a NaN satisfies it; itself when another conjunct bounds `x` from above |
+//! | `x BETWEEN 1.0 AND 5.0` | both bounds |
+//! | `x <> 5.0`, `NOT (…)` over a float, any comparison with NaN | none |
+//! | `x < 0.0` | `x <= 0.0` |
+
+use std::collections::BTreeSet;
 
 use boathouse_base::{Comparison, Predicate, Value};
 use datafusion::common::ScalarValue;
@@ -9,44 +24,106 @@ use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
 
 /// A predicate that every row satisfying `expr` satisfies; `None` when nothing useful is known.
+///
+/// # Example
+/// ```
+/// use boathouse_frames::to_predicate;
+/// use datafusion::prelude::{col, lit};
+///
+/// let expr = col("delay").gt(lit(30_i64)).and((col("a") + col("b")).eq(lit(1_i64)));
+/// assert_eq!(to_predicate(&expr).unwrap().to_string(), "delay > 30");
+/// ```
 pub fn to_predicate(expr: &Expr) -> Option<Predicate> {
+    conjunction(std::iter::once(expr))
+}
+
+/// A predicate that every row satisfying all of `filters` satisfies.
+pub fn to_conjunction(filters: &[Expr]) -> Option<Predicate> {
+    conjunction(filters.iter())
+}
+
+fn conjunction<'a>(expressions: impl Iterator<Item = &'a Expr>) -> Option<Predicate> {
+    let mut conjuncts = Vec::new();
+    expressions.for_each(|expr| flatten(expr, &mut conjuncts));
+    let bounded_above = conjuncts.iter().filter_map(|expr| bounds_above(expr)).collect();
+    conjuncts.into_iter().filter_map(|expr| weak(expr, &bounded_above)).reduce(Predicate::and)
+}
+
+fn flatten<'a>(expr: &'a Expr, conjuncts: &mut Vec<&'a Expr>) {
     match expr {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => match (to_predicate(left), to_predicate(right)) {
-            (Some(left), Some(right)) => Some(left.and(right)),
-            (one, other) => one.or(other),
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+            flatten(left, conjuncts);
+            flatten(right, conjuncts);
+        }
+        Expr::Alias(alias) => flatten(&alias.expr, conjuncts),
+        other => conjuncts.push(other),
+    }
+}
+
+/// The column that cannot be NaN in a row that satisfies `expr`.
+fn bounds_above(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match compare(left, *op, right)? {
+            (column, Comparison::Lt | Comparison::LtEq | Comparison::Eq, _) => Some(column),
+            _ => None,
         },
+        Expr::Between(Between { expr, negated: false, high, .. }) => literal(high).and_then(|_| column(expr)),
+        Expr::InList(InList { expr, list, negated: false }) if list.iter().all(|item| literal(item).is_some()) => column(expr),
+        _ => None,
+    }
+}
+
+/// A predicate that is true where `expr` is; `bounded_above` names columns that another conjunct keeps from being NaN.
+fn weak(expr: &Expr, bounded_above: &BTreeSet<String>) -> Option<Predicate> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => Some(to_predicate(left)?.or(to_predicate(right)?)),
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let (column, op, value) = compare(left, *op, right)?;
+            let op = match &value {
+                Value::Float(v) => float_comparison(op, *v, bounded_above.contains(&column))?,
+                _ => op,
+            };
+            Some(Predicate::Compare { column, op, value })
+        }
+        Expr::Between(Between { expr, negated: false, low, high }) => between(expr, low, high),
+        Expr::InList(InList { expr, list, negated: false }) => within(expr, list),
         other => exact(other),
     }
 }
 
-/// The conjunction of all that translate.
-pub fn to_conjunction(filters: &[Expr]) -> Option<Predicate> {
-    filters.iter().filter_map(to_predicate).reduce(Predicate::and)
+/// A comparison that is true wherever the engine's is.
+fn float_comparison(op: Comparison, value: f64, is_bounded_above: bool) -> Option<Comparison> {
+    match op {
+        Comparison::Lt if value == 0.0 => Some(Comparison::LtEq),
+        Comparison::Lt | Comparison::LtEq | Comparison::Eq => Some(op),
+        Comparison::Gt if is_bounded_above && value == 0.0 => Some(Comparison::GtEq),
+        Comparison::Gt | Comparison::GtEq => is_bounded_above.then_some(op),
+        Comparison::NotEq => None,
+    }
 }
 
-/// A predicate with the same truth as `expr` for every row.
+/// A predicate with the same truth as `expr` for every row: true, false or unknown.
 fn exact(expr: &Expr) -> Option<Predicate> {
+    let no_float = |value: &Value| !matches!(value, Value::Float(_));
     match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
             Operator::And => Some(exact(left)?.and(exact(right)?)),
             Operator::Or => Some(exact(left)?.or(exact(right)?)),
-            op => compare(left, *op, right),
+            op => {
+                let (column, op, value) = compare(left, *op, right)?;
+                no_float(&value).then_some(Predicate::Compare { column, op, value })
+            }
         },
         Expr::Not(inner) => Some(exact(inner)?.negate()),
         Expr::IsNull(inner) => Some(Predicate::IsNull(column(inner)?)),
         Expr::IsNotNull(inner) => Some(Predicate::IsNull(column(inner)?).negate()),
         Expr::InList(InList { expr, list, negated }) => {
-            let values = list.iter().map(literal).collect::<Option<Vec<_>>>()?;
-            let within = Predicate::In { column: column(expr)?, values };
+            let within = within(expr, list).filter(|_| list.iter().all(|item| literal(item).as_ref().is_some_and(no_float)))?;
             Some(if *negated { within.negate() } else { within })
         }
         Expr::Between(Between { expr, negated, low, high }) => {
-            let column = column(expr)?;
-            let within = Predicate::compare(column.clone(), Comparison::GtEq, literal(low)?).and(Predicate::compare(
-                column,
-                Comparison::LtEq,
-                literal(high)?,
-            ));
+            let within =
+                between(expr, low, high).filter(|_| [low, high].iter().all(|end| literal(end).as_ref().is_some_and(no_float)))?;
             Some(if *negated { within.negate() } else { within })
         }
         Expr::Column(_) => Some(Predicate::eq(column(expr)?, true)),
@@ -56,7 +133,19 @@ fn exact(expr: &Expr) -> Option<Predicate> {
     }
 }
 
-fn compare(left: &Expr, op: Operator, right: &Expr) -> Option<Predicate> {
+fn between(expr: &Expr, low: &Expr, high: &Expr) -> Option<Predicate> {
+    let column = column(expr)?;
+    let low = Predicate::compare(column.clone(), Comparison::GtEq, literal(low)?);
+    Some(low.and(Predicate::compare(column, Comparison::LtEq, literal(high)?)))
+}
+
+fn within(expr: &Expr, list: &[Expr]) -> Option<Predicate> {
+    let values = list.iter().map(literal).collect::<Option<Vec<_>>>()?;
+    Some(Predicate::In { column: column(expr)?, values })
+}
+
+/// A column compared with a literal, the column on the left.
+fn compare(left: &Expr, op: Operator, right: &Expr) -> Option<(String, Comparison, Value)> {
     let op = match op {
         Operator::Eq => Comparison::Eq,
         Operator::NotEq => Comparison::NotEq,
@@ -67,7 +156,7 @@ fn compare(left: &Expr, op: Operator, right: &Expr) -> Option<Predicate> {
         _ => return None,
     };
     if let (Some(column), Some(value)) = (column(left), literal(right)) {
-        return Some(Predicate::Compare { column, op, value });
+        return Some((column, op, value));
     }
     let mirrored = match op {
         Comparison::Lt => Comparison::Gt,
@@ -76,7 +165,7 @@ fn compare(left: &Expr, op: Operator, right: &Expr) -> Option<Predicate> {
         Comparison::GtEq => Comparison::LtEq,
         same => same,
     };
-    Some(Predicate::Compare { column: column(right)?, op: mirrored, value: literal(left)? })
+    Some((column(right)?, mirrored, literal(left)?))
 }
 
 /// The name of a plain column. A name with a dot could be read as a path, so it has no translation.
@@ -88,9 +177,10 @@ fn column(expr: &Expr) -> Option<String> {
     }
 }
 
+/// A literal that can be compared with: every one but NaN, which equals itself to the engine and nothing to a predicate.
 fn literal(expr: &Expr) -> Option<Value> {
     match expr {
-        Expr::Literal(value, _) => to_value(value),
+        Expr::Literal(value, _) => to_value(value).filter(|value| !matches!(value, Value::Float(v) if v.is_nan())),
         Expr::Alias(alias) => literal(&alias.expr),
         _ => None,
     }
@@ -157,6 +247,23 @@ mod tests {
         assert_eq!(text(&known.clone().and(unknown.clone())).as_deref(), Some("a = 1"));
         assert_eq!(text(&known.clone().or(unknown.clone())), None);
         assert_eq!(text(&Expr::Not(Box::new(known.and(unknown)))), None);
+    }
+
+    #[test]
+    fn a_float_is_compared_only_where_a_nan_cannot_be_lost() {
+        let x = || col("x");
+        assert_eq!(text(&x().lt(lit(5.0))).as_deref(), Some("x < 5"));
+        assert_eq!(text(&x().gt(lit(5.0))), None);
+        assert_eq!(text(&x().not_eq(lit(5.0))), None);
+        assert_eq!(text(&x().gt(lit(5.0)).and(x().lt_eq(lit(9.0)))).as_deref(), Some("x > 5 AND x <= 9"));
+        assert_eq!(text(&x().gt(lit(5.0)).and(col("y").lt_eq(lit(9.0)))).as_deref(), Some("y <= 9"));
+        assert_eq!(text(&x().between(lit(1.0), lit(2.0))).as_deref(), Some("x >= 1 AND x <= 2"));
+        assert_eq!(text(&Expr::Not(Box::new(x().lt(lit(5.0))))), None);
+        assert_eq!(text(&x().not_between(lit(1.0), lit(2.0))), None);
+        assert_eq!(text(&x().in_list(vec![lit(1.0)], true)), None);
+        assert_eq!(text(&x().lt(lit(0.0))).as_deref(), Some("x <= 0"));
+        assert_eq!(text(&x().eq(lit(f64::NAN))), None);
+        assert_eq!(text(&x().in_list(vec![lit(1.0), lit(f64::NAN)], false)), None);
     }
 
     #[test]

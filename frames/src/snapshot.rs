@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use boathouse_base::{ScanRequest, TableSnapshot};
-use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::Result;
@@ -17,6 +16,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::error::into_datafusion;
 use crate::filter::{to_conjunction, to_predicate};
+use crate::stream::announce;
 
 /// One version of a table as a table of the engine.
 ///
@@ -69,11 +69,18 @@ impl TableProvider for SnapshotProvider {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let support = |filter: &&Expr| match to_predicate(filter) {
-            Some(_) => TableProviderFilterPushDown::Inexact,
-            None => TableProviderFilterPushDown::Unsupported,
+        // One that says nothing alone may do so together with the others.
+        let together: Vec<Expr> = filters.iter().map(|filter| (*filter).clone()).collect();
+        let helps = |at: usize| {
+            let others: Vec<Expr> =
+                together.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, other)| other.clone()).collect();
+            to_conjunction(&others) != to_conjunction(&together)
         };
-        Ok(filters.iter().map(support).collect())
+        let support = |(at, filter): (usize, &&Expr)| match to_predicate(filter).is_some() || helps(at) {
+            true => TableProviderFilterPushDown::Inexact,
+            false => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().enumerate().map(support).collect())
     }
 }
 
@@ -97,7 +104,7 @@ impl PartitionStream for Scan {
         })
         .try_flatten();
         let schema = SchemaRef::clone(&self.schema);
-        let rows = rows.map(move |batch| batch.and_then(|batch: RecordBatch| Ok(batch.with_schema(SchemaRef::clone(&schema))?)));
+        let rows = rows.map(move |batch| batch.and_then(|batch| announce(batch, &schema).map_err(into_datafusion)));
         Box::pin(RecordBatchStreamAdapter::new(SchemaRef::clone(&self.schema), rows))
     }
 }

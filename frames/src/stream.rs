@@ -42,7 +42,7 @@ pub fn from_engine(rows: SendableRecordBatchStream) -> BatchStream {
 }
 
 /// The engine may say of a column that it holds no nulls in one place and not in another: the stream's word counts.
-fn announce(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+pub(crate) fn announce(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     if Arc::ptr_eq(&batch.schema(), schema) {
         return Ok(batch);
     }
