@@ -145,7 +145,7 @@ impl Definitions {
         match self.object(&definition.name).compare_and_set(None, bytes).await {
             Ok(_) => Ok(true),
             Err(error) if boathouse_base::DomainError::kind(&error) == boathouse_base::ErrorKind::Conflict => Ok(false),
-            Err(source) => Err(FeatureError::Storage { attempt: attempt(), source }),
+            Err(error) => Err(error).attempt(attempt),
         }
     }
 

@@ -239,7 +239,7 @@ pub enum FeatureError {
         /// What was attempted, on what.
         attempt: String,
         /// What the store said.
-        source: StorageError,
+        source: Box<StorageError>,
     },
     /// A definition could not be written as JSON.
     #[error("{attempt}: {source}")]
@@ -307,7 +307,7 @@ impl<T> Attempt<T> for Result<T, Error> {
 
 impl<T> Attempt<T> for Result<T, StorageError> {
     fn attempt(self, what: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|source| FeatureError::Storage { attempt: what(), source })
+        self.map_err(|source| FeatureError::Storage { attempt: what(), source: Box::new(source) })
     }
 }
 

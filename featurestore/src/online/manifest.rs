@@ -71,7 +71,7 @@ impl Manifests {
         match self.object().compare_and_set(expected, bytes).await {
             Ok(version) => Ok(Some(version)),
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(None),
-            Err(source) => Err(FeatureError::Storage { attempt: attempt(), source }),
+            Err(error) => Err(error).attempt(attempt),
         }
     }
 }

@@ -99,7 +99,7 @@ impl OnlineStore {
             match OnlineTable::load(&self.storage.at(table), version, manifest).await {
                 Ok(loaded) => return Ok(self.swap(table, loaded)),
                 Err(FeatureError::Storage { source, .. })
-                    if boathouse_base::DomainError::kind(&source) == boathouse_base::ErrorKind::NotFound
+                    if boathouse_base::DomainError::kind(source.as_ref()) == boathouse_base::ErrorKind::NotFound
                         && manifests.read().await?.is_some_and(|(newer, _)| newer > version) => {}
                 Err(error) => return Err(error),
             }

@@ -82,7 +82,9 @@ impl OnlineTable {
             batches.iter().map(|batch| Arc::clone(batch.column(*column))).chain([nothing]).collect()
         };
         let features = at.iter().map(arrays).collect();
-        let data_bytes = batches.iter().map(RecordBatch::get_array_memory_size).sum();
+        // Arrays read from a file share its buffer: their own parts of it count.
+        let bytes = |array: &ArrayRef| array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size());
+        let data_bytes = batches.iter().flat_map(RecordBatch::columns).map(bytes).sum();
         Ok(Self { manifest_version, manifest, schema, encoder, index, places, times_us, features, data_bytes })
     }
 

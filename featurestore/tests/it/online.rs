@@ -96,7 +96,11 @@ async fn a_published_table_survives_a_restart_on_disk() {
     online.publish(&table).run().await.unwrap();
     let restarted = OnlineStore::open(&storage, world.env.clone()).await.unwrap();
     assert_eq!(floats(&restarted.get("weather", &origins(&[Some("JFK")])).unwrap(), "wind"), [Some(1.0)]);
-    assert_eq!(restarted.status(), online.status());
+    let of = |store: &OnlineStore| {
+        let status = store.status().remove(0);
+        (status.table, status.source_version, status.published_us, status.keys)
+    };
+    assert_eq!(of(&restarted), of(&online));
 }
 
 #[tokio::test]

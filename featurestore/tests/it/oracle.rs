@@ -138,7 +138,9 @@ proptest! {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
             let world = World::new();
             feature_table(&world, &rows, unit, batch_rows).await;
-            let batches: Vec<RecordBatch> = labels.chunks(label_rows).map(|rows| label_batch(rows, label_unit)).collect();
+            let whole = label_batch(&labels, label_unit);
+            let part = |from: usize| whole.slice(from, label_rows.min(labels.len() - from));
+            let batches: Vec<RecordBatch> = (0..labels.len()).step_by(label_rows).map(part).collect();
             let stream = BatchStream::from_batches(label_batch(&[], label_unit).schema(), batches);
             let mut lookup = FeatureLookupSpec::new("t").key("number", "no").features(features.clone());
             lookup.as_of = as_of;
