@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array, ArrayRef, ListArray, MapArray, StructArray, new_null_array};
 use arrow_cast::{CastOptions, cast_with_options};
-use arrow_schema::{ArrowError, DataType, Field, Fields};
+use arrow_schema::{ArrowError, DataType, Field, Fields, TimeUnit};
 
 /// How fields of a struct are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +83,17 @@ pub(crate) fn conform(array: &ArrayRef, to: &DataType, by: FieldMatch) -> Result
             let pairs = StructArray::try_new(fields.clone(), columns, None)?;
             let nulls = source.nulls().cloned();
             Ok(Arc::new(MapArray::try_new(Arc::clone(entries), source.offsets().clone(), pairs, nulls, *sorted)?))
+        }
+        // Files keep instants as UTC, whether their type says so or not: the numbers are the same.
+        (DataType::Timestamp(_, from), DataType::Timestamp(unit, zone)) if from.is_some() != zone.is_some() => {
+            let here = strict(array, &DataType::Timestamp(*unit, from.clone()))?;
+            match unit {
+                TimeUnit::Microsecond => {
+                    Ok(Arc::new(here.as_primitive::<TimestampMicrosecondType>().clone().with_timezone_opt(zone.clone())))
+                }
+                // No type of the table has another unit.
+                _ => strict(&here, to),
+            }
         }
         _ => strict(array, to),
     }
@@ -160,6 +172,17 @@ mod tests {
         assert_eq!(out.data_type(), &to);
         assert_eq!(out.as_list::<i32>().values().as_ref(), &Int64Array::from(vec![Some(1), None]));
         assert!(out.is_null(1));
+    }
+
+    #[test]
+    fn an_instant_without_a_zone_is_taken_as_utc() {
+        let nanos: ArrayRef = Arc::new(arrow_array::TimestampNanosecondArray::from(vec![Some(1_500), None]));
+        let to = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let out = conform(&nanos, &to, FieldMatch::Name).unwrap();
+        assert_eq!(out.data_type(), &to);
+        assert_eq!(out.as_primitive::<TimestampMicrosecondType>().iter().collect::<Vec<_>>(), [Some(1), None]);
+        let back = conform(&out, &DataType::Timestamp(TimeUnit::Microsecond, None), FieldMatch::Name).unwrap();
+        assert_eq!(back.as_primitive::<TimestampMicrosecondType>().value(0), 1);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub enum DeltaError {
         url: String,
     },
     /// Something is at the location, but no table.
-    #[error("open the table {url}: the folder holds `{found}` but no `_delta_log`, so it is not a Delta table")]
+    #[error("open the table {url}: the folder holds `{found}` but no commit in `_delta_log`, so it is not a Delta table")]
     NotATable {
         /// The folder.
         url: String,
