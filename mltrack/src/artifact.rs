@@ -264,12 +264,41 @@ impl crate::Tracker {
     /// `Unsupported` when the experiment keeps its artifacts elsewhere.
     pub async fn log_artifact(&self, run_id: &str, path: &str, bytes: impl Into<Bytes>) -> Result<()> {
         let path: ArtifactPath = path.parse()?;
+        let folder = self.writable_folder(run_id, "log an artifact").await?;
+        self.inner.artifacts.put(&path.below(&folder), bytes.into()).await
+    }
+
+    /// Writes an artifact that comes in pieces: it is there when the last one is, or not at all. Returns its size in bytes.
+    ///
+    /// **Cost**: 8 MiB in memory, whatever the size.
+    ///
+    /// **Errors**: as [`log_artifact`](Self::log_artifact); `Invalid` also when the stream ends with an error.
+    pub async fn log_artifact_stream<E: fmt::Display>(
+        &self,
+        run_id: &str,
+        path: &str,
+        body: impl Stream<Item = Result<Bytes, E>>,
+    ) -> Result<u64> {
+        let path: ArtifactPath = path.parse()?;
+        let folder = self.writable_folder(run_id, "log an artifact").await?;
+        self.inner.artifacts.put_stream(&path.below(&folder), body).await
+    }
+
+    /// Deletes an artifact of a run, or all of a folder. Returns how many files that were.
+    ///
+    /// **Errors**: as [`log_artifact`](Self::log_artifact).
+    pub async fn delete_artifact(&self, run_id: &str, path: &str) -> Result<usize> {
+        let path: ArtifactPath = path.parse()?;
+        let folder = self.writable_folder(run_id, "delete an artifact").await?;
+        self.inner.artifacts.delete(&path.below(&folder)).await
+    }
+
+    async fn writable_folder(&self, run_id: &str, action: &'static str) -> Result<String> {
         let info = self.get_run_info(run_id).await?;
         if info.lifecycle == crate::Lifecycle::Deleted {
-            return Err(Error::RunDeleted { action: "log an artifact", run_id: run_id.to_owned() });
+            return Err(Error::RunDeleted { action, run_id: run_id.to_owned() });
         }
-        let folder = run_folder(&info.artifact_uri, "log an artifact")?;
-        self.inner.artifacts.put(&path.below(&folder), bytes.into()).await
+        run_folder(&info.artifact_uri, action)
     }
 
     /// Reads an artifact of a run.

@@ -2,6 +2,7 @@
 
 use boathouse_base::{DomainError as _, ErrorKind};
 use boathouse_mltrack::NewExperiment;
+use bytes::Bytes;
 
 use crate::fixture::Fixture;
 
@@ -46,4 +47,20 @@ async fn artifacts_of_a_foreign_location_are_left_to_the_client() {
     let error = f.tracker.log_artifact(&run.info.run_id, "a", "x").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert_eq!(f.tracker.artifact_location(&run.info.run_id).await.unwrap(), run.info.artifact_uri);
+}
+
+#[tokio::test]
+async fn a_streamed_artifact_is_whole_or_absent_and_can_be_deleted() {
+    let f = Fixture::file().await;
+    let run = f.experiment().await.start_run("files").await.unwrap();
+    let parts = |last: Result<Bytes, &'static str>| futures::stream::iter([Ok(Bytes::from(vec![7; 9 << 20])), last]);
+    let size = f.tracker.log_artifact_stream(run.id(), "a/big", parts(Ok("end".into()))).await.unwrap();
+    assert_eq!(size, (9 << 20) + 3);
+    assert!(f.tracker.get_artifact(run.id(), "a/big").await.unwrap().ends_with(b"\x07end"));
+    let error = f.tracker.log_artifact_stream(run.id(), "a/broken", parts(Err("lost"))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    run.log_artifact("a/small", "x").await.unwrap();
+    assert_eq!(f.tracker.list_artifacts(run.id(), "a").await.unwrap().len(), 2, "the broken one left nothing");
+    assert_eq!(f.tracker.delete_artifact(run.id(), "a").await.unwrap(), 2);
+    assert!(f.tracker.list_artifacts(run.id(), "").await.unwrap().is_empty());
 }

@@ -58,8 +58,8 @@ async fn trackers_that_share_a_file_wait_for_each_other() {
     for task in tasks {
         task.await.unwrap();
     }
-    for i in 0..4 {
-        assert_eq!(trackers[i].get_metric_history(run.id(), &format!("m{i}")).await.unwrap().len(), 25);
+    for (i, tracker) in trackers.iter().enumerate() {
+        assert_eq!(tracker.get_metric_history(run.id(), &format!("m{i}")).await.unwrap().len(), 25);
     }
 }
 
