@@ -43,7 +43,7 @@ async fn run(rig: &Rig) -> u64 {
                 }
                 Err(_) => {
                     failures += 1;
-                    query = (failures % 2 == 0).then_some(running);
+                    query = failures.is_multiple_of(2).then_some(running);
                 }
             }
         }
