@@ -128,9 +128,14 @@ impl DeltaSource {
         let snapshot = self.table.snapshot_at(TableVersion::Number(last.reservoir_version)).await?;
         let id = snapshot.metadata().id.clone();
         self.next_version(Some(end), &id)?;
+        let first = self.next_version(start, &id)?;
+        if first > last.reservoir_version + 1 {
+            let url = self.table.url().to_owned();
+            return Err(DeltaSourceError::Backwards { url, start: first - 1, end: last.reservoir_version });
+        }
         let mut wanted: BTreeMap<String, u64> = BTreeMap::new();
         let mut order = Vec::new();
-        for version in self.next_version(start, &id)?..=last.reservoir_version {
+        for version in first..=last.reservoir_version {
             for add in self.added(version).await? {
                 wanted.insert(add.path.clone(), version);
                 order.push(add.path);

@@ -29,6 +29,16 @@ pub enum DeltaSourceError {
         /// The id of the table.
         found: String,
     },
+    /// The end of a range lies before its start.
+    #[error("stream the table {url}: a range from version {start} back to version {end} has no rows; swap its offsets")]
+    Backwards {
+        /// The table.
+        url: String,
+        /// The version after which the range starts.
+        start: u64,
+        /// The version with which it ends.
+        end: u64,
+    },
     /// A commit changed rows that were there.
     #[error(
         "stream the table {url}: version {version} ({operation}) removed {files} files with their rows, and a stream can only \
@@ -82,7 +92,7 @@ pub enum DeltaSourceError {
 impl DomainError for DeltaSourceError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Offset { .. } | Self::OtherTable { .. } => ErrorKind::Invalid,
+            Self::Offset { .. } | Self::OtherTable { .. } | Self::Backwards { .. } => ErrorKind::Invalid,
             Self::NotAppendOnly { .. } => ErrorKind::Unsupported,
             Self::CommitGone { .. } | Self::FileGone { .. } => ErrorKind::NotFound,
             Self::Storage(source) => source.kind(),

@@ -1,0 +1,89 @@
+//! The table in queries and statements of SQL.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use boathouse_base::{DomainError, ErrorKind, TableVersion};
+use boathouse_delta_core::{DeltaTableExt, EngineError, StatementReport, delta_sql, register_delta};
+use datafusion::arrow::util::pretty::pretty_format_batches;
+use datafusion::prelude::SessionContext;
+
+use crate::rows::{frame, read, row, sorted, table_of, version};
+
+async fn text(session: &SessionContext, query: &str) -> String {
+    pretty_format_batches(&session.sql(query).await.unwrap().collect().await.unwrap()).unwrap().to_string()
+}
+
+#[tokio::test]
+async fn a_filter_skips_files_and_a_count_reads_none() {
+    let table = table_of(true, &[&[row(1, "a", 1), row(2, "b", 2)], &[row(30, "a", 3)]]).await;
+    let session = SessionContext::new();
+    register_delta(&session, "t", &table).await.unwrap();
+    let plan = text(&session, "EXPLAIN SELECT v FROM t WHERE id > 20 AND part = 'a'").await;
+    assert!(plan.contains("files=1"), "{plan}");
+    let plan = text(&session, "EXPLAIN SELECT count(*) FROM t").await;
+    assert!(!plan.contains("DeltaScanExec"), "{plan}");
+    assert!(text(&session, "SELECT count(*) FROM t").await.contains("| 3 "));
+    assert!(text(&session, "SELECT sum(v) FROM t WHERE part = 'a'").await.contains("| 4 "));
+    assert!(text(&session, "SELECT part, count(*) AS n FROM t GROUP BY part ORDER BY part").await.contains("| a    | 2 |"));
+    let some = session.sql("SELECT id FROM t LIMIT 2").await.unwrap().collect().await.unwrap();
+    assert_eq!(some.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
+}
+
+#[tokio::test]
+async fn a_pinned_version_stays_and_the_newest_one_moves() {
+    let table = table_of(false, &[&[row(1, "a", 1)]]).await;
+    let session = SessionContext::new();
+    register_delta(&session, "t", &table).await.unwrap();
+    session.register_table("old", Arc::new(table.provider_at(TableVersion::Number(1)).await.unwrap())).unwrap();
+    session.sql("INSERT INTO t VALUES (2, 'b', 2), (3, NULL, NULL)").await.unwrap().collect().await.unwrap();
+    assert!(text(&session, "SELECT count(*) FROM t").await.contains("| 3 "));
+    assert!(text(&session, "SELECT count(*) FROM old").await.contains("| 1 "));
+    assert!(session.sql("INSERT INTO old VALUES (9, 'b', 2)").await.unwrap().collect().await.is_err());
+    let error = delta_sql(&session, "DELETE FROM old WHERE id = 1").await.unwrap_err();
+    assert!(matches!(error, EngineError::Pinned { version: 1, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn statements_change_exactly_the_rows_that_they_name() {
+    let table = table_of(false, &[&[row(1, "a", 1), row(2, "b", 2), row(3, "c", 3)]]).await;
+    let session = SessionContext::new();
+    register_delta(&session, "t", &table).await.unwrap();
+    session.register_table("changes", frame(&[row(2, "z", 20), row(7, "y", 70)]).into_view()).unwrap();
+    let report = delta_sql(&session, "UPDATE t SET v = v * 10, part = 'new' WHERE id = 1").await.unwrap();
+    assert!(matches!(report, StatementReport::Update(report) if report.rows_updated == 1));
+    let report = delta_sql(&session, "DELETE FROM t WHERE id > 2 AND v IS NOT NULL").await.unwrap();
+    assert!(matches!(report, StatementReport::Delete(report) if report.rows_deleted == Some(1)));
+    let merge = "MERGE INTO t AS target USING changes AS c ON target.id = c.id \
+                 WHEN MATCHED THEN UPDATE SET v = c.v \
+                 WHEN NOT MATCHED THEN INSERT (id, part, v) VALUES (c.id, c.part, c.v)";
+    let report = delta_sql(&session, merge).await.unwrap();
+    assert!(matches!(report, StatementReport::Merge(report) if (report.rows_updated, report.rows_inserted) == (1, 1)));
+    assert_eq!(read(&table).await, sorted(&[row(1, "new", 10), row(2, "b", 20), row(7, "y", 70)]));
+}
+
+#[tokio::test]
+async fn a_condition_that_is_never_true_deletes_nothing() {
+    let table = table_of(false, &[&[row(1, "a", 1)]]).await;
+    let session = SessionContext::new();
+    register_delta(&session, "t", &table).await.unwrap();
+    for statement in ["DELETE FROM t WHERE false", "DELETE FROM t WHERE 1 = 2", "DELETE FROM t WHERE NULL"] {
+        delta_sql(&session, statement).await.unwrap();
+        assert_eq!(version(&table).await, 1, "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_would_lose_its_condition_is_refused() {
+    let table = table_of(false, &[&[row(1, "a", 1)]]).await;
+    let session = SessionContext::new();
+    register_delta(&session, "t", &table).await.unwrap();
+    session.register_table("other", frame(&[row(5, "z", 20)]).into_view()).unwrap();
+    let error = delta_sql(&session, "DELETE FROM t WHERE id IN (SELECT id FROM other)").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    let error = delta_sql(&session, "DELETE FROM other").await.unwrap_err();
+    assert!(matches!(error, EngineError::NotDelta { .. }), "{error}");
+    let direct = session.sql("DELETE FROM t WHERE id = 1").await.unwrap().collect().await.unwrap_err();
+    assert!(direct.to_string().contains("delta_sql"), "{direct}");
+    assert_eq!(version(&table).await, 1);
+}

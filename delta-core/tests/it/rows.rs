@@ -1,0 +1,88 @@
+//! Small tables for the other modules: `id: Int64, part: Utf8, v: Int32`.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, Int64Type};
+use arrow_array::{Array, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema};
+use boathouse_base::ScanRequest;
+use boathouse_delta_core::DeltaTable;
+use boathouse_storage::{Storage, seeded_env};
+use datafusion::prelude::{DataFrame, SessionContext};
+
+/// A row.
+pub type Row = (Option<i64>, Option<&'static str>, Option<i32>);
+
+pub fn row(id: i64, part: &'static str, v: i32) -> Row {
+    (Some(id), Some(part), Some(v))
+}
+
+pub fn schema() -> Schema {
+    Schema::new(vec![
+        Field::new("id", DataType::Int64, true),
+        Field::new("part", DataType::Utf8, true),
+        Field::new("v", DataType::Int32, true),
+    ])
+}
+
+pub fn batch(rows: &[Row]) -> RecordBatch {
+    let ids: Int64Array = rows.iter().map(|row| row.0).collect();
+    let parts: StringArray = rows.iter().map(|row| row.1).collect();
+    let values: Int32Array = rows.iter().map(|row| row.2).collect();
+    RecordBatch::try_new(Arc::new(schema()), vec![Arc::new(ids), Arc::new(parts), Arc::new(values)]).unwrap()
+}
+
+pub async fn table(partitioned: bool) -> DeltaTable {
+    let table = DeltaTable::at(Storage::memory().at("lake/t"), seeded_env(7));
+    let create = table.create(schema());
+    if partitioned {
+        create.partition_by(["part"]).run().await.unwrap()
+    } else {
+        create.run().await.unwrap()
+    };
+    table
+}
+
+/// A table with these rows, each list a commit.
+pub async fn table_of(partitioned: bool, commits: &[&[Row]]) -> DeltaTable {
+    let table = table(partitioned).await;
+    for rows in commits {
+        table.append(batch(rows).into()).run().await.unwrap();
+    }
+    table
+}
+
+pub fn frame(rows: &[Row]) -> DataFrame {
+    SessionContext::new().read_batch(batch(rows)).unwrap()
+}
+
+/// All rows of the newest version, sorted, read without any cache.
+pub async fn read(table: &DeltaTable) -> Vec<(Option<i64>, Option<String>, Option<i32>)> {
+    let table = DeltaTable::at(table.storage().clone(), seeded_env(8));
+    let batches = table.snapshot().await.unwrap().scan(ScanRequest::default()).unwrap().collect().await.unwrap();
+    let mut rows = Vec::new();
+    for batch in batches {
+        let (ids, parts, values) = (
+            batch.column(0).as_primitive::<Int64Type>(),
+            batch.column(1).as_string::<i32>(),
+            batch.column(2).as_primitive::<Int32Type>(),
+        );
+        for at in 0..batch.num_rows() {
+            let part = parts.is_valid(at).then(|| parts.value(at).to_owned());
+            rows.push((ids.is_valid(at).then(|| ids.value(at)), part, values.is_valid(at).then(|| values.value(at))));
+        }
+    }
+    rows.sort();
+    rows
+}
+
+pub fn sorted(rows: &[Row]) -> Vec<(Option<i64>, Option<String>, Option<i32>)> {
+    let mut rows: Vec<_> = rows.iter().map(|row| (row.0, row.1.map(str::to_owned), row.2)).collect();
+    rows.sort();
+    rows
+}
+
+pub async fn version(table: &DeltaTable) -> u64 {
+    table.snapshot().await.unwrap().version()
+}
