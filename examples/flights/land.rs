@@ -39,6 +39,13 @@ pub struct DayFile {
     day: i64,
 }
 
+impl DayFile {
+    /// Whether it comes with the landing of the next month.
+    pub fn is_late(&self) -> bool {
+        self.arrives != self.month
+    }
+}
+
 /// The feed: all flights of the year, and the files that they arrive in.
 pub struct Feed {
     flights: RecordBatch,

@@ -1,0 +1,5 @@
+//! Tests across crates: the story that the flights example tells, and the lakehouse that wires it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod flights;
+mod lakehouse;
