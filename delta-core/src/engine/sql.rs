@@ -1,5 +1,7 @@
 //! DELETE, UPDATE and MERGE as SQL statements.
 
+use std::collections::BTreeSet;
+
 use boathouse_frames::from_datafusion;
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -9,6 +11,8 @@ use datafusion::logical_expr::dml::{MergeIntoAction, MergeIntoClauseKind, MergeI
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{DmlStatement, Expr, LogicalPlan, WriteOp};
 use datafusion::prelude::{DataFrame, SessionContext};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast;
 
 use super::delete::DeleteReport;
 use super::error::{EngineError, Result};
@@ -85,9 +89,10 @@ pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<Stat
             if let Some(condition) = condition(&projection.input, statement)? {
                 update = update.filter(condition);
             }
+            let cast = cast_columns(session, statement)?;
             let mut any = false;
             for (expr, field) in projection.expr.iter().zip(dml.input.schema().fields()) {
-                if let Some(value) = assigned(expr, field.name()) {
+                if let Some(value) = assigned(expr, field.name(), cast.contains(&field.name().to_lowercase())) {
                     any = true;
                     update = update.set(field.name().clone(), plain(value, statement)?);
                 }
@@ -175,13 +180,37 @@ fn qualified(expr: &Expr, statement: &str, qualifier: impl Fn(&Column) -> Option
 }
 
 /// The value that an UPDATE gives a column; nothing for a column that keeps its own.
-fn assigned<'a>(expr: &'a Expr, column: &str) -> Option<&'a Expr> {
+///
+/// The planner casts values to the type of the column, and rounds on the way. That cast is taken away, and the one of
+/// [`to_column`](super::cast::to_column) does its work; a cast that was written stays.
+fn assigned<'a>(expr: &'a Expr, column: &str, is_cast: bool) -> Option<&'a Expr> {
     match expr {
         Expr::Column(same) if same.name == column => None,
-        Expr::Alias(alias) => assigned(&alias.expr, column),
-        Expr::Cast(cast) => assigned(&cast.expr, column),
+        Expr::Alias(alias) => assigned(&alias.expr, column, is_cast),
+        Expr::Cast(cast) if !is_cast || matches!(cast.expr.as_ref(), Expr::Cast(_) | Expr::TryCast(_)) => Some(&cast.expr),
         value => Some(value),
     }
+}
+
+/// The columns whose new value is a cast in the statement itself, in lower case.
+fn cast_columns(session: &SessionContext, statement: &str) -> Result<BTreeSet<String>> {
+    let state = session.state();
+    let dialect = state.config().options().sql_parser.dialect;
+    let parsed = state.sql_to_statement(statement, &dialect).map_err(|error| plan_error(statement, error))?;
+    let Statement::Statement(parsed) = parsed else { return Ok(BTreeSet::new()) };
+    let ast::Statement::Update(update) = *parsed else { return Ok(BTreeSet::new()) };
+    let is_cast = |assignment: &ast::Assignment| {
+        let mut value = &assignment.value;
+        while let ast::Expr::Nested(inner) = value {
+            value = inner;
+        }
+        matches!(value, ast::Expr::Cast { .. })
+    };
+    let column = |assignment: &ast::Assignment| match &assignment.target {
+        ast::AssignmentTarget::ColumnName(name) => name.0.last().and_then(|part| part.as_ident()).map(|i| i.value.to_lowercase()),
+        ast::AssignmentTarget::Tuple(_) => None,
+    };
+    Ok(update.assignments.iter().filter(|assignment| is_cast(assignment)).filter_map(column).collect())
 }
 
 async fn run_merge(session: &SessionContext, dml: &DmlStatement, merge: &MergeIntoOp, statement: &str) -> Result<MergeReport> {

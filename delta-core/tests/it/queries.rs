@@ -87,3 +87,14 @@ async fn a_statement_that_would_lose_its_condition_is_refused() {
     assert!(direct.to_string().contains("delta_sql"), "{direct}");
     assert_eq!(version(&table).await, 1);
 }
+
+#[tokio::test]
+async fn an_update_rounds_only_where_the_statement_says_so() {
+    let table = table_of(false, &[&[row(1, "a", 1)]]).await;
+    let session = SessionContext::new();
+    register_delta(&session, "t", &table).await.unwrap();
+    let error = delta_sql(&session, "UPDATE t SET v = v * 2.5").await.unwrap_err();
+    assert!(matches!(&error, EngineError::Lossy { column, .. } if column == "v"), "{error}");
+    delta_sql(&session, "UPDATE t SET v = CAST(v * 2.5 AS INT)").await.unwrap();
+    assert_eq!(read(&table).await, sorted(&[row(1, "a", 2)]));
+}

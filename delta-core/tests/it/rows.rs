@@ -12,13 +12,13 @@ use boathouse_storage::{Storage, seeded_env};
 use datafusion::prelude::{DataFrame, SessionContext};
 
 /// A row.
-pub type Row = (Option<i64>, Option<&'static str>, Option<i32>);
+pub(crate) type Row = (Option<i64>, Option<&'static str>, Option<i32>);
 
-pub fn row(id: i64, part: &'static str, v: i32) -> Row {
+pub(crate) fn row(id: i64, part: &'static str, v: i32) -> Row {
     (Some(id), Some(part), Some(v))
 }
 
-pub fn schema() -> Schema {
+pub(crate) fn schema() -> Schema {
     Schema::new(vec![
         Field::new("id", DataType::Int64, true),
         Field::new("part", DataType::Utf8, true),
@@ -26,14 +26,14 @@ pub fn schema() -> Schema {
     ])
 }
 
-pub fn batch(rows: &[Row]) -> RecordBatch {
+pub(crate) fn batch(rows: &[Row]) -> RecordBatch {
     let ids: Int64Array = rows.iter().map(|row| row.0).collect();
     let parts: StringArray = rows.iter().map(|row| row.1).collect();
     let values: Int32Array = rows.iter().map(|row| row.2).collect();
     RecordBatch::try_new(Arc::new(schema()), vec![Arc::new(ids), Arc::new(parts), Arc::new(values)]).unwrap()
 }
 
-pub async fn table(partitioned: bool) -> DeltaTable {
+pub(crate) async fn table(partitioned: bool) -> DeltaTable {
     let table = DeltaTable::at(Storage::memory().at("lake/t"), seeded_env(7));
     let create = table.create(schema());
     if partitioned {
@@ -45,7 +45,7 @@ pub async fn table(partitioned: bool) -> DeltaTable {
 }
 
 /// A table with these rows, each list a commit.
-pub async fn table_of(partitioned: bool, commits: &[&[Row]]) -> DeltaTable {
+pub(crate) async fn table_of(partitioned: bool, commits: &[&[Row]]) -> DeltaTable {
     let table = table(partitioned).await;
     for rows in commits {
         table.append(batch(rows).into()).run().await.unwrap();
@@ -53,12 +53,12 @@ pub async fn table_of(partitioned: bool, commits: &[&[Row]]) -> DeltaTable {
     table
 }
 
-pub fn frame(rows: &[Row]) -> DataFrame {
+pub(crate) fn frame(rows: &[Row]) -> DataFrame {
     SessionContext::new().read_batch(batch(rows)).unwrap()
 }
 
 /// All rows of the newest version, sorted, read without any cache.
-pub async fn read(table: &DeltaTable) -> Vec<(Option<i64>, Option<String>, Option<i32>)> {
+pub(crate) async fn read(table: &DeltaTable) -> Vec<(Option<i64>, Option<String>, Option<i32>)> {
     let table = DeltaTable::at(table.storage().clone(), seeded_env(8));
     let batches = table.snapshot().await.unwrap().scan(ScanRequest::default()).unwrap().collect().await.unwrap();
     let mut rows = Vec::new();
@@ -77,12 +77,12 @@ pub async fn read(table: &DeltaTable) -> Vec<(Option<i64>, Option<String>, Optio
     rows
 }
 
-pub fn sorted(rows: &[Row]) -> Vec<(Option<i64>, Option<String>, Option<i32>)> {
+pub(crate) fn sorted(rows: &[Row]) -> Vec<(Option<i64>, Option<String>, Option<i32>)> {
     let mut rows: Vec<_> = rows.iter().map(|row| (row.0, row.1.map(str::to_owned), row.2)).collect();
     rows.sort();
     rows
 }
 
-pub async fn version(table: &DeltaTable) -> u64 {
+pub(crate) async fn version(table: &DeltaTable) -> u64 {
     table.snapshot().await.unwrap().version()
 }

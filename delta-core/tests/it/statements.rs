@@ -1,6 +1,7 @@
 //! DELETE, UPDATE and MERGE one by one: what they touch, what they refuse, what the history says.
 
 use boathouse_base::{DomainError, ErrorKind};
+use boathouse_delta_core::table::DataWriterSettings;
 use boathouse_delta_core::{DeltaTable, DeltaTableExt, EngineError, MergeDelete, MergeUpdate};
 use boathouse_storage::{Storage, seeded_env};
 
@@ -111,4 +112,17 @@ async fn the_history_has_the_names_and_numbers_that_spark_writes() {
     {
         assert!(text.contains(name), "{name} is not in {text}");
     }
+}
+
+#[tokio::test]
+async fn row_numbers_stay_true_when_row_groups_are_skipped() {
+    let table = table_of(false, &[]).await;
+    let rows: Vec<_> = (0..100_000).map(|id| row(id, "a", 0)).collect();
+    let settings = DataWriterSettings { row_group_rows: 1000, ..DataWriterSettings::default() };
+    table.append(batch(&rows).into()).with_writer_settings(settings).run().await.unwrap();
+    let merge = table.merge(frame(&[row(99_990, "b", 7), row(70_001, "b", 7)]), "t.id = s.id").when_matched_update_all();
+    let report = merge.run().await.unwrap();
+    assert_eq!((report.rows_updated, report.rows_copied), (2, 99_998));
+    let found: Vec<_> = read(&table).await.into_iter().filter(|row| row.2 == Some(7)).collect();
+    assert_eq!(found, sorted(&[row(70_001, "b", 7), row(99_990, "b", 7)]));
 }

@@ -128,7 +128,7 @@ pub(crate) async fn find(
     Ok(found)
 }
 
-/// A file by path, and by its deletion vector: the same path may stand for other rows later.
+/// A file by its path: within a version a path stands for one file.
 fn key(file: &DataFile) -> String {
     file.add().path.clone()
 }

@@ -1,0 +1,99 @@
+//! Delta tables between engines: what we write, deltalake, polars and duckdb read; what deltalake writes, we read.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use boathouse_delta_core::{DeltaTable, DeltaTableExt};
+use boathouse_frames::batch_stream;
+use boathouse_interop::Peers;
+use boathouse_storage::{Location, Stores, system_env};
+use datafusion::dataframe::DataFrameWriteOptions;
+use datafusion::prelude::{DataFrame, SessionContext};
+
+/// Rows with every type of the format. `rows` is a list of numbers, as `VALUES` has them.
+async fn rows(session: &SessionContext, rows: &str) -> DataFrame {
+    let sql = format!(
+        "SELECT n AS id, arrow_cast(n % 100, 'Int8') AS i8, arrow_cast(n * 3, 'Int16') AS i16, arrow_cast(n * 1000, 'Int32') AS i32, \
+         arrow_cast(n, 'Float32') / 3 AS f32, arrow_cast(n, 'Float64') / 7 AS f64, n % 2 = 0 AS even, \
+         CASE WHEN n % 5 = 0 THEN NULL ELSE arrow_cast(n, 'Decimal128(20, 4)') END AS price, \
+         CASE WHEN n % 3 = 0 THEN NULL ELSE 'straße 東京 🌊 ' || n END AS name, \
+         arrow_cast('bytes' || n, 'Binary') AS raw, arrow_cast(arrow_cast(n - 2, 'Int32'), 'Date32') AS since, \
+         arrow_cast(n * 86400000000 - 1, 'Timestamp(Microsecond, Some(\"UTC\"))') AS at, \
+         arrow_cast(n * 1000003, 'Timestamp(Microsecond, None)') AS local, \
+         named_struct('a', n, 'b', 'x' || n) AS nested, make_array(n, NULL, n + 1) AS list, \
+         MAP {{'k' || n: n}} AS pairs, \
+         CASE n % 5 WHEN 0 THEN 'a b' WHEN 1 THEN '100%' WHEN 2 THEN 'ü/x=y&z' WHEN 3 THEN NULL ELSE 'plain' END AS part \
+         FROM (VALUES {rows}) AS v (n)"
+    );
+    session.sql(&sql).await.unwrap()
+}
+
+fn values(range: std::ops::Range<i64>) -> String {
+    range.map(|n| format!("({n})")).collect::<Vec<_>>().join(", ")
+}
+
+fn open(folder: &Path) -> DeltaTable {
+    DeltaTable::at(Stores::new().open(&Location::from_path(folder).unwrap()).unwrap(), system_env())
+}
+
+/// What we read, as a file for the peers.
+async fn keep(table: &DeltaTable, file: &Path) {
+    let provider = table.provider().await.unwrap();
+    let frame = SessionContext::new().read_table(Arc::new(provider)).unwrap();
+    let options = DataFrameWriteOptions::new().with_single_file_output(true);
+    frame.write_parquet(file.to_str().unwrap(), options, None).await.unwrap();
+}
+
+async fn assert_peers_agree(folder: &Path, expected_rows: usize) {
+    let file = folder.with_extension("parquet");
+    let table = open(folder);
+    keep(&table, &file).await;
+    let provider = table.provider().await.unwrap();
+    let count = SessionContext::new().read_table(Arc::new(provider)).unwrap().count().await.unwrap();
+    assert_eq!(count, expected_rows);
+    let said = Peers::from_env().run("delta.py", ["compare", folder.to_str().unwrap(), file.to_str().unwrap()]);
+    assert_eq!(said.lines().count(), 3, "{said}");
+}
+
+#[tokio::test]
+async fn every_peer_reads_a_table_that_was_appended_changed_and_checkpointed() {
+    let folder = tempfile::tempdir().unwrap();
+    let session = SessionContext::new();
+    for partitioned in [false, true] {
+        let path = folder.path().join(if partitioned { "parts" } else { "plain" });
+        let table = open(&path);
+        let first = table.append(batch_stream(rows(&session, &values(0..20)).await).await.unwrap()).create_if_absent();
+        let first = if partitioned { first.partition_by(["part"]) } else { first };
+        first.run().await.unwrap();
+        assert_peers_agree(&path, 20).await;
+        table.append(batch_stream(rows(&session, &values(20..40)).await).await.unwrap()).run().await.unwrap();
+        table.delete().filter("id % 7 = 3").run().await.unwrap();
+        table.delete().filter("part = 'a b' AND id < 20").run().await.unwrap();
+        table.update().set("name", "'ñ' || id").set("part", "'moved / 50%'").filter("id > 35").run().await.unwrap();
+        let merge = table.merge(rows(&session, &values(30..50)).await, "t.id = s.id");
+        merge.when_matched_update_all().when_not_matched_insert_all().run().await.unwrap();
+        let count = (0..50).filter(|n| *n >= 30 || !(n % 7 == 3 || (n % 5 == 0 && *n < 20))).count();
+        assert_peers_agree(&path, count).await;
+        table.checkpoint().await.unwrap();
+        table.append(batch_stream(rows(&session, &values(100..101)).await).await.unwrap()).run().await.unwrap();
+        assert_peers_agree(&path, count + 1).await;
+        table.overwrite(batch_stream(rows(&session, &values(7..9)).await).await.unwrap()).run().await.unwrap();
+        assert_peers_agree(&path, 2).await;
+    }
+}
+
+#[tokio::test]
+async fn tables_of_deltalake_are_read_row_for_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let peers = Peers::from_env();
+    let names = peers.run("delta.py", ["write", folder.path().to_str().unwrap()]);
+    let mut seen = 0;
+    for name in names.lines() {
+        let ours = folder.path().join(format!("{name}.ours.parquet"));
+        keep(&open(&folder.path().join(name)), &ours).await;
+        let theirs = folder.path().join(format!("{name}.parquet"));
+        peers.run("delta.py", ["same", ours.to_str().unwrap(), theirs.to_str().unwrap()]);
+        seen += 1;
+    }
+    assert_eq!(seen, 5, "{names}");
+}
