@@ -65,6 +65,8 @@ pub struct RunningQuery {
     reports: VecDeque<EpochProgress>,
     last_began_us: Option<u64>,
     rows_so_far: Arc<AtomicU64>,
+    /// How long the source took to say what is new, for the next report.
+    asked_us: u64,
     is_dead: bool,
 }
 
@@ -128,6 +130,7 @@ impl RunningQuery {
             reports: VecDeque::new(),
             last_began_us: None,
             rows_so_far: Arc::default(),
+            asked_us: 0,
             is_dead: false,
         };
         let place = query.find_place().await?;
@@ -187,7 +190,10 @@ impl RunningQuery {
         let place = self.take_place().await?;
         self.place = Some(place);
         let (offset, epoch) = self.place.as_ref().map_or((None, 0), |place| (place.offset(), place.epoch()));
-        self.definition.source.plan(offset.as_ref(), limit).await.map_err(|source| StreamError::Source {
+        let asked_us = self.definition.env.monotonic_us();
+        let planned = self.definition.source.plan(offset.as_ref(), limit).await;
+        self.asked_us = self.definition.env.monotonic_us().saturating_sub(asked_us);
+        planned.map_err(|source| StreamError::Source {
             attempt: format!("plan epoch {epoch}"),
             query: self.definition.name.clone(),
             source,
@@ -283,7 +289,7 @@ impl RunningQuery {
             began_us: env.monotonic_us(),
             timestamp_us: env.now_us(),
             planned,
-            durations: Durations::default(),
+            durations: Durations { latest_offset_us: std::mem::take(&mut self.asked_us), ..Durations::default() },
         };
         self.crash(CrashPoint::AfterPlan, epoch.number)?;
         let input = self.read(place, &mut epoch).await?;
@@ -495,7 +501,7 @@ impl RunningQuery {
         };
         let done_us = env.monotonic_us();
         epoch.durations.commit_offsets_us = done_us.saturating_sub(committed_us);
-        epoch.durations.trigger_execution_us = done_us.saturating_sub(epoch.began_us);
+        epoch.durations.trigger_execution_us = done_us.saturating_sub(epoch.began_us) + epoch.durations.latest_offset_us;
         let progress = EpochProgress {
             query_id: self.query_id.clone(),
             run_id: self.run_id.clone(),

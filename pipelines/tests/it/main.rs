@@ -4,4 +4,5 @@
 mod expectations;
 mod fixture;
 mod flows;
+mod stream_flows;
 mod updates;
