@@ -234,7 +234,7 @@ impl Update {
         let rows = batch_stream(frame).await.map_err(|source| PipelineError::Table {
             action: "compute",
             dataset: dataset.name.clone(),
-            source: source.into(),
+            source,
         })?;
         let guard = Guard::compile(session, &dataset.name, &dataset.expectations, &rows.schema())?;
         let request = WriteRequest {
