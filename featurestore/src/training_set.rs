@@ -26,6 +26,16 @@ pub enum Labels {
     Frame(Box<datafusion::prelude::DataFrame>),
 }
 
+impl Labels {
+    async fn open(self) -> Result<BatchStream> {
+        match self {
+            Self::Stream(rows) => Ok(rows),
+            #[cfg(feature = "offline")]
+            Self::Frame(frame) => boathouse_frames::batch_stream(*frame).await.attempt(|| "read the labels".to_owned()),
+        }
+    }
+}
+
 impl From<BatchStream> for Labels {
     fn from(rows: BatchStream) -> Self {
         Self::Stream(rows)
@@ -186,11 +196,7 @@ impl<'a> BuildTrainingSet<'a> {
         if self.lookups.is_empty() {
             return Err(FeatureError::NoLookups);
         }
-        let labels = match self.labels {
-            Labels::Stream(rows) => rows,
-            #[cfg(feature = "offline")]
-            Labels::Frame(frame) => boathouse_frames::batch_stream(*frame).await.attempt(|| "read the labels".to_owned())?,
-        };
+        let labels = self.labels.open().await?;
         let label_schema = labels.schema();
         let mut plans = Vec::new();
         for spec in &self.lookups {

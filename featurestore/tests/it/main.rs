@@ -1,6 +1,7 @@
 //! The feature store against tables in memory.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod delta;
 #[cfg(feature = "offline")]
 mod frames;
 mod online;
