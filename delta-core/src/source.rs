@@ -180,7 +180,7 @@ impl DeltaSource {
 }
 
 fn size_of(adds: &[Add]) -> u64 {
-    adds.iter().map(|add| u64::try_from(add.size).unwrap_or(0)).sum()
+    adds.iter().map(|add| add.size).sum()
 }
 
 impl StreamSource for DeltaSource {

@@ -12,7 +12,7 @@ use crate::land::{Feed, count_lines, land_month};
 use crate::story::{Report, Story, grouped};
 
 /// Lands what is missing and ingests what is new. May be killed at any moment and run again.
-pub async fn run(story: &Story, report: &mut Report) -> Result<()> {
+pub(crate) async fn run(story: &Story, report: &mut Report) -> Result<()> {
     let timer = story.begin("land", "the year arrives as one JSON-lines file a day, as real feeds do");
     let landing = story.lake.folder("landing/flights");
     let mut present: Vec<String> = landing.list("").await?.into_iter().map(|entry| entry.path).collect();

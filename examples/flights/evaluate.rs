@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 /// One point of a ROC curve: (false positive rate, true positive rate).
-pub type RocPoint = (f64, f64);
+pub(crate) type RocPoint = (f64, f64);
 
 /// Points of the ROC curve from (0, 0) to (1, 1), one for each distinct score.
 ///
 /// **Source**: Fawcett, "An introduction to ROC analysis", 2006, algorithm 1.
-pub fn roc(scores: &[f64], truths: &[bool]) -> Vec<RocPoint> {
+pub(crate) fn roc(scores: &[f64], truths: &[bool]) -> Vec<RocPoint> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
     let positives = truths.iter().filter(|truth| **truth).count().max(1) as f64;
@@ -30,12 +30,12 @@ pub fn roc(scores: &[f64], truths: &[bool]) -> Vec<RocPoint> {
 }
 
 /// The area under a ROC curve: 0.5 is chance, 1 is perfect.
-pub fn auc(points: &[RocPoint]) -> f64 {
+pub(crate) fn auc(points: &[RocPoint]) -> f64 {
     points.windows(2).map(|pair| (pair[1].0 - pair[0].0) * (pair[0].1 + pair[1].1) / 2.0).sum()
 }
 
 /// The mean of −ln(probability given to what happened), in nats. Probabilities are kept 1e-15 away from 0 and 1.
-pub fn log_loss(scores: &[f64], truths: &[bool]) -> f64 {
+pub(crate) fn log_loss(scores: &[f64], truths: &[bool]) -> f64 {
     let losses = scores.iter().zip(truths).map(|(score, truth)| {
         let score = score.clamp(1e-15, 1.0 - 1e-15);
         -if *truth { score } else { 1.0 - score }.ln()
@@ -44,7 +44,7 @@ pub fn log_loss(scores: &[f64], truths: &[bool]) -> f64 {
 }
 
 /// The curves of several models in one picture (SVG, 480 × 480).
-pub fn roc_svg(title: &str, curves: &[(&str, &[RocPoint])]) -> String {
+pub(crate) fn roc_svg(title: &str, curves: &[(&str, &[RocPoint])]) -> String {
     const SIZE: f64 = 400.0;
     const LEFT: f64 = 60.0;
     const TOP: f64 = 40.0;

@@ -78,10 +78,10 @@ const TABLES: [FeatureTable; 4] = [
 ];
 
 /// What a request for a prediction says of a flight; everything else is looked up.
-pub const REQUEST: &str = "flight_id, sched_dep, carrier, origin, dest, hour, day_of_week, distance";
+pub(crate) const REQUEST: &str = "flight_id, sched_dep, carrier, origin, dest, hour, day_of_week, distance";
 
 /// What a model sees.
-pub const INPUTS: [&str; 17] = [
+pub(crate) const INPUTS: [&str; 17] = [
     "carrier",
     "origin",
     "hour",
@@ -102,25 +102,25 @@ pub const INPUTS: [&str; 17] = [
 ];
 
 /// What a model learns to predict: whether a flight arrives more than 30 minutes late.
-pub const LABEL: &str = "late";
+pub(crate) const LABEL: &str = "late";
 
 /// The feature store of this story.
-pub fn store(story: &Story) -> FeatureStore {
+pub(crate) fn store(story: &Story) -> FeatureStore {
     FeatureStore::new(Arc::new(story.lake.clone()), &story.lake.folder("features"), story.lake.env().clone())
 }
 
 /// The feature tables and their keys.
-pub fn tables() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+pub(crate) fn tables() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
     TABLES.iter().map(|table| (table.name, table.keys))
 }
 
 /// Everything that features and labels are made from has the version of bronze: silver is a function of it.
-pub async fn data_version(story: &Story) -> Result<u64> {
+pub(crate) async fn data_version(story: &Story) -> Result<u64> {
     Ok(story.lake.table("bronze").snapshot().await?.version())
 }
 
 /// Brings the feature tables up to date.
-pub async fn run(story: &Story, report: &mut Report) -> Result<()> {
+pub(crate) async fn run(story: &Story, report: &mut Report) -> Result<()> {
     let timer = story.begin("features", "weather, and trailing delay statistics that use only the past");
     let store = store(story);
     let version = data_version(story).await?;
@@ -155,7 +155,7 @@ async fn compute(session: &SessionContext, sql: &str) -> Result<BatchStream> {
 }
 
 /// Labels of flights that arrived, with every feature as of the scheduled departure.
-pub async fn training_set(story: &Story) -> Result<TrainingSet> {
+pub(crate) async fn training_set(story: &Story) -> Result<TrainingSet> {
     let session = story.lake.session(["silver"]).await?;
     let sql = format!(
         "SELECT {REQUEST}, month, arr_delay > 30 AS {LABEL} FROM silver WHERE arr_delay IS NOT NULL ORDER BY sched_dep, flight_id"

@@ -29,11 +29,11 @@ const LATE_EVERY: usize = 8;
 const LATE_FILES: usize = 40;
 
 /// One day's file.
-pub struct DayFile {
+pub(crate) struct DayFile {
     /// `2013-03-08.jsonl`
-    pub name: String,
+    pub(crate) name: String,
     /// The month whose landing brings it (1 to 12).
-    pub arrives: i64,
+    pub(crate) arrives: i64,
     rows: Vec<u32>,
     month: i64,
     day: i64,
@@ -41,22 +41,22 @@ pub struct DayFile {
 
 impl DayFile {
     /// Whether it comes with the landing of the next month.
-    pub fn is_late(&self) -> bool {
+    pub(crate) fn is_late(&self) -> bool {
         self.arrives != self.month
     }
 }
 
 /// The feed: all flights of the year, and the files that they arrive in.
-pub struct Feed {
+pub(crate) struct Feed {
     flights: RecordBatch,
     seats: ArrayRef,
     /// In the order of days.
-    pub files: Vec<DayFile>,
+    pub(crate) files: Vec<DayFile>,
 }
 
 impl Feed {
     /// Reads the shipped flights; of each day only every `sample_every`-th.
-    pub fn open(data: &Path, sample_every: usize) -> Result<Self> {
+    pub(crate) fn open(data: &Path, sample_every: usize) -> Result<Self> {
         let flights = read_parquet(&data.join("flights.parquet"))?;
         let planes = read_parquet(&data.join("planes.parquet"))?;
         let seats = seats_of(&flights, &planes)?;
@@ -107,7 +107,13 @@ impl Feed {
 }
 
 /// The files of one month that are not there yet. Landing a file is atomic, so this may be killed and run again.
-pub async fn land_month(feed: &Feed, landing: &Storage, month: i64, present: &[String], bar: &ProgressBar) -> Result<usize> {
+pub(crate) async fn land_month(
+    feed: &Feed,
+    landing: &Storage,
+    month: i64,
+    present: &[String],
+    bar: &ProgressBar,
+) -> Result<usize> {
     let mut landed = 0;
     for file in feed.files.iter().filter(|file| file.arrives == month) {
         if present.binary_search(&file.name).is_err() {
@@ -120,7 +126,7 @@ pub async fn land_month(feed: &Feed, landing: &Storage, month: i64, present: &[S
 }
 
 /// Lines in the landing folder, blank ones aside, and the files that hold them.
-pub async fn count_lines(landing: &Storage) -> Result<(u64, usize)> {
+pub(crate) async fn count_lines(landing: &Storage) -> Result<(u64, usize)> {
     let files = landing.list("").await?;
     let mut lines = 0;
     for file in &files {
@@ -163,7 +169,7 @@ fn seats_of(flights: &RecordBatch, planes: &RecordBatch) -> Result<ArrayRef> {
 }
 
 /// Reads a whole Parquet file.
-pub fn read_parquet(path: &Path) -> Result<RecordBatch> {
+pub(crate) fn read_parquet(path: &Path) -> Result<RecordBatch> {
     let file = File::open(path).with_context(|| format!("open the shipped data {}", path.display()))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(65_536).build()?;
     let batches = reader.collect::<Result<Vec<_>, _>>()?;

@@ -45,7 +45,7 @@ const PATIENCE: Duration = Duration::from_secs(35 * 24 * 3600);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// The pipeline of this story.
-pub fn pipeline(story: &Story) -> Result<Pipeline> {
+pub(crate) fn pipeline(story: &Story) -> Result<Pipeline> {
     let departures = StreamQuery::named("hourly_departures")
         .source(Arc::new(DeltaSource::new(story.lake.table("bronze"))))
         .sql("SELECT time_hour AS departs, origin FROM source WHERE origin IS NOT NULL AND time_hour IS NOT NULL")
@@ -72,7 +72,7 @@ pub fn pipeline(story: &Story) -> Result<Pipeline> {
 }
 
 /// Brings silver and gold up to date.
-pub async fn run(story: &Story, report: &mut Report) -> Result<()> {
+pub(crate) async fn run(story: &Story, report: &mut Report) -> Result<()> {
     let timer = story.begin("medallion", "a pipeline with expectations makes silver and gold from bronze");
     // A run that was killed between the bad job and its mending left silver broken.
     mend::undo_bad_job(story).await?;
@@ -96,7 +96,7 @@ pub async fn run(story: &Story, report: &mut Report) -> Result<()> {
 }
 
 /// One update of the pipeline.
-pub async fn update(story: &Story) -> Result<boathouse::pipelines::UpdateReport> {
+pub(crate) async fn update(story: &Story) -> Result<boathouse::pipelines::UpdateReport> {
     let target = Target {
         tables: Arc::new(story.lake.clone()),
         sinks: Arc::new(story.lake.clone()),

@@ -13,7 +13,7 @@ use crate::story::{Report, Story, grouped};
 const BAD_JOB: &str = "cleanup.py";
 
 /// Breaks silver, shows it, and mends it; once for each folder.
-pub async fn run(story: &Story, report: &mut Report) -> Result<()> {
+pub(crate) async fn run(story: &Story, report: &mut Report) -> Result<()> {
     let timer = story.begin("mend", "a bad job overwrites silver; history shows it, RESTORE brings it back");
     let silver = story.lake.table("silver");
     let history = silver.history(100).await?;
@@ -49,7 +49,7 @@ pub async fn run(story: &Story, report: &mut Report) -> Result<()> {
 }
 
 /// Restores silver if its newest change is the bad job's.
-pub async fn undo_bad_job(story: &Story) -> Result<()> {
+pub(crate) async fn undo_bad_job(story: &Story) -> Result<()> {
     let silver = story.lake.table("silver");
     if silver.try_snapshot().await?.is_none() {
         return Ok(());

@@ -8,10 +8,10 @@ use crate::story::{MODEL, Report, Story};
 use crate::train::Candidate;
 
 /// No model may serve that is not better than this on the held-out months.
-pub const LEAST_AUC: f64 = 0.6;
+pub(crate) const LEAST_AUC: f64 = 0.6;
 
 /// Registers the candidates and promotes the better one.
-pub async fn run(story: &Story, report: &mut Report, candidates: &[Candidate]) -> Result<()> {
+pub(crate) async fn run(story: &Story, report: &mut Report, candidates: &[Candidate]) -> Result<()> {
     let timer = story.begin("promote", "the better model passes the gate to Production; the other one is refused");
     let registry = story.lake.registry();
     match registry.create_model(MODEL, Some("Will a flight arrive more than 30 minutes late?"), &[]).await {
@@ -66,7 +66,7 @@ pub async fn run(story: &Story, report: &mut Report, candidates: &[Candidate]) -
 }
 
 /// The version that holds a candidate: made once, however often this runs.
-pub async fn register(story: &Story, candidate: &Candidate) -> Result<ModelVersion> {
+pub(crate) async fn register(story: &Story, candidate: &Candidate) -> Result<ModelVersion> {
     let registry = story.lake.registry();
     let filter = format!("name = '{MODEL}' AND run_id = '{}'", candidate.run_id);
     let found = registry.search_versions(Search { filter, ..Search::default() }).await?;
@@ -85,7 +85,7 @@ pub async fn register(story: &Story, candidate: &Candidate) -> Result<ModelVersi
 }
 
 /// The version that serves.
-pub async fn in_production(story: &Story) -> Result<ModelVersion> {
+pub(crate) async fn in_production(story: &Story) -> Result<ModelVersion> {
     let versions = story.lake.registry().latest_versions(MODEL, &[Stage::Production]).await?;
     versions.into_iter().next().context("no version is in Production")
 }

@@ -30,7 +30,7 @@ const AT_ONCE: usize = 8;
 type Answer = (f64, u64);
 
 /// Serves, scores, and swaps; once for each state of the data.
-pub async fn run(story: &Story, report: &mut Report) -> Result<()> {
+pub(crate) async fn run(story: &Story, report: &mut Report) -> Result<()> {
     let timer = story.begin("serve", "HTTP with feature lookup, a batch that agrees with it, and a new version under load");
     let data = features::data_version(story).await?;
     let refit = train::find(story, "refit").await?;

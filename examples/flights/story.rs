@@ -8,23 +8,23 @@ use boathouse::Lakehouse;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// The name of the registered model, and of everything around it.
-pub const MODEL: &str = "late_flights";
+pub(crate) const MODEL: &str = "late_flights";
 
 /// What every step needs.
-pub struct Story {
+pub(crate) struct Story {
     /// Where everything lives.
-    pub lake: Lakehouse,
+    pub(crate) lake: Lakehouse,
     /// The shipped data.
-    pub data: PathBuf,
+    pub(crate) data: PathBuf,
     /// Only every n-th flight of a day is told of.
-    pub sample_every: usize,
+    pub(crate) sample_every: usize,
     /// Whether to draw bars.
-    pub draw: bool,
+    pub(crate) draw: bool,
 }
 
 impl Story {
     /// A bar over `total` steps; drawn when somebody looks.
-    pub fn bar(&self, what: &str, total: u64) -> ProgressBar {
+    pub(crate) fn bar(&self, what: &str, total: u64) -> ProgressBar {
         let target = if self.draw && std::io::stderr().is_terminal() {
             ProgressDrawTarget::stderr()
         } else {
@@ -38,12 +38,12 @@ impl Story {
     }
 
     /// One line about what has been done.
-    pub fn say(&self, line: impl AsRef<str>) {
+    pub(crate) fn say(&self, line: impl AsRef<str>) {
         println!("    {}", line.as_ref());
     }
 
     /// Begins a step.
-    pub fn begin(&self, step: &'static str, what: &str) -> Timer {
+    pub(crate) fn begin(&self, step: &'static str, what: &str) -> Timer {
         println!("\n{step}: {what}");
         Timer { step, began_us: self.lake.env().monotonic_us() }
     }
@@ -51,14 +51,14 @@ impl Story {
 
 /// A step that is under way.
 #[must_use = "a step that is not ended is not in the report"]
-pub struct Timer {
+pub(crate) struct Timer {
     step: &'static str,
     began_us: u64,
 }
 
 impl Timer {
     /// Ends the step with what it did.
-    pub fn end(self, story: &Story, report: &mut Report, did: impl Into<String>) {
+    pub(crate) fn end(self, story: &Story, report: &mut Report, did: impl Into<String>) {
         let seconds = story.lake.env().monotonic_us().saturating_sub(self.began_us) as f64 / 1e6;
         report.rows.push(Row { step: self.step, did: did.into(), seconds });
     }
@@ -72,13 +72,13 @@ struct Row {
 
 /// What was done, and how long each step took.
 #[derive(Default)]
-pub struct Report {
+pub(crate) struct Report {
     rows: Vec<Row>,
 }
 
 impl Report {
     /// Prints the table.
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         let width = self.rows.iter().map(|row| row.did.chars().count()).max().unwrap_or(0);
         println!("\n{:<10} {:<width$} {:>8}", "step", "what it did", "seconds");
         println!("{}", "-".repeat(width + 20));
@@ -91,7 +91,7 @@ impl Report {
 }
 
 /// 336776 as `336,776`.
-pub fn grouped(n: u64) -> String {
+pub(crate) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {

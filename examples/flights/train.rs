@@ -17,30 +17,30 @@ use crate::story::{MODEL, Report, Story, grouped};
 
 /// A model that has been trained and measured.
 #[derive(Debug, Clone)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// `logistic`, `forest`, `refit`
-    pub name: String,
+    pub(crate) name: String,
     /// The run that made it.
-    pub run_id: String,
+    pub(crate) run_id: String,
     /// The folder with its files.
-    pub source: String,
+    pub(crate) source: String,
     /// On the months that were held out.
-    pub auc: f64,
+    pub(crate) auc: f64,
 }
 
 /// What a candidate is trained and tested on.
 #[derive(Debug, Clone, Copy)]
-pub struct Months {
+pub(crate) struct Months {
     /// Trained on January to this month.
-    pub train_to: i64,
+    pub(crate) train_to: i64,
     /// Tested from this month on.
-    pub test_from: i64,
+    pub(crate) test_from: i64,
 }
 
 const HELD_OUT: Months = Months { train_to: 10, test_from: 11 };
 
 /// Trains what has not been trained on this data.
-pub async fn run(story: &Story, report: &mut Report) -> Result<Vec<Candidate>> {
+pub(crate) async fn run(story: &Story, report: &mut Report) -> Result<Vec<Candidate>> {
     let timer =
         story.begin("train", "will a flight arrive more than 30 minutes late? Train to October, test on November and December");
     let mut candidates = Vec::new();
@@ -65,7 +65,7 @@ pub async fn run(story: &Story, report: &mut Report) -> Result<Vec<Candidate>> {
 }
 
 /// Trains, measures, and logs one candidate.
-pub async fn train(
+pub(crate) async fn train(
     story: &Story,
     set: &TrainingSet,
     name: &'static str,
@@ -131,7 +131,7 @@ fn fit(name: &str, encoder: &FeatureEncoder, train: &[RecordBatch]) -> Result<Li
 }
 
 /// A finished run of that model on the data as it is now.
-pub async fn find(story: &Story, name: &str) -> Result<Option<Candidate>> {
+pub(crate) async fn find(story: &Story, name: &str) -> Result<Option<Candidate>> {
     let data = data_tag(story).await?;
     let filter = format!("tags.model = '{name}' AND tags.data = '{data}' AND attributes.status = 'FINISHED'");
     let found = story.lake.tracker().search_runs(RunSearch { filter, max_results: 1, ..RunSearch::default() }).await?;
