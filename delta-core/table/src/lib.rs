@@ -52,7 +52,8 @@
 //!
 //! # Cost
 //! Opening a table: a GET of `_last_checkpoint`, one LIST from there, a GET for the checkpoint and for each commit after
-//! it. Writing: one pass over the data, and memory for about one encoded row group. Committing: one put.
+//! it. Writing: one pass over the data, and memory for about one encoded row group; columns are encoded in parallel on the
+//! blocking threads of the tokio runtime, each as a sample of it suggests. Committing: one put.
 //!
 //! # Guarantees
 //! - A version appears as a whole: data files are complete before the commit that names them, and the commit is one

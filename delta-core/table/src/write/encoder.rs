@@ -27,6 +27,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use tokio::task::JoinHandle;
 
+use super::choice::{self, Choice};
 use super::upload::{PART_BYTES, Upload};
 
 /// Rows that are handed to the workers at once.
@@ -88,7 +89,8 @@ pub(crate) struct EncodedFile {
 pub(crate) struct FileEncoder {
     encoding: Arc<Encoding>,
     writer: SerializedFileWriter<Pages>,
-    factory: ArrowRowGroupWriterFactory,
+    /// How the columns of the next row group are encoded; nothing before the first.
+    choices: Option<Vec<Choice>>,
     pages: Pages,
     upload: Upload,
     group: Option<Arc<Vec<Mutex<Column>>>>,
@@ -114,11 +116,10 @@ impl FileEncoder {
         let parquet = ArrowSchemaConverter::new().convert(&encoding.schema)?;
         let has_nan = vec![false; parquet.num_columns()];
         let writer = SerializedFileWriter::new(pages.clone(), parquet.root_schema_ptr(), Arc::clone(&encoding.properties))?;
-        let factory = ArrowRowGroupWriterFactory::new(&writer, SchemaRef::clone(&encoding.schema));
         Ok(Self {
             encoding,
             writer,
-            factory,
+            choices: None,
             pages,
             upload: Upload::new(store, path),
             group: None,
@@ -202,7 +203,9 @@ impl FileEncoder {
         self.encode_chunk().await?;
         self.end_row_group().await?;
         let metadata = self.writer.finish()?;
-        self.upload.put(self.pages.take()).await?;
+        for piece in self.pages.take() {
+            self.upload.put(piece).await?;
+        }
         Ok(metadata)
     }
 
@@ -248,8 +251,14 @@ impl FileEncoder {
         Ok(())
     }
 
-    fn new_group(&self) -> Result<Vec<Mutex<Column>>, ParquetError> {
-        let mut writers = self.factory.create_column_writers(self.groups)?.into_iter();
+    fn new_group(&mut self) -> Result<Vec<Mutex<Column>>, ParquetError> {
+        let choices = self.choices.get_or_insert_with(|| choice::from_sample(&self.encoding.schema, &self.chunk));
+        let parquet = self.writer.schema_descr();
+        let properties = Arc::new(choice::apply(choices, &self.encoding.properties, parquet));
+        // The file's own properties are fixed: those of a row group come by way of a file that is never written.
+        let nowhere = SerializedFileWriter::new(std::io::sink(), parquet.root_schema_ptr(), properties)?;
+        let factory = ArrowRowGroupWriterFactory::new(&nowhere, SchemaRef::clone(&self.encoding.schema));
+        let mut writers = factory.create_column_writers(self.groups)?.into_iter();
         let columns = self.encoding.schema.fields().iter().map(|field| {
             let leaves = leaf_count(field.data_type());
             Mutex::new(Column { writers: writers.by_ref().take(leaves).collect(), has_nan: vec![false; leaves] })
@@ -272,11 +281,14 @@ impl FileEncoder {
             columns.into_iter().flat_map(|c| c.writers).map(ArrowColumnWriter::close).collect::<Result<Vec<_>, _>>()
         });
         let chunks = closing.await.map_err(EncodeError::Worker)??;
+        if let Some(choices) = &mut self.choices {
+            choice::learn(choices, &chunks);
+        }
         let mut group = self.writer.next_row_group()?;
         for chunk in chunks {
             chunk.append_to_row_group(&mut group)?;
-            if self.pages.len() >= PART_BYTES {
-                self.upload.put(self.pages.take()).await?;
+            for piece in self.pages.take_full() {
+                self.upload.put(piece).await?;
             }
         }
         group.close()?;
@@ -305,7 +317,7 @@ fn encode(group: &[Mutex<Column>], chunk: &[RecordBatch], schema: &SchemaRef, ne
 }
 
 /// How many Parquet columns a column becomes.
-fn leaf_count(data_type: &DataType) -> usize {
+pub(super) fn leaf_count(data_type: &DataType) -> usize {
     match data_type {
         DataType::Struct(fields) => fields.iter().map(|f| leaf_count(f.data_type())).sum(),
         DataType::List(field) | DataType::Map(field, _) => leaf_count(field.data_type()),
@@ -331,24 +343,53 @@ fn mark_nan(array: &ArrayRef, has_nan: &mut [bool], leaf: &mut usize) {
     }
 }
 
-/// Bytes between the Parquet writer and the upload.
+/// Bytes between the Parquet writer and the upload, in pieces of the size of a part: no piece is ever copied to grow.
 #[derive(Clone, Default)]
-struct Pages(Arc<Mutex<Vec<u8>>>);
+struct Pages(Arc<Mutex<Pieces>>);
+
+#[derive(Default)]
+struct Pieces {
+    full: Vec<Bytes>,
+    last: Vec<u8>,
+}
 
 impl Pages {
-    fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    fn pieces(&self) -> std::sync::MutexGuard<'_, Pieces> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Bytes {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).into()
+    fn len(&self) -> usize {
+        let pieces = self.pieces();
+        pieces.full.len() * PART_BYTES + pieces.last.len()
+    }
+
+    /// The pieces that are full.
+    fn take_full(&self) -> Vec<Bytes> {
+        std::mem::take(&mut self.pieces().full)
+    }
+
+    /// All of it.
+    fn take(&self) -> Vec<Bytes> {
+        let mut pieces = self.pieces();
+        let last = std::mem::take(&mut pieces.last);
+        let mut all = std::mem::take(&mut pieces.full);
+        all.push(last.into());
+        all
     }
 }
 
 impl Write for Pages {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
+        let mut pieces = self.pieces();
+        let room = PART_BYTES - pieces.last.len();
+        let taken = bytes.len().min(room);
+        pieces.last.extend_from_slice(&bytes[..taken]);
+        if pieces.last.len() == PART_BYTES {
+            // The next piece will be as large, if this file goes on as it did.
+            let full = std::mem::replace(&mut pieces.last, Vec::with_capacity(PART_BYTES));
+            pieces.full.push(full.into());
+        }
+        Ok(taken)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {

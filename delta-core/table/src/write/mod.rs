@@ -6,6 +6,7 @@
 //! ```
 
 mod builder;
+mod choice;
 mod data_writer;
 mod encoder;
 mod partition;

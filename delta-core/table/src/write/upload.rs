@@ -9,7 +9,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
 /// Bytes of one part of an upload.
 pub(crate) const PART_BYTES: usize = 8 << 20;
 /// Parts that are on their way at once: what an upload may hold in memory.
-const PARTS_AT_ONCE: usize = 3;
+const PARTS_AT_ONCE: usize = 2;
 
 /// An object that is being written. It becomes visible when [`finish`](Self::finish) succeeds, not before.
 pub(crate) struct Upload {

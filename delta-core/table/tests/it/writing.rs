@@ -125,7 +125,7 @@ async fn many_batches_and_small_row_groups_lose_no_row() {
     let data = boathouse_base::BatchStream::from_batches(batches[0].schema(), batches);
     let settings = DataWriterSettings {
         row_group_rows: 7_001,
-        target_file_size_bytes: Some(100_000),
+        target_file_size_bytes: Some(20_000),
         workers: std::num::NonZeroUsize::new(3),
         ..DataWriterSettings::default()
     };
