@@ -36,7 +36,7 @@ use crate::table::DeltaTable;
 /// assert!(sink.commit(epoch, rows).await?.skipped);
 /// let last = sink.last_epoch("q").await?.unwrap();
 /// assert_eq!((last.epoch, last.payload.as_deref()), (0, Some("{\"offset\":1}")));
-/// # Ok::<_, boathouse_base::Error>(()) })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]

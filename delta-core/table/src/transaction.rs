@@ -197,16 +197,16 @@ impl Transaction {
     }
 
     /// Names the operation and what it was asked to do, for the history.
-    pub fn operation<K: Into<String>>(mut self, name: &str, parameters: impl IntoIterator<Item = (K, String)>) -> Self {
+    pub fn operation<'k>(mut self, name: &str, parameters: impl IntoIterator<Item = (&'k str, String)>) -> Self {
         self.info.operation = Some(name.to_owned());
-        let parameters = parameters.into_iter().map(|(key, value)| (key.into(), Json::String(value)));
+        let parameters = parameters.into_iter().map(|(key, value)| (key.to_owned(), Json::String(value)));
         self.info.operation_parameters = Some(parameters.collect());
         self
     }
 
     /// Says what the operation did, for the history: names as Spark has them, such as `numOutputRows`.
-    pub fn metrics<K: Into<String>>(mut self, metrics: impl IntoIterator<Item = (K, u64)>) -> Self {
-        let metrics = metrics.into_iter().map(|(key, value)| (key.into(), Json::String(value.to_string())));
+    pub fn metrics<'k>(mut self, metrics: impl IntoIterator<Item = (&'k str, u64)>) -> Self {
+        let metrics = metrics.into_iter().map(|(key, value)| (key.to_owned(), Json::String(value.to_string())));
         self.info.operation_metrics.get_or_insert_with(BTreeMap::new).extend(metrics);
         self
     }
