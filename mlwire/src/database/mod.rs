@@ -14,13 +14,13 @@ mod transaction;
 
 use std::path::PathBuf;
 use std::str::FromStr as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use boathouse_base::Env;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, SqlitePool};
+use sqlx::{ConnectOptions as _, PgPool, SqliteConnection, SqlitePool};
 
 pub use self::migration::Migration;
 pub use self::row::Row;
@@ -80,6 +80,9 @@ struct Inner {
     url: String,
     pools: Pools,
     env: Env,
+    /// A database in memory ends with its last connection, and the pool closes one whose transaction was dropped half
+    /// way: this one stays.
+    _anchor: Option<Mutex<SqliteConnection>>,
 }
 
 enum Pools {
@@ -107,6 +110,8 @@ impl Database {
                 let options = SqliteConnectOptions::from_str("sqlite::memory:")
                     .map_err(|e| Error::DatabaseUrl { url: url.to_owned(), reason: e.to_string() })?
                     .foreign_keys(true);
+                let failed = |source| Error::Database { action: "open", url: url.to_owned(), source };
+                let anchor = options.connect().await.map_err(failed)?;
                 let pool = SqlitePoolOptions::new()
                     .max_connections(1)
                     .idle_timeout(None)
@@ -114,8 +119,11 @@ impl Database {
                     .acquire_timeout(ACQUIRE_TIMEOUT)
                     .connect_with(options)
                     .await
-                    .map_err(|source| Error::Database { action: "open", url: url.to_owned(), source })?;
-                Ok(Self::new(url.to_owned(), Pools::Sqlite { read: pool.clone(), write: pool }, env))
+                    .map_err(failed)?;
+                let pools = Pools::Sqlite { read: pool.clone(), write: pool };
+                Ok(Self {
+                    inner: Arc::new(Inner { url: url.to_owned(), pools, env: env.clone(), _anchor: Some(Mutex::new(anchor)) }),
+                })
             }
             Target::File(path) => Self::open_file(path, env).await,
             Target::Postgres(options) => {
@@ -158,7 +166,7 @@ impl Database {
     }
 
     fn new(url: String, pools: Pools, env: &Env) -> Self {
-        Self { inner: Arc::new(Inner { url, pools, env: env.clone() }) }
+        Self { inner: Arc::new(Inner { url, pools, env: env.clone(), _anchor: None }) }
     }
 
     /// The URL, without a password.
