@@ -45,10 +45,19 @@ async fn main() -> ExitCode {
     match tell(Args::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("flights: {error:#}");
+            eprintln!("flights: {}", told(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes, without those that a message has told already.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |so_far, cause| match so_far.as_str() {
+        "" => cause,
+        text if text.contains(&cause) => so_far,
+        text => format!("{text}: {cause}"),
+    })
 }
 
 async fn tell(args: Args) -> Result<()> {
