@@ -50,7 +50,7 @@ enum Step {
     Doc,
 }
 
-const STEPS: [Step; 5] = [Step::Fmt, Step::Clippy, Step::Peers, Step::Tests, Step::Doc];
+const STEPS: [Step; 5] = [Step::Fmt, Step::Clippy, Step::Peers, Step::Doc, Step::Tests];
 
 impl Step {
     fn title(self) -> &'static str {
@@ -147,5 +147,6 @@ fn test(only: &[Step]) -> ExitCode {
         println!("{:<48} {:>9.1}  {}", title, elapsed.as_secs_f64(), if *ok { "ok" } else { "FAILED" });
     }
     println!("{:<48} {:>9.1}", "all", began.elapsed().as_secs_f64());
+    println!("steps: {} passed, {failures} failed", rows.iter().filter(|(_, _, ok)| *ok).count());
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
