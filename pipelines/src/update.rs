@@ -211,7 +211,8 @@ impl Update {
         let counts = Counts::of(&dataset.expectations);
         let written = self.write(dataset, query, session, table.as_ref(), transaction, &counts).await?;
         Ok(Outcome {
-            up_to_date: false,
+            // Another update was faster, and has written what this one computed.
+            up_to_date: written.skipped,
             rows: written.rows,
             dropped_rows: counts.dropped(),
             late_rows: 0,
