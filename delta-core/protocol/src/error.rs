@@ -261,6 +261,14 @@ pub enum ProtocolError {
         /// What the JSON parser found.
         source: serde_json::Error,
     },
+    /// A version checksum is not what it should be.
+    #[error("read the checksum of version {version}: {problem}")]
+    CorruptChecksum {
+        /// The version.
+        version: u64,
+        /// What is wrong.
+        problem: Box<ChecksumProblem>,
+    },
     /// The statistics of a file are not JSON.
     #[error("read the statistics of a file: {source}")]
     CorruptStats {
@@ -343,6 +351,43 @@ pub enum DeletionVectorProblem {
     },
 }
 
+/// What can be wrong with a version checksum.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChecksumProblem {
+    /// Not the JSON that it should be.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    /// A required field is not there. Old writers left some out.
+    #[error("it has no `{field}`")]
+    Missing {
+        /// The field.
+        field: &'static str,
+    },
+    /// A table has one of them.
+    #[error("`{field}` is {found}, and must be 1")]
+    NotOne {
+        /// The field.
+        field: &'static str,
+        /// What stands there.
+        found: u64,
+    },
+    /// The lists of a histogram do not fit each other.
+    #[error("the lists of `{field}` do not fit each other")]
+    Histogram {
+        /// The field.
+        field: &'static str,
+    },
+    /// The number of files and the files disagree.
+    #[error("`numFiles` is {expected}, and `allFiles` has {found}")]
+    FileCount {
+        /// The number.
+        expected: u64,
+        /// The files that are listed.
+        found: u64,
+    },
+}
+
 impl DomainError for ProtocolError {
     fn kind(&self) -> ErrorKind {
         match self {
@@ -358,6 +403,7 @@ impl DomainError for ProtocolError {
             | Self::LogGap { .. }
             | Self::NoStart { .. }
             | Self::CorruptLastCheckpoint { .. }
+            | Self::CorruptChecksum { .. }
             | Self::CorruptStats { .. } => ErrorKind::Corrupt,
             Self::UnsupportedType { .. } | Self::UnsupportedFeature { .. } | Self::UnsupportedVersion { .. } => {
                 ErrorKind::Unsupported

@@ -52,10 +52,11 @@
 //! - V2 checkpoints are only read: actions and names are here, nothing plans sidecars.
 //! - Conflicts are found by file: two deletions of different rows of one file do conflict. Row tracking and
 //!   in-commit timestamps are not rebased, so such tables are not written to (see [`features`]).
-//! - `.crc` files and compacted commits are recognised by name, and not used.
+//! - Compacted commits are recognised by name, and not used.
 //! - Variant columns, and collations, are not read.
 
 pub mod action;
+pub mod checksum;
 pub mod commit;
 pub mod conflict;
 pub mod deletion_vector;
@@ -69,4 +70,4 @@ pub mod replay;
 pub mod schema;
 pub mod stats;
 
-pub use error::{Access, DeletionVectorProblem, ProtocolError, Result};
+pub use error::{Access, ChecksumProblem, DeletionVectorProblem, ProtocolError, Result};

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod actions;
+mod checksums;
 mod conflicts;
 mod deletion_vectors;
 mod features;
