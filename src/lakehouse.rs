@@ -4,8 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use boathouse_base::{Env, Result, SinkResolver, StreamSink, Table, TableResolver};
-use boathouse_delta_core::{DeltaSink, DeltaTable};
-use boathouse_frames::SnapshotProvider;
+use boathouse_delta_core::{DeltaSink, DeltaTable, DeltaTableProvider};
 use boathouse_mltrack::Tracker;
 use boathouse_registry::{Registry, RegistrySettings};
 use boathouse_storage::{Location, Storage, Stores, system_env};
@@ -77,7 +76,8 @@ impl Lakehouse {
         DeltaSink::new(self.table(name)).merge_schema()
     }
 
-    /// A DataFusion session in which these tables are known, each at its newest version.
+    /// A DataFusion session in which these tables are known, each at the version that is its newest now: two queries see
+    /// the same rows. To write in SQL, name the tables with [`register_delta`](boathouse_delta_core::register_delta).
     ///
     /// **Errors**: `NotFound` when one of them does not exist.
     pub async fn session(&self, tables: impl IntoIterator<Item = &str>) -> Result<SessionContext, LakehouseError> {
@@ -85,7 +85,7 @@ impl Lakehouse {
         for name in tables {
             let snapshot = self.table(name).snapshot().await?;
             let failed = |source| LakehouseError::Session { name: name.to_owned(), source: Box::new(source) };
-            session.register_table(name, Arc::new(SnapshotProvider::new(Arc::new(snapshot)))).map_err(failed)?;
+            session.register_table(name, Arc::new(DeltaTableProvider::pinned(snapshot))).map_err(failed)?;
         }
         Ok(session)
     }

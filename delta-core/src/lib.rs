@@ -26,6 +26,7 @@
 
 #[cfg(feature = "datafusion")]
 mod engine;
+mod recent_commits;
 mod source;
 mod source_error;
 

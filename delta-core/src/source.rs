@@ -1,6 +1,7 @@
 //! A Delta table as a stream: the rows that each commit added.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use boathouse_base::{BatchStream, BoxFuture, ErrorKind, Offset, PlannedBatch, ReadLimit, Result, StreamSource};
 use boathouse_base::{DomainError, TableVersion};
@@ -10,6 +11,7 @@ use boathouse_delta_table::{DataFile, DeltaTable, FileRead, Snapshot};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
+use crate::recent_commits::RecentCommits;
 use crate::source_error::DeltaSourceError;
 
 /// The layout of [`Position`] in an offset; raised when it changes.
@@ -23,7 +25,8 @@ const DEFAULT_FILES: u64 = 1000;
 /// change no data (OPTIMIZE) are passed over; one that removes rows stops the stream with an error, because a stream
 /// cannot take back what it gave.
 ///
-/// **Cost**: a plan lists the log after the position and reads the new commits; a batch reads its files.
+/// **Cost**: a plan lists the log after the position and reads the new commits; a batch reads its files. What a plan has
+/// read its batch does not read again, up to 10,000 files.
 ///
 /// **Source**: the semantics of Delta's streaming source without `ignoreChanges` and `skipChangeCommits`.
 ///
@@ -32,6 +35,7 @@ const DEFAULT_FILES: u64 = 1000;
 #[derive(Debug, Clone)]
 pub struct DeltaSource {
     table: DeltaTable,
+    recent: RecentCommits,
 }
 
 /// Where a stream is: everything up to this version has been read.
@@ -46,7 +50,7 @@ struct Position {
 impl DeltaSource {
     /// The rows of `table` from its first version on.
     pub fn new(table: DeltaTable) -> Self {
-        Self { table }
+        Self { table, recent: RecentCommits::default() }
     }
 
     fn position(&self, offset: &Offset) -> Result<Position, DeltaSourceError> {
@@ -71,7 +75,16 @@ impl DeltaSource {
     }
 
     /// The files that a commit added with new rows.
-    async fn added(&self, version: u64) -> Result<Vec<Add>, DeltaSourceError> {
+    async fn added(&self, table_id: &str, version: u64) -> Result<Arc<[Add]>, DeltaSourceError> {
+        if let Some(adds) = self.recent.get(table_id, version) {
+            return Ok(adds);
+        }
+        let adds = self.read_added(version).await?.into();
+        self.recent.remember(table_id, version, &adds);
+        Ok(adds)
+    }
+
+    async fn read_added(&self, version: u64) -> Result<Vec<Add>, DeltaSourceError> {
         let path = format!("_delta_log/{}", log_path::commit_name(version));
         let bytes = match self.table.storage().get(&path).await {
             Ok(bytes) => bytes,
@@ -107,8 +120,10 @@ impl DeltaSource {
         let max_files = limit.files.or(limit.bytes.is_none().then_some(DEFAULT_FILES)).unwrap_or(u64::MAX);
         let max_bytes = limit.bytes.unwrap_or(u64::MAX);
         let (mut files, mut bytes, mut end) = (0, 0, None);
-        for version in self.next_version(start, &id)?..=latest {
-            let adds = self.added(version).await?;
+        let first = self.next_version(start, &id)?;
+        self.recent.forget_before(first);
+        for version in first..=latest {
+            let adds = self.added(&id, version).await?;
             let (more_files, more_bytes) = (adds.len() as u64, size_of(&adds));
             if files > 0 && (files + more_files > max_files || bytes + more_bytes > max_bytes) {
                 break;
@@ -136,9 +151,9 @@ impl DeltaSource {
         let mut wanted: BTreeMap<String, u64> = BTreeMap::new();
         let mut order = Vec::new();
         for version in first..=last.reservoir_version {
-            for add in self.added(version).await? {
+            for add in self.added(&id, version).await?.iter() {
                 wanted.insert(add.path.clone(), version);
-                order.push(add.path);
+                order.push(add.path.clone());
             }
         }
         let files = self.find(&snapshot, &wanted, order)?;

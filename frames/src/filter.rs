@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use boathouse_base::{Comparison, Predicate, Value};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
+use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator, TableProviderFilterPushDown};
 
 /// A predicate that every row satisfying `expr` satisfies; `None` when nothing useful is known.
 ///
@@ -40,6 +40,35 @@ pub fn to_predicate(expr: &Expr) -> Option<Predicate> {
 /// A predicate that every row satisfying all of `filters` satisfies.
 pub fn to_conjunction(filters: &[Expr]) -> Option<Predicate> {
     conjunction(filters.iter())
+}
+
+/// For each filter: whether a table that skips by [`to_conjunction`] has a use for it. One that says nothing alone may do
+/// so together with the others.
+///
+/// No filter is exact: skipping leaves rows that do not match, and the engine filters again.
+///
+/// # Example
+/// ```
+/// use boathouse_frames::pushdown;
+/// use datafusion::logical_expr::TableProviderFilterPushDown::{Inexact, Unsupported};
+/// use datafusion::prelude::{col, lit};
+///
+/// // A NaN is above 5.0 to the engine, and is in no statistics. Below 9.0 there is none.
+/// let (above, below) = (col("x").gt(lit(5.0)), col("x").lt(lit(9.0)));
+/// assert_eq!(pushdown(&[&above]), [Unsupported]);
+/// assert_eq!(pushdown(&[&above, &below]), [Inexact, Inexact]);
+/// ```
+pub fn pushdown(filters: &[&Expr]) -> Vec<TableProviderFilterPushDown> {
+    let together = conjunction(filters.iter().copied());
+    let helps = |at: usize| {
+        let others = filters.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, other)| *other);
+        conjunction(others) != together
+    };
+    let support = |(at, filter): (usize, &&Expr)| match to_predicate(filter).is_some() || helps(at) {
+        true => TableProviderFilterPushDown::Inexact,
+        false => TableProviderFilterPushDown::Unsupported,
+    };
+    filters.iter().enumerate().map(support).collect()
 }
 
 fn conjunction<'a>(expressions: impl Iterator<Item = &'a Expr>) -> Option<Predicate> {

@@ -45,6 +45,6 @@ mod snapshot;
 mod stream;
 
 pub use error::{FrameError, find_cause, from_datafusion, into_datafusion, kind_of};
-pub use filter::{to_conjunction, to_predicate, to_value};
+pub use filter::{pushdown, to_conjunction, to_predicate, to_value};
 pub use snapshot::SnapshotProvider;
 pub use stream::{AlreadyRead, StreamProvider, batch_stream, from_engine, to_engine};

@@ -15,7 +15,7 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::error::into_datafusion;
-use crate::filter::{to_conjunction, to_predicate};
+use crate::filter::{pushdown, to_conjunction};
 use crate::stream::announce;
 
 /// One version of a table as a table of the engine.
@@ -69,18 +69,7 @@ impl TableProvider for SnapshotProvider {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        // One that says nothing alone may do so together with the others.
-        let together: Vec<Expr> = filters.iter().map(|filter| (*filter).clone()).collect();
-        let helps = |at: usize| {
-            let others: Vec<Expr> =
-                together.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, other)| other.clone()).collect();
-            to_conjunction(&others) != to_conjunction(&together)
-        };
-        let support = |(at, filter): (usize, &&Expr)| match to_predicate(filter).is_some() || helps(at) {
-            true => TableProviderFilterPushDown::Inexact,
-            false => TableProviderFilterPushDown::Unsupported,
-        };
-        Ok(filters.iter().enumerate().map(support).collect())
+        Ok(pushdown(filters))
     }
 }
 

@@ -29,6 +29,27 @@ async fn a_lakehouse_is_one_folder_that_can_be_opened_again() {
 }
 
 #[tokio::test]
+async fn a_session_reads_files_in_parallel_and_counts_without_reading() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = Lakehouse::at(folder.path().display().to_string()).open().await.unwrap();
+    for _ in 0..2 {
+        lake.table("numbers").append(rows()).create_if_absent().run().await.unwrap();
+    }
+    let session = lake.session(["numbers"]).await.unwrap();
+    let text = async |query: &str| {
+        let batches = session.sql(&format!("EXPLAIN {query}")).await.unwrap().collect().await.unwrap();
+        datafusion::arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string()
+    };
+    let scan = text("SELECT id FROM numbers").await;
+    assert!(scan.contains("DeltaScanExec") && scan.contains("files=2"), "{scan}");
+    let count = text("SELECT count(*) FROM numbers").await;
+    assert!(!count.contains("DeltaScanExec"), "{count}");
+    // What is written later is not seen: two queries of one session agree.
+    lake.table("numbers").append(rows()).run().await.unwrap();
+    assert_eq!(session.table("numbers").await.unwrap().count().await.unwrap(), 6);
+}
+
+#[tokio::test]
 async fn a_table_that_is_not_there_is_not_found_and_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let lake = Lakehouse::at(folder.path().display().to_string()).open().await.unwrap();

@@ -1,14 +1,14 @@
 //! DELETE.
 
 use boathouse_delta_protocol::features::RowChange;
-use boathouse_delta_table::{DataFile, DataWriterSettings, DeltaTable, FileRead, Snapshot, Transaction, WrittenFiles};
+use boathouse_delta_table::{DataFile, DataWriter, DataWriterSettings, DeltaTable, FileRead, Transaction, WrittenFiles};
 use datafusion::arrow::compute::{filter_record_batch, not};
 use datafusion::prelude::SessionContext;
 
-use super::error::{Attempt, Result};
+use super::error::Result;
 use super::formula::{Filter, Formula};
 use super::rewrite;
-use super::session::GivenSession;
+use super::statement::{Running, Statement};
 use super::touched::{self, Touched};
 
 /// Deletes rows. Made by [`DeltaTableExt::delete`](crate::DeltaTableExt::delete).
@@ -36,10 +36,8 @@ use super::touched::{self, Touched};
 #[derive(Debug, Clone)]
 #[must_use = "nothing is deleted before `run`"]
 pub struct DeleteBuilder {
-    table: DeltaTable,
+    statement: Statement,
     condition: Option<Formula>,
-    session: GivenSession,
-    settings: DataWriterSettings,
 }
 
 /// What a DELETE did.
@@ -63,7 +61,7 @@ pub struct DeleteReport {
 
 impl DeleteBuilder {
     pub(crate) fn new(table: DeltaTable) -> Self {
-        Self { table, condition: None, session: GivenSession::default(), settings: DataWriterSettings::default() }
+        Self { statement: Statement::new(table), condition: None }
     }
 
     /// Deletes the rows for which this is true. Without it, all rows.
@@ -74,13 +72,13 @@ impl DeleteBuilder {
 
     /// Evaluates with this session: its functions and settings.
     pub fn with_session(mut self, session: &SessionContext) -> Self {
-        self.session = GivenSession::of(session);
+        self.statement = self.statement.with_session(session);
         self
     }
 
     /// Sets how data files are written.
     pub fn with_writer_settings(mut self, settings: DataWriterSettings) -> Self {
-        self.settings = settings;
+        self.statement = self.statement.with_writer_settings(settings);
         self
     }
 
@@ -92,44 +90,36 @@ impl DeleteBuilder {
     /// **Errors**: `Invalid` for a condition that does not fit the table, and on append-only tables; `Conflict` when
     /// another writer changed the rows that this one looked at.
     pub async fn run(self) -> Result<DeleteReport> {
-        let snapshot = self.table.snapshot().await?;
-        let started_ms = self.table.env().now_ms();
-        let attempt = Attempt::new("delete from", snapshot.url());
-        rewrite::check(&snapshot, RowChange::RemoveFiles)?;
-        let Some(condition) = &self.condition else { return delete_all(&snapshot, started_ms).await };
-        let session = self.session.get();
-        let filter = Filter::new(condition, &session, &snapshot.schema(), &attempt)?;
-        let touched = touched::find(&snapshot, &filter, &attempt).await?;
+        let mut running = self.statement.begin("delete from", RowChange::RemoveFiles).await?;
+        let Some(condition) = &self.condition else { return delete_all(&running).await };
+        let (snapshot, attempt) = (&running.snapshot, &running.attempt);
+        let filter = Filter::new(condition, &running.session, &snapshot.schema(), attempt)?;
+        let touched = touched::find(snapshot, &filter, attempt).await?;
         if touched.is_empty() {
-            return Ok(DeleteReport { version: snapshot.version(), rows_deleted: Some(0), ..DeleteReport::default() });
+            return Ok(nothing_deleted(&running));
         }
-        let scanned_ms = self.table.env().now_ms();
+        running.scanned();
         let rest: Vec<&DataFile> = touched.iter().filter(|touched| !touched.whole).map(|touched| &touched.file).collect();
-        if !rest.is_empty() {
-            rewrite::check(&snapshot, RowChange::Rewrite)?;
-        }
-        let written = copy_rest(&snapshot, &rest, &filter, self.settings, &attempt).await?;
         let change = if rest.is_empty() { RowChange::RemoveFiles } else { RowChange::Rewrite };
-        let mut transaction = Transaction::begin(&snapshot).row_change(change).read_files(touched.iter().map(|t| &t.file));
-        transaction = match filter.predicate {
-            Some(predicate) => transaction.read_predicate(predicate),
-            None => transaction.read_whole_table(),
-        };
-        commit(&snapshot, transaction, &touched, &written, Some(&filter.text), (started_ms, scanned_ms)).await
+        rewrite::check(&running.snapshot, change)?;
+        let written = copy_rest(&running, &rest, &filter).await?;
+        let transaction = running.transaction(filter.predicate.clone()).row_change(change);
+        let transaction = transaction.read_files(touched.iter().map(|touched| &touched.file));
+        commit(&running, transaction, &touched, &written, Some(&filter.text)).await
     }
 }
 
-async fn copy_rest(
-    snapshot: &Snapshot,
-    files: &[&DataFile],
-    filter: &Filter,
-    settings: DataWriterSettings,
-    attempt: &Attempt,
-) -> Result<WrittenFiles> {
+fn nothing_deleted(running: &Running) -> DeleteReport {
+    DeleteReport { version: running.snapshot.version(), rows_deleted: Some(0), ..DeleteReport::default() }
+}
+
+/// Writes the rows that stay.
+async fn copy_rest(running: &Running, files: &[&DataFile], filter: &Filter) -> Result<WrittenFiles> {
     if files.is_empty() {
         return Ok(WrittenFiles::default());
     }
-    let fill = async |writer: &mut boathouse_delta_table::DataWriter| {
+    let (snapshot, attempt) = (&running.snapshot, &running.attempt);
+    let fill = async |writer: &mut DataWriter| {
         for file in files {
             let mut rows = snapshot.read_file(file, FileRead::default())?;
             while let Some(batch) = rows.next().await {
@@ -140,31 +130,27 @@ async fn copy_rest(
         }
         Ok(())
     };
-    let (written, ()) = rewrite::write(snapshot, settings, fill).await?;
+    let (written, ()) = running.write(fill).await?;
     Ok(written)
 }
 
-async fn delete_all(snapshot: &Snapshot, started_ms: i64) -> Result<DeleteReport> {
+async fn delete_all(running: &Running) -> Result<DeleteReport> {
     let whole = |file: DataFile| Touched { matching: file.row_count(), file, whole: true };
-    let touched: Vec<Touched> = snapshot.files(None)?.into_iter().map(whole).collect();
+    let touched: Vec<Touched> = running.snapshot.files(None)?.into_iter().map(whole).collect();
     if touched.is_empty() {
-        return Ok(DeleteReport { version: snapshot.version(), rows_deleted: Some(0), ..DeleteReport::default() });
+        return Ok(nothing_deleted(running));
     }
-    let transaction = Transaction::begin(snapshot).read_whole_table();
-    commit(snapshot, transaction, &touched, &WrittenFiles::default(), None, (started_ms, started_ms)).await
+    commit(running, running.transaction(None), &touched, &WrittenFiles::default(), None).await
 }
 
 async fn commit(
-    snapshot: &Snapshot,
+    running: &Running,
     transaction: Transaction,
     touched: &[Touched],
     written: &WrittenFiles,
     condition: Option<&str>,
-    (started_ms, scanned_ms): (i64, i64),
 ) -> Result<DeleteReport> {
     let rows_deleted: Option<u64> = touched.iter().map(|touched| touched.matching).sum();
-    let now_ms = snapshot.table().env().now_ms();
-    let span = |from: i64, to: i64| u64::try_from(to - from).unwrap_or(0);
     let removed = touched.iter().map(|touched| &touched.file);
     let mut metrics = vec![
         ("numAddedFiles", written.adds.len() as u64),
@@ -172,17 +158,14 @@ async fn commit(
         ("numCopiedRows", written.rows),
         ("numAddedBytes", written.bytes),
         ("numRemovedBytes", removed.clone().map(DataFile::size_bytes).sum()),
-        ("executionTimeMs", span(started_ms, now_ms)),
-        ("scanTimeMs", span(started_ms, scanned_ms)),
-        ("rewriteTimeMs", span(scanned_ms, now_ms)),
     ];
     metrics.extend(rows_deleted.map(|rows| ("numDeletedRows", rows)));
+    metrics.extend(running.times());
     let transaction = transaction
         .remove_all(removed)
         .operation("DELETE", [("predicate", rewrite::predicate_parameter(condition))])
         .metrics(metrics);
-    let report = rewrite::commit(snapshot, transaction, written).await?;
-    tracing::debug!(table = snapshot.url(), version = report.version, rows = rows_deleted, "deleted");
+    let report = running.commit(transaction, written).await?;
     Ok(DeleteReport {
         version: report.version,
         committed: true,

@@ -21,8 +21,8 @@ mod merge;
 mod provider;
 mod rewrite;
 mod scan;
-mod session;
 mod sql;
+mod statement;
 mod touched;
 mod update;
 

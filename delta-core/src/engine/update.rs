@@ -1,7 +1,7 @@
 //! UPDATE.
 
 use boathouse_delta_protocol::features::RowChange;
-use boathouse_delta_table::{DataFile, DataWriter, DataWriterSettings, DeltaTable, FileRead, Snapshot, Transaction};
+use boathouse_delta_table::{DataFile, DataWriter, DataWriterSettings, DeltaTable, FileRead, Snapshot};
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::common::DFSchema;
@@ -10,7 +10,7 @@ use datafusion::prelude::{SessionContext, lit};
 use super::assign::{Assignments, weave};
 use super::error::{Attempt, Result};
 use super::formula::{Filter, Formula};
-use super::session::GivenSession;
+use super::statement::{Running, Statement};
 use super::{rewrite, touched};
 
 /// Changes columns of rows. Made by [`DeltaTableExt::update`](crate::DeltaTableExt::update).
@@ -38,11 +38,9 @@ use super::{rewrite, touched};
 #[derive(Debug, Clone)]
 #[must_use = "nothing is updated before `run`"]
 pub struct UpdateBuilder {
-    table: DeltaTable,
+    statement: Statement,
     sets: Vec<(String, Formula)>,
     condition: Option<Formula>,
-    session: GivenSession,
-    settings: DataWriterSettings,
 }
 
 /// What an UPDATE did.
@@ -66,13 +64,7 @@ pub struct UpdateReport {
 
 impl UpdateBuilder {
     pub(crate) fn new(table: DeltaTable) -> Self {
-        Self {
-            table,
-            sets: Vec::new(),
-            condition: None,
-            session: GivenSession::default(),
-            settings: DataWriterSettings::default(),
-        }
+        Self { statement: Statement::new(table), sets: Vec::new(), condition: None }
     }
 
     /// Sets a column to a value. All values are of the row as it was.
@@ -89,13 +81,13 @@ impl UpdateBuilder {
 
     /// Evaluates with this session: its functions and settings.
     pub fn with_session(mut self, session: &SessionContext) -> Self {
-        self.session = GivenSession::of(session);
+        self.statement = self.statement.with_session(session);
         self
     }
 
     /// Sets how data files are written.
     pub fn with_writer_settings(mut self, settings: DataWriterSettings) -> Self {
-        self.settings = settings;
+        self.statement = self.statement.with_writer_settings(settings);
         self
     }
 
@@ -106,51 +98,40 @@ impl UpdateBuilder {
     /// **Errors**: `Invalid` names a column that is not there, or a value that would be another one in its column; also
     /// on append-only tables. `Conflict` when another writer changed the rows that this one looked at.
     pub async fn run(self) -> Result<UpdateReport> {
-        let snapshot = self.table.snapshot().await?;
-        let env = self.table.env();
-        let started_ms = env.now_ms();
-        let attempt = Attempt::new("update", snapshot.url());
-        rewrite::check(&snapshot, RowChange::Rewrite)?;
-        let session = self.session.get();
+        let mut running = self.statement.begin("update", RowChange::Rewrite).await?;
+        let (snapshot, session, attempt) = (&running.snapshot, &running.session, &running.attempt);
         let schema = snapshot.schema();
         let row = DFSchema::try_from(schema.clone()).map_err(|error| attempt.frame(error))?;
-        let assignments = Assignments::new(&self.sets, &schema, &row, &session, &attempt)?;
+        let assignments = Assignments::new(&self.sets, &schema, &row, session, attempt)?;
         let text = self.condition.as_ref().map(ToString::to_string);
-        let everything = Formula::from(lit(true));
-        let filter = Filter::new(self.condition.as_ref().unwrap_or(&everything), &session, &schema, &attempt)?;
-        let touched = touched::find(&snapshot, &filter, &attempt).await?;
+        let condition = self.condition.unwrap_or_else(|| Formula::from(lit(true)));
+        let filter = Filter::new(&condition, session, &schema, attempt)?;
+        let touched = touched::find(snapshot, &filter, attempt).await?;
         if touched.is_empty() {
             return Ok(UpdateReport { version: snapshot.version(), ..UpdateReport::default() });
         }
-        let scanned_ms = env.now_ms();
+        running.scanned();
         let files: Vec<&DataFile> = touched.iter().map(|touched| &touched.file).collect();
-        let fill =
-            async |writer: &mut DataWriter| rewrite_files(&snapshot, &files, &filter, &assignments, writer, &attempt).await;
-        let (written, rows_updated) = rewrite::write(&snapshot, self.settings, fill).await?;
+        let fill = async |writer: &mut DataWriter| rewrite_files(&running, &files, &filter, &assignments, writer).await;
+        let (written, rows_updated) = running.write(fill).await?;
         let rows_copied = written.rows - rows_updated;
-        let mut transaction = Transaction::begin(&snapshot).row_change(RowChange::Rewrite).read_files(files.iter().copied());
-        transaction = match &filter.predicate {
-            Some(predicate) => transaction.read_predicate(predicate.clone()),
-            None => transaction.read_whole_table(),
-        };
-        let now_ms = env.now_ms();
-        let span = |from: i64, to: i64| u64::try_from(to - from).unwrap_or(0);
-        let transaction = transaction
+        let mut metrics = vec![
+            ("numAddedFiles", written.adds.len() as u64),
+            ("numRemovedFiles", files.len() as u64),
+            ("numUpdatedRows", rows_updated),
+            ("numCopiedRows", rows_copied),
+            ("numAddedBytes", written.bytes),
+            ("numRemovedBytes", files.iter().map(|file| file.size_bytes()).sum()),
+        ];
+        metrics.extend(running.times());
+        let transaction = running
+            .transaction(filter.predicate.clone())
+            .row_change(RowChange::Rewrite)
+            .read_files(files.iter().copied())
             .remove_all(files.iter().copied())
             .operation("UPDATE", [("predicate", rewrite::predicate_parameter(text.as_deref()))])
-            .metrics([
-                ("numAddedFiles", written.adds.len() as u64),
-                ("numRemovedFiles", files.len() as u64),
-                ("numUpdatedRows", rows_updated),
-                ("numCopiedRows", rows_copied),
-                ("numAddedBytes", written.bytes),
-                ("numRemovedBytes", files.iter().map(|file| file.size_bytes()).sum()),
-                ("executionTimeMs", span(started_ms, now_ms)),
-                ("scanTimeMs", span(started_ms, scanned_ms)),
-                ("rewriteTimeMs", span(scanned_ms, now_ms)),
-            ]);
-        let report = rewrite::commit(&snapshot, transaction, &written).await?;
-        tracing::debug!(table = snapshot.url(), version = report.version, rows = rows_updated, "updated");
+            .metrics(metrics);
+        let report = running.commit(transaction, &written).await?;
         Ok(UpdateReport {
             version: report.version,
             committed: true,
@@ -165,13 +146,13 @@ impl UpdateBuilder {
 
 /// Writes the rows of these files again, in their order, with new values where the condition holds.
 async fn rewrite_files(
-    snapshot: &Snapshot,
+    running: &Running,
     files: &[&DataFile],
     filter: &Filter,
     assignments: &Assignments,
     writer: &mut DataWriter,
-    attempt: &Attempt,
 ) -> Result<u64> {
+    let (snapshot, attempt) = (&running.snapshot, &running.attempt);
     let mut updated = 0;
     for file in files {
         let mut rows = snapshot.read_file(file, FileRead::default())?;

@@ -31,6 +31,17 @@ async fn a_filter_skips_files_and_a_count_reads_none() {
 }
 
 #[tokio::test]
+async fn filters_that_say_something_together_go_down_together() {
+    use datafusion::catalog::TableProvider;
+    use datafusion::logical_expr::TableProviderFilterPushDown::{Inexact, Unsupported};
+    use datafusion::prelude::{col, lit};
+    let provider = table_of(false, &[&[row(1, "a", 1)]]).await.provider().await.unwrap();
+    let (above, below) = (col("x").gt(lit(5.0)), col("x").lt(lit(9.0)));
+    assert_eq!(provider.supports_filters_pushdown(&[&above]).unwrap(), [Unsupported]);
+    assert_eq!(provider.supports_filters_pushdown(&[&above, &below]).unwrap(), [Inexact, Inexact]);
+}
+
+#[tokio::test]
 async fn a_pinned_version_stays_and_the_newest_one_moves() {
     let table = table_of(false, &[&[row(1, "a", 1)]]).await;
     let session = SessionContext::new();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use boathouse_delta_protocol::features::RowChange;
-use boathouse_delta_table::{DataFile, DataWriter, DataWriterSettings, DeltaTable, Transaction};
+use boathouse_delta_table::{DataFile, DataWriter, DataWriterSettings, DeltaTable};
 use datafusion::prelude::{DataFrame, SessionContext};
 
 use super::apply;
@@ -12,10 +12,10 @@ use super::plan::Plan;
 use super::report::{Counts, MergeReport};
 use super::source::SourceRows;
 use super::{insert, matches};
-use crate::engine::error::{Attempt, EngineError, Result};
+use crate::engine::error::{EngineError, Result};
 use crate::engine::formula::Formula;
 use crate::engine::rewrite;
-use crate::engine::session::GivenSession;
+use crate::engine::statement::Statement;
 
 /// Merges rows of a source into a table. Made by [`DeltaTableExt::merge`](crate::DeltaTableExt::merge).
 ///
@@ -51,7 +51,7 @@ use crate::engine::session::GivenSession;
 #[derive(Debug, Clone)]
 #[must_use = "nothing is merged before `run`"]
 pub struct MergeBuilder {
-    pub(super) table: DeltaTable,
+    pub(super) statement: Statement,
     pub(super) source: DataFrame,
     pub(super) on: Formula,
     pub(super) target_alias: String,
@@ -59,14 +59,12 @@ pub struct MergeBuilder {
     pub(super) matched: Vec<Change>,
     pub(super) not_matched: Vec<MergeInsert>,
     pub(super) by_source: Vec<Change>,
-    pub(super) session: GivenSession,
-    pub(super) settings: DataWriterSettings,
 }
 
 impl MergeBuilder {
     pub(crate) fn new(table: DeltaTable, source: DataFrame, on: Formula) -> Self {
         Self {
-            table,
+            statement: Statement::new(table),
             source,
             on,
             target_alias: "t".to_owned(),
@@ -74,8 +72,6 @@ impl MergeBuilder {
             matched: Vec::new(),
             not_matched: Vec::new(),
             by_source: Vec::new(),
-            session: GivenSession::default(),
-            settings: DataWriterSettings::default(),
         }
     }
 
@@ -128,13 +124,13 @@ impl MergeBuilder {
 
     /// Joins and evaluates with this session: its functions and settings.
     pub fn with_session(mut self, session: &SessionContext) -> Self {
-        self.session = GivenSession::of(session);
+        self.statement = self.statement.with_session(session);
         self
     }
 
     /// Sets how data files are written.
     pub fn with_writer_settings(mut self, settings: DataWriterSettings) -> Self {
-        self.settings = settings;
+        self.statement = self.statement.with_writer_settings(settings);
         self
     }
 
@@ -148,17 +144,13 @@ impl MergeBuilder {
     /// its column; also on append-only tables, unless rows are only inserted. `Conflict` when another writer changed what
     /// this one looked at.
     pub async fn run(self) -> Result<MergeReport> {
-        let snapshot = self.table.snapshot().await?;
-        let env = self.table.env().clone();
-        let started_ms = env.now_ms();
-        let attempt = Attempt::new("merge into", snapshot.url());
         if self.matched.is_empty() && self.not_matched.is_empty() && self.by_source.is_empty() {
-            return Err(EngineError::NoClause { url: snapshot.url().to_owned() });
+            return Err(EngineError::NoClause { url: self.statement.url().to_owned() });
         }
         let insert_only = self.matched.is_empty() && self.by_source.is_empty();
         let change = if insert_only { RowChange::None } else { RowChange::Rewrite };
-        rewrite::check(&snapshot, change)?;
-        let session = self.session.get();
+        let mut running = self.statement.clone().begin("merge into", change).await?;
+        let (snapshot, session, attempt) = (running.snapshot.clone(), running.session.clone(), running.attempt.clone());
         let source = SourceRows::collect(&self.source, &self.source_alias, &attempt).await?;
         let plan = Plan::new(&self, &snapshot, &source, &session, &attempt)?;
         let predicate = plan.target_predicate(&source, &attempt)?;
@@ -167,7 +159,7 @@ impl MergeBuilder {
         if !plan.by_source.is_empty() {
             matches::add_unmatched(&snapshot, &mut found, &plan, &attempt).await?;
         }
-        let scanned_ms = env.now_ms();
+        running.scanned();
         let changed: Vec<(DataFile, Vec<matches::RowChange>)> = found.changes();
         let fill = async |writer: &mut DataWriter| {
             let mut counts = Counts::of_source(source.rows as u64);
@@ -177,27 +169,20 @@ impl MergeBuilder {
             insert::write(&snapshot, &plan, &source, &found.source_matched, writer, &mut counts, &attempt).await?;
             Ok(counts)
         };
-        let (written, counts) = rewrite::write(&snapshot, self.settings.clone(), fill).await?;
+        let (written, counts) = running.write(fill).await?;
         if changed.is_empty() && counts.inserted == 0 {
             return Ok(MergeReport { version: snapshot.version(), source_rows: counts.source_rows, ..MergeReport::default() });
         }
-        let mut transaction = Transaction::begin(&snapshot);
+        let mut transaction = running.transaction(predicate.filter(|_| plan.by_source.is_empty()));
         if !changed.is_empty() {
             transaction = transaction.row_change(RowChange::Rewrite);
         }
-        transaction = match predicate {
-            Some(predicate) if plan.by_source.is_empty() => transaction.read_predicate(predicate),
-            _ => transaction.read_whole_table(),
-        };
         let removed = changed.iter().map(|(file, _)| file);
-        let now_ms = env.now_ms();
-        let transaction = transaction
-            .read_files(removed.clone())
-            .remove_all(removed.clone())
-            .operation("MERGE", self.parameters())
-            .metrics(counts.metrics(removed.map(DataFile::size_bytes).collect(), &written, [started_ms, scanned_ms, now_ms]));
-        let report = rewrite::commit(&snapshot, transaction, &written).await?;
-        tracing::debug!(table = snapshot.url(), version = report.version, rows = written.rows, "merged");
+        let mut metrics = counts.metrics(removed.clone().map(DataFile::size_bytes).collect(), &written);
+        metrics.extend(running.times());
+        let transaction =
+            transaction.read_files(removed.clone()).remove_all(removed).operation("MERGE", self.parameters()).metrics(metrics);
+        let report = running.commit(transaction, &written).await?;
         Ok(counts.report(report, changed.len() as u64, written.adds.len() as u64))
     }
 

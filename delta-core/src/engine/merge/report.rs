@@ -61,13 +61,7 @@ impl Counts {
     }
 
     /// The metrics under the names that Spark gives them.
-    pub(crate) fn metrics(
-        &self,
-        removed_bytes: Vec<u64>,
-        written: &WrittenFiles,
-        [started_ms, scanned_ms, now_ms]: [i64; 3],
-    ) -> Vec<(&'static str, u64)> {
-        let span = |from: i64, to: i64| u64::try_from(to - from).unwrap_or(0);
+    pub(crate) fn metrics(&self, removed_bytes: Vec<u64>, written: &WrittenFiles) -> Vec<(&'static str, u64)> {
         vec![
             ("numSourceRows", self.source_rows),
             ("numOutputRows", written.rows),
@@ -83,9 +77,6 @@ impl Counts {
             ("numTargetFilesRemoved", removed_bytes.len() as u64),
             ("numTargetBytesAdded", written.bytes),
             ("numTargetBytesRemoved", removed_bytes.iter().sum()),
-            ("executionTimeMs", span(started_ms, now_ms)),
-            ("scanTimeMs", span(started_ms, scanned_ms)),
-            ("rewriteTimeMs", span(scanned_ms, now_ms)),
         ]
     }
 

@@ -1,0 +1,116 @@
+//! What DELETE, UPDATE and MERGE have in common: how they begin, and what they say of themselves when they commit.
+
+use std::fmt;
+
+use boathouse_base::Predicate;
+use boathouse_delta_protocol::features::RowChange;
+use boathouse_delta_table::{CommitReport, DataWriter, DataWriterSettings, DeltaTable, Snapshot, Transaction, WrittenFiles};
+use datafusion::prelude::SessionContext;
+
+use super::error::{Attempt, Result};
+use super::rewrite;
+
+/// A statement before it runs: on which table, with whose session, and how files are written.
+#[derive(Clone)]
+pub(crate) struct Statement {
+    table: DeltaTable,
+    /// The caller's session; without it a plain one.
+    session: Option<SessionContext>,
+    settings: DataWriterSettings,
+}
+
+impl Statement {
+    pub(crate) fn new(table: DeltaTable) -> Self {
+        Self { table, session: None, settings: DataWriterSettings::default() }
+    }
+
+    pub(crate) fn with_session(mut self, session: &SessionContext) -> Self {
+        self.session = Some(session.clone());
+        self
+    }
+
+    pub(crate) fn with_writer_settings(mut self, settings: DataWriterSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        self.table.url()
+    }
+
+    /// Opens the newest version, and refuses at once what the table does not allow.
+    pub(crate) async fn begin(self, attempted: &'static str, change: RowChange) -> Result<Running> {
+        let snapshot = self.table.snapshot().await?;
+        let started_ms = self.table.env().now_ms();
+        rewrite::check(&snapshot, change)?;
+        Ok(Running {
+            attempt: Attempt::new(attempted, snapshot.url()),
+            snapshot,
+            session: self.session.unwrap_or_default(),
+            settings: self.settings,
+            started_ms,
+            scanned_ms: started_ms,
+        })
+    }
+}
+
+impl fmt::Debug for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let session = self.session.as_ref().map_or("a plain session", |_| "the caller's session");
+        f.debug_struct("Statement").field("table", &self.table).field("session", &session).finish_non_exhaustive()
+    }
+}
+
+/// A statement under way, on one version of its table.
+pub(crate) struct Running {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) session: SessionContext,
+    pub(crate) attempt: Attempt,
+    settings: DataWriterSettings,
+    started_ms: i64,
+    scanned_ms: i64,
+}
+
+impl Running {
+    /// All rows that decide were seen; what comes now is writing.
+    pub(crate) fn scanned(&mut self) {
+        self.scanned_ms = self.now_ms();
+    }
+
+    /// Fills new files; when that fails, what was written is deleted again.
+    pub(crate) async fn write<T>(&self, fill: impl AsyncFnOnce(&mut DataWriter) -> Result<T>) -> Result<(WrittenFiles, T)> {
+        rewrite::write(&self.snapshot, self.settings.clone(), fill).await
+    }
+
+    /// A transaction that has read the rows that can satisfy `predicate`; all rows when nothing is known of them.
+    pub(crate) fn transaction(&self, predicate: Option<Predicate>) -> Transaction {
+        let transaction = Transaction::begin(&self.snapshot);
+        match predicate {
+            Some(predicate) => transaction.read_predicate(predicate),
+            None => transaction.read_whole_table(),
+        }
+    }
+
+    /// How long it took until now, under the names that Spark gives these metrics.
+    pub(crate) fn times(&self) -> [(&'static str, u64); 3] {
+        let span = |from: i64, to: i64| u64::try_from(to - from).unwrap_or(0);
+        let now_ms = self.now_ms();
+        [
+            ("executionTimeMs", span(self.started_ms, now_ms)),
+            ("scanTimeMs", span(self.started_ms, self.scanned_ms)),
+            ("rewriteTimeMs", span(self.scanned_ms, now_ms)),
+        ]
+    }
+
+    /// Commits; when that fails, new files are deleted again, unless the commit may have happened.
+    pub(crate) async fn commit(&self, transaction: Transaction, written: &WrittenFiles) -> Result<CommitReport> {
+        let report = rewrite::commit(&self.snapshot, transaction, written).await?;
+        let (table, version, attempted) = (self.snapshot.url(), report.version, self.attempt.attempted);
+        tracing::debug!(table, version, attempted, files = written.adds.len(), rows_written = written.rows, "done");
+        Ok(report)
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.snapshot.table().env().now_ms()
+    }
+}
