@@ -25,6 +25,7 @@ mod harness;
 mod measure;
 mod peer;
 mod report;
+mod synthetic_log;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -42,6 +42,8 @@ struct Verdict {
     wall_ratio: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rss_ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written_ratio: Option<f64>,
     bar: Bar,
     holds: bool,
 }
@@ -72,6 +74,7 @@ impl Report {
             cpu_ratio: None,
             wall_ratio: None,
             rss_ratio: None,
+            written_ratio: None,
             bar,
             holds: false,
         };
@@ -81,6 +84,8 @@ impl Report {
             verdict.cpu_ratio = Some(rounded(a.cpu_s / b.cpu_s));
             verdict.wall_ratio = Some(rounded(a.wall_s / b.wall_s));
             verdict.rss_ratio = Some(rounded(a.rss_mb / b.rss_mb));
+            // Most claims are not about what was written.
+            verdict.written_ratio = bar.written_ratio.map(|_| rounded(ours.written_mb.median / side.written_mb.median));
             verdict.peer = Some(PeerFigures { name, version, figures: b });
             side
         });
@@ -92,7 +97,12 @@ impl Report {
 /// Every limit that the bar names was measured and is kept.
 fn holds(verdict: &Verdict) -> bool {
     let bar = verdict.bar;
-    let pairs = [(bar.cpu_ratio, verdict.cpu_ratio), (bar.wall_ratio, verdict.wall_ratio), (bar.rss_ratio, verdict.rss_ratio)];
+    let pairs = [
+        (bar.cpu_ratio, verdict.cpu_ratio),
+        (bar.wall_ratio, verdict.wall_ratio),
+        (bar.rss_ratio, verdict.rss_ratio),
+        (bar.written_ratio, verdict.written_ratio),
+    ];
     pairs.into_iter().all(|(limit, ratio)| limit.is_none_or(|limit| ratio.is_some_and(|ratio| ratio <= limit)))
 }
 

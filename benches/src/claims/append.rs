@@ -52,7 +52,7 @@ impl Claim for Append {
             Self::Streamed => 0.5,
             Self::Held => 0.8,
         };
-        Bar { cpu_ratio: Some(0.8), wall_ratio: None, rss_ratio: Some(rss_ratio) }
+        Bar { cpu_ratio: Some(0.8), rss_ratio: Some(rss_ratio), ..Bar::default() }
     }
 
     fn prepare(&self, settings: &Settings, folder: &Path) -> Result<PathBuf> {

@@ -1,6 +1,7 @@
 //! The claims.
 
 mod append;
+mod checkpoint;
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use crate::measure::Measured;
 
 /// Every claim, in the order of `list`.
 pub(crate) fn all() -> Vec<Box<dyn Claim>> {
-    vec![Box::new(append::Append::Streamed), Box::new(append::Append::Held)]
+    vec![Box::new(append::Append::Streamed), Box::new(append::Append::Held), Box::new(checkpoint::Checkpoint)]
 }
 
 /// The claim of that name.
@@ -63,4 +64,7 @@ pub(crate) struct Bar {
     pub(crate) wall_ratio: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rss_ratio: Option<f64>,
+    /// Bytes that were written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) written_ratio: Option<f64>,
 }
