@@ -28,7 +28,7 @@ use boathouse_base::{DomainError, ErrorKind, Predicate};
 
 use crate::action::{Action, Add, Metadata, Remove};
 use crate::properties::IsolationLevel;
-use crate::replay::FileSet;
+use crate::files::FileIndex;
 use crate::schema::{ColumnMappingMode, StructType};
 use crate::stats::BoundsReader;
 
@@ -210,7 +210,7 @@ pub struct Attempt<'a> {
     reads: &'a Reads,
     isolation: IsolationLevel,
     metadata: &'a Metadata,
-    files: Option<&'a FileSet>,
+    files: Option<&'a FileIndex>,
     bounds: BoundsReader,
     stages_metadata: bool,
     /// It has file actions, and none of them changes data.
@@ -279,7 +279,7 @@ impl<'a> Attempt<'a> {
     /// Gives the files of the version that was read, so that a removed file is judged by what was known of it
     /// and not only by what the winner says of it.
     #[must_use]
-    pub fn with_files(mut self, files: &'a FileSet) -> Self {
+    pub fn with_files(mut self, files: &'a FileIndex) -> Self {
         self.files = Some(files);
         self
     }
@@ -385,7 +385,7 @@ impl<'a> Attempt<'a> {
         // A file that came after the version that was read was judged when it came.
         let known = self.files.and_then(|files| files.get(&remove.path));
         let bounds = match known {
-            Some(add) => self.bounds.of_add(add),
+            Some(file) => self.bounds.of_file(&file),
             None => self.bounds.of_remove(remove),
         };
         self.reads.predicates.iter().any(|p| p.may_match(&bounds)).then_some(ReadScope::Predicate)

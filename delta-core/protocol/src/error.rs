@@ -53,6 +53,19 @@ pub enum ProtocolError {
         /// What it is about: a path, or the table.
         subject: String,
     },
+    /// A commit adds a file that is there with another deletion vector.
+    #[error(
+        "replay commit {version} of the log: it adds {path} a second time; the file is there already with {known}, which no \
+         action removes"
+    )]
+    TwoVectors {
+        /// The version of the commit.
+        version: u64,
+        /// The path.
+        path: String,
+        /// The deletion vector with which the file is there.
+        known: String,
+    },
     /// Commits were handed to the replay out of order.
     #[error("replay the log: commit {found} follows {previous}, expected {}", .previous + 1)]
     CommitOutOfOrder {
@@ -394,6 +407,7 @@ impl DomainError for ProtocolError {
             Self::CorruptCommit { .. }
             | Self::EmptyCommit { .. }
             | Self::DuplicateAction { .. }
+            | Self::TwoVectors { .. }
             | Self::MissingAction { .. }
             | Self::InvalidPath { .. }
             | Self::CorruptSchema { .. }

@@ -6,10 +6,12 @@
 //! ```text
 //!                      log_path::plan_segment          which files make a version
 //!                               │
-//!   commit bytes ──▶ commit::parse ──▶ actions ──▶ Replay ──▶ TableState ──▶ checkpoint actions
-//!                                        │                    │  │  │
-//!                       Metadata::schema ▼    features::check ◀  │  ▼ files: BoundsReader ──▶ Predicate::may_match
-//!                        schema ◀──▶ Arrow                       ▼
+//!   commit bytes ──▶ commit::parse ──▶ actions ──▶ Replay ──▶ TableState: protocol, metadata, txns, domains
+//!        │                               │                     │
+//!        │              Metadata::schema ▼     features::check ◀
+//!        │               schema ◀──▶ Arrow
+//!        └──▶ scan ──▶ segments ──▶ files::IndexBuilder ──▶ FileIndex ──▶ BoundsReader ──▶ Predicate::may_match
+//!
 //!   staged actions ─────────────────────────────▶ conflict::Attempt::check(winner) ──▶ fine, or Conflict
 //!         │
 //!         └──▶ commit::to_json ──▶ commit bytes
@@ -22,7 +24,8 @@
 //! # A story
 //! ```
 //! use boathouse_base::{Comparison, Predicate};
-//! use boathouse_delta_protocol::{commit, features, replay::Replay, schema::ColumnMappingMode, stats::BoundsReader};
+//! use boathouse_delta_protocol::scan::{CommitScan, CommitScanner, Wanted};
+//! use boathouse_delta_protocol::{features, files::IndexBuilder, replay::Replay, schema::ColumnMappingMode, stats::BoundsReader};
 //!
 //! // Two commits, as they stand in `_delta_log`.
 //! let created = br#"{"commitInfo":{"timestamp":1700000000000,"operation":"CREATE TABLE"}}
@@ -32,23 +35,32 @@
 //! let written = br#"{"add":{"path":"early.parquet","partitionValues":{},"size":9,"modificationTime":1,"dataChange":true,"stats":"{\"numRecords\":2,\"maxValues\":{\"delay\":5}}"}}
 //! {"add":{"path":"late.parquet","partitionValues":{},"size":9,"modificationTime":1,"dataChange":true,"stats":"{\"numRecords\":2,\"maxValues\":{\"delay\":95}}"}}
 //! "#;
+//! let scan = |version, bytes: &[u8]| {
+//!     let mut scanner = CommitScanner::new(version, Wanted::Everything);
+//!     scanner.scan(bytes)?;
+//!     scanner.finish()
+//! };
+//! let commits = [scan(0, created)?, scan(1, written)?];
 //! let mut replay = Replay::new();
-//! replay.apply_commit(0, commit::parse(0, created)?)?;
-//! replay.apply_commit(1, commit::parse(1, written)?)?;
+//! for CommitScan { version, head, .. } in &commits {
+//!     replay.apply_commit(*version, head.clone())?;
+//! }
 //! let table = replay.finish()?;
 //! features::check_read(&table.protocol)?;
+//! let mut index = IndexBuilder::new();
+//! commits.into_iter().rev().try_for_each(|commit| index.commit(commit))?;
+//! let files = index.finish();
 //!
 //! // Which files can hold a delay above 30 minutes?
 //! let late = Predicate::compare("delay", Comparison::Gt, 30);
 //! let schema = table.metadata.schema()?;
 //! let reader = BoundsReader::for_predicates(&schema, &[], ColumnMappingMode::None, [&late]);
-//! let files: Vec<_> = table.files.iter().filter(|f| late.may_match(&reader.of_add(f))).map(|f| f.path.as_str()).collect();
+//! let files: Vec<_> = files.iter().filter(|f| late.may_match(&reader.of_file(f))).map(|f| f.path()).collect();
 //! assert_eq!(files, ["late.parquet"]);
 //! # Ok::<_, boathouse_delta_protocol::ProtocolError>(())
 //! ```
 //!
 //! # What it does not do yet
-//! - Files are kept one value each; a columnar index, and parsing without copies, come later.
 //! - V2 checkpoints are only read: actions and names are here, nothing plans sidecars.
 //! - Conflicts are found by file: two deletions of different rows of one file do conflict. Row tracking and
 //!   in-commit timestamps are not rebased, so such tables are not written to (see [`features`]).
@@ -62,11 +74,13 @@ pub mod conflict;
 pub mod deletion_vector;
 mod error;
 pub mod features;
+pub mod files;
 mod literal;
 pub mod log_path;
 pub mod partition;
 pub mod properties;
 pub mod replay;
+pub mod scan;
 pub mod schema;
 pub mod stats;
 

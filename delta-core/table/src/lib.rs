@@ -37,7 +37,7 @@
 //!
 //! // A predicate skips files; the caller filters rows.
 //! let late = Predicate::compare("delay", Comparison::Gt, 30);
-//! assert_eq!(flights.snapshot().await?.files(Some(&late))?.len(), 1);
+//! assert_eq!(flights.snapshot().await?.files(Some(&late)).await?.len(), 1);
 //!
 //! // A bad job overwrites everything; the old version comes back.
 //! flights.overwrite(rows(vec!["??"], vec![0])).run().await?;

@@ -3,6 +3,7 @@
 use boathouse_base::TableVersion;
 use boathouse_delta_protocol::action::Metadata;
 use boathouse_delta_protocol::features::protocol_upgrade;
+use boathouse_delta_protocol::files::FileIndex;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 
@@ -51,8 +52,12 @@ impl RestoreBuilder {
         let url = table.url().to_owned();
         let now = table.snapshot().await?;
         let then = table.snapshot_at(version).await?;
-        let back: Vec<DataFile> = then.files(None)?.into_iter().filter(|f| !now.state().files.contains(&f.add().key())).collect();
-        let gone: Vec<DataFile> = now.files(None)?.into_iter().filter(|f| !then.state().files.contains(&f.add().key())).collect();
+        let (files_then, files_now) = (then.index().await?, now.index().await?);
+        let missing = |from: Vec<DataFile>, in_index: &FileIndex| -> Vec<DataFile> {
+            from.into_iter().filter(|file| !in_index.contains(&file.add().key())).collect()
+        };
+        let back = missing(then.files(None).await?, &files_now);
+        let gone = missing(now.files(None).await?, &files_then);
         let storage = table.storage();
         let look_ups = back.iter().map(|file| {
             let (then, url) = (&then, &url);
@@ -102,8 +107,8 @@ impl RestoreBuilder {
                 ("numRemovedFiles", gone.len() as u64),
                 ("restoredFilesSize", back.iter().map(DataFile::size_bytes).sum()),
                 ("removedFilesSize", gone.iter().map(DataFile::size_bytes).sum()),
-                ("numOfFilesAfterRestore", then.file_count() as u64),
-                ("tableSizeAfterRestore", then.size_bytes()),
+                ("numOfFilesAfterRestore", files_then.len() as u64),
+                ("tableSizeAfterRestore", files_then.size_bytes()),
             ])
             .commit()
             .await?;

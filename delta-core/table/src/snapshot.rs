@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use boathouse_base::{BatchStream, BoxFuture, CommittedAppTransaction, Predicate, ScanRequest, TableSnapshot};
-use boathouse_delta_protocol::action::{Metadata, Protocol};
+use boathouse_delta_protocol::action::{Metadata, Protocol, Remove};
+use boathouse_delta_protocol::files::FileIndex;
 use boathouse_delta_protocol::partition;
 use boathouse_delta_protocol::properties::TableProperties;
 use boathouse_delta_protocol::replay::TableState;
@@ -16,10 +17,14 @@ use crate::app_transaction;
 use crate::error::{OnTable, Result};
 use crate::layout::Layout;
 use crate::log::load::LoadedLog;
+use crate::log::tombstones::tombstones;
 use crate::scan::{self, DataFile, FileRead};
 use crate::table::DeltaTable;
 
 /// One version of a table. Immutable, and cheap to clone.
+///
+/// It knows what the table is: version, schema, properties, what applications committed. Its files are loaded when
+/// they are asked for.
 ///
 /// # Example
 /// ```
@@ -107,44 +112,77 @@ impl Snapshot {
         self.layout().mode
     }
 
-    /// Everything that the log says at this version.
+    /// What the log says of the table at this version, but for its files.
     pub fn state(&self) -> &TableState {
         &self.loaded.log.state
     }
 
+    /// The data files as the log has them, without their statistics where these take another pass.
+    ///
+    /// **Cost**: the first time what the log says of files is read: the file columns of the checkpoint, and the
+    /// commits after it. Later versions of the same handle go on from there.
+    ///
+    /// **Errors**: `Corrupt` names the commit and the line, or the file of the checkpoint, when nothing older helps.
+    pub async fn index(&self) -> Result<Arc<FileIndex>> {
+        Ok(Arc::clone(self.loaded.log.files.index().await?))
+    }
+
+    /// As [`index`](Self::index), with all statistics.
+    ///
+    /// **Cost**: after a checkpoint, or a commit of many megabytes, another pass the first time; then about a tenth
+    /// of the statistics' text stays in memory.
+    pub async fn index_with_stats(&self) -> Result<Arc<FileIndex>> {
+        Ok(Arc::clone(self.loaded.log.files.index_with_stats().await?))
+    }
+
     /// How many data files there are.
-    pub fn file_count(&self) -> usize {
-        self.state().files.len()
+    ///
+    /// **Cost**: as [`index`](Self::index).
+    pub async fn file_count(&self) -> Result<usize> {
+        Ok(self.loaded.log.files.index().await?.len())
     }
 
     /// Bytes of all data files.
-    pub fn size_bytes(&self) -> u64 {
-        self.state().files.size_bytes()
+    ///
+    /// **Cost**: as [`index`](Self::index).
+    pub async fn size_bytes(&self) -> Result<u64> {
+        Ok(self.loaded.log.files.index().await?.size_bytes())
     }
 
     /// The rows, when the statistics of every file say how many it has.
-    pub fn row_count(&self) -> Result<Option<u64>> {
-        Ok(self.files(None)?.iter().map(DataFile::row_count).sum())
+    ///
+    /// **Cost**: as [`files`](Self::files).
+    pub async fn row_count(&self) -> Result<Option<u64>> {
+        Ok(self.files(None).await?.iter().map(DataFile::row_count).sum())
     }
 
     /// The data files, in the order of the log; with a predicate, those that can hold a matching row.
     ///
-    /// **Cost**: no I/O; parses the statistics of every file when there is a predicate.
-    pub fn files(&self, predicate: Option<&Predicate>) -> Result<Vec<DataFile>> {
+    /// **Cost**: as [`index_with_stats`](Self::index_with_stats); with a predicate over columns that are in files,
+    /// their statistics are parsed.
+    pub async fn files(&self, predicate: Option<&Predicate>) -> Result<Vec<DataFile>> {
         let layout = self.layout();
+        let index = self.loaded.log.files.index_with_stats().await?;
         let bounds = predicate.map(|predicate| {
             (predicate, BoundsReader::for_predicates(&layout.schema, &layout.partition_columns, layout.mode, [predicate]))
         });
-        let adds = self
-            .state()
-            .files
+        let kept = index
             .iter()
-            .filter(|add| bounds.as_ref().is_none_or(|(predicate, reader)| predicate.may_match(&reader.of_add(add))));
-        adds.map(|add| {
-            let values = partition::values_of(add, &layout.schema, &layout.partition_columns, layout.mode).on(self.url())?;
-            Ok(DataFile::new(Arc::clone(add), values, Arc::clone(layout)))
+            .filter(|file| bounds.as_ref().is_none_or(|(predicate, reader)| predicate.may_match(&reader.of_file(file))));
+        kept.map(|file| {
+            let add = Arc::new(file.to_add());
+            let values = partition::values_of(&add, &layout.schema, &layout.partition_columns, layout.mode).on(self.url())?;
+            Ok(DataFile::new(add, values, Arc::clone(layout)))
         })
         .collect()
+    }
+
+    /// Files that were removed and that the log still speaks of, by path.
+    ///
+    /// **Cost**: a LIST of the log, the removals in the checkpoint, a GET for each commit after it.
+    pub async fn tombstones(&self) -> Result<Vec<Remove>> {
+        let index = self.loaded.log.files.index().await?;
+        tombstones(self.table.storage(), self.version(), index).await
     }
 
     /// Reads rows of all files.

@@ -52,7 +52,7 @@ const LOOK_UPS: u32 = 5;
 /// # async fn delete_month(snapshot: Snapshot) -> Result<(), DeltaError> {
 /// // Month is the partition column: its files leave as they are.
 /// let month = Predicate::eq("month", 7);
-/// let files = snapshot.files(Some(&month))?;
+/// let files = snapshot.files(Some(&month)).await?;
 /// let report = Transaction::begin(&snapshot)
 ///     .read_predicate(month.clone())
 ///     .remove_all(&files)
@@ -240,7 +240,7 @@ impl Transaction {
     /// **Errors**: `Conflict` names the winner; `Invalid` when the table forbids the change; `Unavailable` with
     /// [`DeltaError::CommitUnknown`] when the store does not say whether it happened.
     pub async fn commit(mut self) -> Result<CommitReport> {
-        self.check()?;
+        self.check().await?;
         let txn_id = self.table.env().uuid();
         self.fill_info(&txn_id);
         let mut version = self.base.as_ref().map_or(0, |base| base.version() + 1);
@@ -260,7 +260,7 @@ impl Transaction {
     }
 
     /// Whether the table may be changed like this at all.
-    fn check(&self) -> Result<()> {
+    async fn check(&self) -> Result<()> {
         let url = self.table.url();
         let invalid = |problem| DeltaError::InvalidTransaction { url: url.to_owned(), problem };
         let protocol = self.actions.iter().rev().find_map(|a| if let Action::Protocol(p) = a { Some(p) } else { None });
@@ -283,14 +283,19 @@ impl Transaction {
             features::check_change(protocol, &metadata.properties().on(url)?, change).on(url)?;
         }
         let mut added = BTreeSet::new();
+        // A transaction that only adds needs no files.
+        let removes = self.actions.iter().any(|action| matches!(action, Action::Remove(_)));
+        let files = match &self.base {
+            Some(base) if removes => Some(base.index().await?),
+            _ => None,
+        };
         for action in &self.actions {
             match action {
                 Action::Add(add) if !added.insert(add.key()) => {
                     return Err(invalid(TransactionProblem::AddedTwice { path: add.path.clone() }));
                 }
                 Action::Remove(remove) => {
-                    let known = self.base.as_ref().filter(|base| base.state().files.contains(&remove.key()));
-                    if known.is_none() {
+                    if !files.as_ref().is_some_and(|files| files.contains(&remove.key())) {
                         let version = self.base.as_ref().map_or(0, Snapshot::version);
                         return Err(invalid(TransactionProblem::RemovesUnknown { path: remove.path.clone(), version }));
                     }
@@ -361,8 +366,11 @@ impl Transaction {
         let url = self.table.url();
         let Some(base) = &self.base else { return Err(DeltaError::CreatedMeanwhile { url: url.to_owned() }) };
         let layout = base.layout();
-        let attempt = Attempt::new(&self.reads, &self.actions, self.isolation(), base.metadata(), &layout.schema, layout.mode)
-            .with_files(&base.state().files);
+        let files = if self.reads.predicates.is_empty() { None } else { Some(base.index_with_stats().await?) };
+        let mut attempt = Attempt::new(&self.reads, &self.actions, self.isolation(), base.metadata(), &layout.schema, layout.mode);
+        if let Some(files) = &files {
+            attempt = attempt.with_files(files);
+        }
         let (mut version, mut next) = (taken, Some(winner));
         while let Some(actions) = next {
             attempt

@@ -110,10 +110,10 @@ impl VacuumBuilder {
             }
             Ok(())
         };
-        for add in snapshot.state().files.iter() {
-            need(&add.path, add.deletion_vector.as_deref())?;
+        for file in snapshot.index().await?.iter() {
+            need(file.path(), file.deletion_vector())?;
         }
-        for remove in snapshot.state().files.tombstones() {
+        for remove in snapshot.tombstones().await? {
             // One without a time may be young.
             let removed_us = remove.deletion_timestamp.map(|ms| ms.saturating_mul(1000));
             if removed_us.is_none_or(|at| at >= cutoff_us) {

@@ -9,6 +9,6 @@ mod segment;
 pub use last_checkpoint::LastCheckpoint;
 pub use name::{
     CheckpointFormat, LAST_CHECKPOINT, LOG_FOLDER, LogFile, SIDECAR_FOLDER, checkpoint_name, checkpoint_part_name, checksum_name,
-    commit_name, list_after, uuid_checkpoint_name,
+    commit_name, compacted_name, list_after, uuid_checkpoint_name,
 };
-pub use segment::{Checkpoint, LogSegment, plan_segment};
+pub use segment::{Checkpoint, CommitFile, LogSegment, plan_segment};

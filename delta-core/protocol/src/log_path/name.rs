@@ -131,6 +131,11 @@ pub fn commit_name(version: u64) -> String {
     format!("{version:020}.json")
 }
 
+/// `FROM.TO.compacted.json`
+pub fn compacted_name(from: u64, to: u64) -> String {
+    format!("{from:020}.{to:020}.compacted.json")
+}
+
 /// `VERSION.checkpoint.parquet`
 pub fn checkpoint_name(version: u64) -> String {
     format!("{version:020}.checkpoint.parquet")

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::name::{CheckpointFormat, LogFile};
+use super::name::{CheckpointFormat, LogFile, commit_name, compacted_name};
 use crate::error::{ProtocolError, Result};
 
 /// A complete checkpoint.
@@ -22,12 +22,34 @@ pub struct LogSegment {
     /// Where to start; `None`: before commit 0.
     pub checkpoint: Option<Checkpoint>,
     /// The commits after it, without gap, up to the version.
-    pub commits: Vec<u64>,
+    pub commits: Vec<CommitFile>,
+}
+
+/// A file with one commit, or with several that were compacted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommitFile {
+    /// Its first version.
+    pub from: u64,
+    /// Its last version; the same for one commit.
+    pub to: u64,
+}
+
+impl CommitFile {
+    /// The file of one commit.
+    pub fn of(version: u64) -> Self {
+        Self { from: version, to: version }
+    }
+
+    /// Its name in the log's folder.
+    pub fn name(&self) -> String {
+        if self.from == self.to { commit_name(self.from) } else { compacted_name(self.from, self.to) }
+    }
 }
 
 /// Chooses the files for a version (`None`: the newest) from the names in the log's folder, in any order.
 ///
-/// It starts at the newest complete checkpoint that is not above the version. `rejected` are those that turned
+/// It starts at the newest complete checkpoint that is not above the version, and takes compacted commits where they
+/// save a file. `rejected` are those that turned
 /// out to be damaged: then it takes another one, an older one, or the commits from 0.
 ///
 /// Names that are no files of the log are ignored, so a listing may begin anywhere: at the hint of
@@ -43,7 +65,7 @@ pub struct LogSegment {
 /// let names: Vec<String> = (0..=12).map(commit_name).chain([checkpoint_name(10)]).collect();
 /// let segment = plan_segment(&names, None, &[])?;
 /// assert_eq!(segment.checkpoint.map(|c| c.version), Some(10));
-/// assert_eq!(segment.commits, [11, 12]);
+/// assert_eq!(segment.commits.iter().map(|c| c.name()).collect::<Vec<_>>(), [commit_name(11), commit_name(12)]);
 /// # Ok::<_, boathouse_delta_protocol::ProtocolError>(())
 /// ```
 pub fn plan_segment<S: AsRef<str>>(
@@ -52,6 +74,7 @@ pub fn plan_segment<S: AsRef<str>>(
     rejected: &[Checkpoint],
 ) -> Result<LogSegment> {
     let mut commits = BTreeSet::new();
+    let mut compacted: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
     let mut whole = Vec::new();
     let mut parts: BTreeMap<(u64, u32), BTreeSet<u32>> = BTreeMap::new();
     for file in names.into_iter().filter_map(|name| LogFile::parse(name.as_ref())) {
@@ -65,7 +88,10 @@ pub fn plan_segment<S: AsRef<str>>(
             LogFile::CheckpointPart { version, part, parts: of } => {
                 parts.entry((version, of)).or_default().insert(part);
             }
-            LogFile::Compacted { .. } | LogFile::Checksum { .. } | LogFile::LastCheckpoint => {}
+            LogFile::Compacted { from, to } => {
+                compacted.entry(from).or_default().insert(to);
+            }
+            LogFile::Checksum { .. } | LogFile::LastCheckpoint => {}
         }
     }
     let complete = parts.into_iter().filter(|((_, of), found)| found.len() == *of as usize).map(|((version, of), found)| {
@@ -83,11 +109,23 @@ pub fn plan_segment<S: AsRef<str>>(
     }
     let checkpoint = checkpoints.iter().rev().find(|c| c.version <= wanted).cloned();
     let start = checkpoint.as_ref().map_or(0, |c| c.version + 1);
-    let found: Vec<u64> = commits.range(start..=wanted.max(start)).copied().filter(|v| *v <= wanted).collect();
-    let missing = (start..=wanted)
-        .zip(found.iter().copied().map(Some).chain(std::iter::repeat(None)))
-        .find(|(want, have)| Some(*want) != *have);
-    let Some((missing, have)) = missing else { return Ok(LogSegment { version: wanted, checkpoint, commits: found }) };
+    let mut found = Vec::new();
+    let mut next = start;
+    while next <= wanted {
+        let longest = compacted.get(&next).and_then(|ends| ends.range(..=wanted).next_back());
+        let file = match longest {
+            Some(to) => CommitFile { from: next, to: *to },
+            None if commits.contains(&next) => CommitFile::of(next),
+            None => break,
+        };
+        found.push(file);
+        next = file.to + 1;
+    }
+    if next > wanted {
+        return Ok(LogSegment { version: wanted, checkpoint, commits: found });
+    }
+    let missing = next;
+    let have = commits.range(next..=wanted.max(next)).next().copied().filter(|v| *v <= wanted);
     if checkpoint.is_some() || missing > start {
         return Err(ProtocolError::LogGap { wanted, missing });
     }

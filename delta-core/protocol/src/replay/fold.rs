@@ -1,14 +1,13 @@
-//! The fold over the log.
+//! The fold over the log: everything but files.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::files::FileSet;
 use super::state::{AppTxn, TableState};
-use crate::action::{Action, Add, CommitInfo, DomainMetadata, Metadata, Protocol, Remove};
+use crate::action::{Action, CommitInfo, DomainMetadata, Metadata, Protocol};
 use crate::error::{ProtocolError, Result};
 
-/// The state of a table while its log is read.
+/// What a table is, while its log is read. File actions are passed over: [`files`](crate::files) is for them.
 ///
 /// # Example
 /// ```
@@ -18,13 +17,11 @@ use crate::error::{ProtocolError, Result};
 /// replay.apply_commit(0, commit::parse(0, br#"
 /// {"protocol":{"minReaderVersion":1,"minWriterVersion":2}}
 /// {"metaData":{"id":"t","format":{"provider":"parquet","options":{}},"schemaString":"{\"type\":\"struct\",\"fields\":[]}","partitionColumns":[],"configuration":{}}}
-/// {"add":{"path":"a.parquet","partitionValues":{},"size":10,"modificationTime":1,"dataChange":true}}
-/// {"add":{"path":"b.parquet","partitionValues":{},"size":20,"modificationTime":1,"dataChange":true}}
 /// "#)?)?;
-/// replay.apply_commit(1, commit::parse(1, br#"{"remove":{"path":"a.parquet","dataChange":true}}"#)?)?;
+/// replay.apply_commit(1, commit::parse(1, br#"{"txn":{"appId":"stream","version":7}}"#)?)?;
 /// let state = replay.finish()?;
 /// assert_eq!(state.version, 1);
-/// assert_eq!(state.files.iter().map(|f| f.path.as_str()).collect::<Vec<_>>(), ["b.parquet"]);
+/// assert_eq!(state.app_txns["stream"].txn.version, 7);
 /// # Ok::<_, boathouse_delta_protocol::ProtocolError>(())
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -34,7 +31,6 @@ pub struct Replay {
     pub(super) metadata: Option<Arc<Metadata>>,
     pub(super) app_txns: BTreeMap<String, AppTxn>,
     pub(super) domains: BTreeMap<String, DomainMetadata>,
-    pub(super) files: FileSet,
     pub(super) commit_info: Option<Arc<CommitInfo>>,
 }
 
@@ -44,7 +40,8 @@ impl Replay {
         Self::default()
     }
 
-    /// Starts with a checkpoint of this version, whose actions follow by [`apply_checkpoint`](Self::apply_checkpoint).
+    /// Starts with a checkpoint of this version (or with what stands in for it), whose actions follow by
+    /// [`apply_checkpoint`](Self::apply_checkpoint).
     pub fn from_checkpoint(version: u64) -> Self {
         Self { version: Some(version), ..Self::default() }
     }
@@ -54,44 +51,38 @@ impl Replay {
         self.version
     }
 
+    /// Whether there is all that a table must have.
+    pub fn is_complete(&self) -> bool {
+        self.protocol.is_some() && self.metadata.is_some()
+    }
+
     /// Applies actions of the checkpoint, in any order, in one call or in many.
-    ///
-    /// **Errors**: `Corrupt` when a file is added twice.
-    pub fn apply_checkpoint(&mut self, actions: impl IntoIterator<Item = Action>) -> Result<()> {
-        let version = self.version.unwrap_or_default();
-        for action in actions {
-            match action {
-                // A V1 checkpoint keeps tombstones of the very files it has; they cannot be both, so order is free.
-                Action::Add(add) => self.add(version, add)?,
-                Action::Remove(remove) => self.remove(version, remove),
-                other => self.apply(None, other),
-            }
-        }
-        Ok(())
+    pub fn apply_checkpoint(&mut self, actions: impl IntoIterator<Item = Action>) {
+        actions.into_iter().for_each(|action| self.apply(None, action));
     }
 
     /// Applies the next commit.
     ///
-    /// **Errors**: `Internal` when it is not the next one; `Corrupt` when it adds a file twice, or adds one that is
-    /// there with another deletion vector. After an error the replay is half applied: drop it.
+    /// **Errors**: `Internal` when it is not the next one.
     pub fn apply_commit(&mut self, version: u64, actions: impl IntoIterator<Item = Action>) -> Result<()> {
+        self.apply_commits(version, version, actions)
+    }
+
+    /// Applies the next commits, reconciled in one compacted file.
+    ///
+    /// **Errors**: `Internal` when they are not the next ones.
+    pub fn apply_commits(&mut self, from: u64, to: u64, actions: impl IntoIterator<Item = Action>) -> Result<()> {
         match self.version {
-            Some(previous) if version != previous + 1 => {
-                return Err(ProtocolError::CommitOutOfOrder { previous, found: version });
+            Some(previous) if from != previous + 1 => {
+                return Err(ProtocolError::CommitOutOfOrder { previous, found: from });
             }
             _ => {}
         }
-        self.version = Some(version);
+        self.version = Some(to);
         self.commit_info = None;
-        let mut adds = Vec::new();
-        for action in actions {
-            match action {
-                Action::Add(add) => adds.push(add),
-                Action::Remove(remove) => self.remove(version, remove),
-                other => self.apply(Some(version), other),
-            }
-        }
-        adds.into_iter().try_for_each(|add| self.add(version, add))
+        let commit = (from == to).then_some(to);
+        actions.into_iter().for_each(|action| self.apply(commit, action));
+        Ok(())
     }
 
     /// The state after the last commit.
@@ -106,24 +97,11 @@ impl Replay {
             metadata: self.metadata.ok_or_else(|| missing("metaData"))?,
             app_txns: self.app_txns,
             domain_metadata: self.domains,
-            files: self.files,
             commit_info: self.commit_info,
         })
     }
 
-    fn add(&mut self, version: u64, add: Add) -> Result<()> {
-        let add = Arc::new(add);
-        if self.files.add(Arc::clone(&add), version) {
-            return Ok(());
-        }
-        Err(ProtocolError::DuplicateAction { version, action: "add", subject: add.key().to_string() })
-    }
-
-    fn remove(&mut self, version: u64, remove: Remove) {
-        self.files.remove(remove, version);
-    }
-
-    /// `commit` is `None` for a checkpoint.
+    /// `commit` is `None` where it is not known which commit an action came with.
     fn apply(&mut self, commit: Option<u64>, action: Action) {
         match action {
             Action::Protocol(protocol) => self.protocol = Some(protocol),

@@ -1,20 +1,19 @@
-//! Replay: from a checkpoint and the commits after it to the state of the table.
+//! Replay: from a checkpoint and the commits after it to what the table is.
 //!
 //! ```text
 //!   checkpoint actions ─▶ apply_checkpoint ─┐
 //!   commit v+1         ─▶ apply_commit      ├─▶ finish ─▶ TableState ─ resume ─▶ apply_commit (later ones) …
 //!   commit v+2         ─▶ apply_commit ─────┘
 //! ```
-//! Commits are applied oldest first. Within a commit removals come before additions, so that the order of its
-//! lines does not matter. The order of files in the state is that of their first appearance: the same log gives
-//! the same order.
+//! Commits are applied oldest first. Files are not here: few readers of a table need all of them. See
+//! [`files`](crate::files).
 //!
 //! **Source**: Delta protocol, "Action Reconciliation".
 
-mod files;
 mod fold;
 mod state;
+mod tombstones;
 
-pub use files::FileSet;
 pub use fold::Replay;
 pub use state::{AppTxn, TableState};
+pub use tombstones::Tombstones;

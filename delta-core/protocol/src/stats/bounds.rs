@@ -6,6 +6,7 @@ use super::file_stats::ColumnStats;
 use super::read::RawStats;
 use crate::action::{Add, Remove, StringMap};
 use crate::deletion_vector::DeletionVectorDescriptor;
+use crate::files::FileRef;
 use crate::partition;
 use crate::schema::{ColumnMappingMode, PrimitiveType, StructField, StructType};
 
@@ -108,9 +109,33 @@ impl BoundsReader {
         self.read(remove.partition_values.as_ref(), remove.stats.as_deref(), remove.deletion_vector.as_deref())
     }
 
+    /// What is known of a file of an index.
+    pub fn of_file(&self, file: &FileRef<'_>) -> FileBounds<'_> {
+        let needs_stats = self.columns.iter().any(|column| match &column.source {
+            Source::Stats { .. } => true,
+            // How many rows are null stands there.
+            Source::Partition { physical, logical, .. } => {
+                let value = file.partition_value(physical).or_else(|| file.partition_value(logical));
+                value.is_some_and(|value| value.is_none_or(str::is_empty))
+            }
+        });
+        // Partition values alone decide often, and then the text need not be unpacked.
+        let stats = if needs_stats { file.stats() } else { None };
+        self.read_values(|key| file.partition_value(key), stats.as_deref(), file.deletion_vector())
+    }
+
     fn read(
         &self,
         partition: Option<&StringMap>,
+        stats: Option<&str>,
+        vector: Option<&DeletionVectorDescriptor>,
+    ) -> FileBounds<'_> {
+        self.read_values(|key| partition.and_then(|values| values.get(key)), stats, vector)
+    }
+
+    fn read_values<'p>(
+        &self,
+        partition: impl Fn(&str) -> Option<Option<&'p str>>,
         stats: Option<&str>,
         vector: Option<&DeletionVectorDescriptor>,
     ) -> FileBounds<'_> {
@@ -120,8 +145,8 @@ impl BoundsReader {
         let wide = vector.is_some() || !raw.tight_bounds();
         let columns = self.columns.iter().map(|column| match &column.source {
             Source::Partition { physical, logical, data_type } => {
-                let value = partition
-                    .and_then(|values| values.get(physical).or_else(|| values.get(logical)))
+                let value = partition(physical)
+                    .or_else(|| partition(logical))
                     .and_then(|text| partition::parse(logical, *data_type, text).ok());
                 match value {
                     None => ColumnBounds::default(),

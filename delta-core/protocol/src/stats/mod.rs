@@ -24,3 +24,4 @@ pub use bounds::{BoundsReader, FileBounds};
 pub use columns::{ColumnPath, indexed_columns};
 pub use file_stats::{ColumnStats, FileStats};
 pub use text::{TEXT_LIMIT, truncate_max, truncate_min};
+pub use write::bound_text;

@@ -6,7 +6,7 @@ use serde_json::{Number, Value as Json};
 use super::columns::ColumnPath;
 use super::file_stats::FileStats;
 use super::text::{truncate_max, truncate_min};
-use crate::literal::{format_date, format_decimal, format_timestamp_ms};
+use crate::literal::{format_date, format_decimal, format_timestamp_ms, format_timestamp_us};
 use crate::schema::{ColumnMappingMode, DataType, PrimitiveType, StructType};
 
 /// A tree of statistics, in the order of the schema.
@@ -104,6 +104,18 @@ impl Tree {
             }
         }
         json.push('}');
+    }
+}
+
+/// A bound that stands in a checkpoint as a value, as JSON; nothing when the log has no text for it.
+///
+/// A timestamp in whole milliseconds may have been cut down to them, and is written so that readers know.
+pub fn bound_text(data_type: PrimitiveType, value: &Value) -> Option<String> {
+    let timestamp = |us: i64| if us % 1000 == 0 { format_timestamp_ms(us) } else { format_timestamp_us(us) };
+    match (data_type, value) {
+        (PrimitiveType::Timestamp, Value::Timestamp(us)) => timestamp(*us).map(|t| format!("\"{t}Z\"")),
+        (PrimitiveType::TimestampNtz, Value::TimestampNtz(us)) => timestamp(*us).map(|t| format!("\"{t}\"")),
+        _ => exact(data_type, value),
     }
 }
 

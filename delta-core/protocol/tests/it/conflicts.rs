@@ -6,7 +6,10 @@ use boathouse_base::{DomainError, ErrorKind, Predicate};
 use boathouse_delta_protocol::action::{Action, Add, CommitInfo, DomainMetadata, Metadata, Protocol, Remove, Txn};
 use boathouse_delta_protocol::conflict::{Attempt, Conflict, ReadScope, Reads, Winner};
 use boathouse_delta_protocol::properties::IsolationLevel::{self, Serializable, WriteSerializable};
+use boathouse_delta_protocol::commit;
+use boathouse_delta_protocol::files::FileIndex;
 use boathouse_delta_protocol::replay::Replay;
+use boathouse_delta_protocol::scan::{CommitScanner, Wanted};
 use boathouse_delta_protocol::schema::{ColumnMappingMode, PrimitiveType, StructField, StructType};
 
 fn add(path: &str, month: &str, data_change: bool) -> Action {
@@ -44,10 +47,14 @@ fn metadata() -> Metadata {
 fn meet(reads: &Reads, staged: &[Action], isolation: IsolationLevel, won: &[Action]) -> Result<(), Conflict> {
     let mut replay = Replay::new();
     let base = [Protocol::default().into(), metadata().into(), add("old-7", "7", true), add("old-8", "8", true)];
-    replay.apply_commit(0, base).unwrap();
+    let mut scanner = CommitScanner::new(0, Wanted::Everything);
+    scanner.scan(&commit::to_json(&base).unwrap()).unwrap();
+    let scan = scanner.finish().unwrap();
+    replay.apply_commit(0, scan.head.clone()).unwrap();
     let state = replay.finish().unwrap();
+    let files = FileIndex::default().apply(scan).unwrap();
     Attempt::new(reads, staged, isolation, &state.metadata, &schema(), ColumnMappingMode::None)
-        .with_files(&state.files)
+        .with_files(&files)
         .check(&Winner { version: 9, actions: won })
 }
 

@@ -91,7 +91,7 @@ fn older_versions_use_checkpoints_at_or_below_them() {
     {
         let segment = plan_segment(&names, Some(wanted), &[]).unwrap();
         assert_eq!(
-            (segment.checkpoint.map(|c| c.version), segment.commits.first().copied()),
+            (segment.checkpoint.map(|c| c.version), segment.commits.first().map(|c| c.to)),
             (checkpoint, first),
             "version {wanted}"
         );
@@ -140,7 +140,7 @@ proptest! {
                 prop_assert!(possible);
                 prop_assert_eq!(Some(segment.version), target);
                 prop_assert_eq!(segment.checkpoint.map(|c| c.version), start);
-                prop_assert!(segment.commits.iter().copied().eq(start.map_or(0, |c| c + 1)..=segment.version));
+                prop_assert!(segment.commits.iter().map(|c| c.to).eq(start.map_or(0, |c| c + 1)..=segment.version));
             }
             Err(error) => prop_assert!(!possible, "{}", error),
         }

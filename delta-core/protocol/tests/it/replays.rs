@@ -8,7 +8,10 @@ use boathouse_delta_protocol::action::{
     Action, Add, CommitInfo, DeletionVectorDescriptor, DomainMetadata, FileKey, Metadata, Protocol, Remove, Txn,
 };
 use boathouse_delta_protocol::deletion_vector::StorageType;
-use boathouse_delta_protocol::replay::{Replay, TableState};
+use boathouse_delta_protocol::files::{FileIndex, IndexBuilder, SegmentBuilder};
+use boathouse_delta_protocol::replay::{Replay, TableState, Tombstones};
+use boathouse_delta_protocol::scan::{CommitScan, CommitScanner, Wanted};
+use boathouse_delta_protocol::commit;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -82,42 +85,119 @@ fn replay(commits: &[Vec<Action>]) -> TableState {
     replay.finish().unwrap()
 }
 
-fn paths(state: &TableState) -> Vec<FileKey> {
-    state.files.iter().map(|add| add.key()).collect()
+/// A commit as the log has it, read as bytes.
+fn scan(version: usize, actions: &[Action]) -> CommitScan {
+    let bytes = commit::to_json(actions).unwrap();
+    let mut scanner = CommitScanner::new(version as u64, Wanted::Everything);
+    scanner.scan(&bytes).unwrap();
+    scanner.finish().unwrap()
+}
+
+/// The files after these commits, in one go; `checkpoint`: files of a checkpoint before them.
+fn index(first: usize, commits: &[Vec<Action>], checkpoint: Option<&FileIndex>) -> FileIndex {
+    let mut builder = IndexBuilder::new();
+    for (at, commit) in commits.iter().enumerate().rev() {
+        builder.commit(scan(first + at, commit)).unwrap();
+    }
+    if let Some(checkpoint) = checkpoint {
+        let mut segments = SegmentBuilder::with_stats();
+        for file in checkpoint.iter() {
+            segments.push((&file.to_add()).into());
+        }
+        for segment in segments.finish().into_iter().rev() {
+            builder.checkpoint(segment).unwrap();
+        }
+    }
+    builder.finish()
+}
+
+fn keys(files: &FileIndex) -> Vec<FileKey> {
+    files.iter().map(|file| file.key()).collect()
 }
 
 proptest! {
     #[test]
-    fn replay_agrees_with_the_model(steps in vec(vec((0..6_u8, prop::option::of(0..3_u8)), 0..5), 0..20), cut in 0..20_usize) {
+    fn files_agree_with_the_model(steps in vec(vec((0..6_u8, prop::option::of(0..3_u8)), 0..5), 0..20), cut in 0..20_usize) {
         let (commits, active, removed) = play(&steps);
-        let state = replay(&commits);
-        prop_assert_eq!(paths(&state).into_iter().collect::<BTreeSet<_>>(), active.clone());
-        prop_assert_eq!(state.files.tombstones().map(|r| r.key()).collect::<BTreeSet<_>>(), removed);
-        prop_assert_eq!(state.files.len(), active.len());
-        prop_assert_eq!(state.files.size_bytes(), 10 * active.len() as u64);
+        let files = index(0, &commits, None);
+        prop_assert_eq!(keys(&files).into_iter().collect::<BTreeSet<_>>(), active.clone());
+        prop_assert_eq!(files.len(), active.len());
+        prop_assert_eq!(files.size_bytes(), 10 * active.len() as u64);
         for key in &active {
-            prop_assert!(state.files.contains(key));
-            prop_assert_eq!(state.files.get(&key.path).unwrap().key(), key.clone());
+            prop_assert!(files.contains(key));
+            prop_assert_eq!(files.get(&key.path).unwrap().key(), key.clone());
         }
+        for key in &removed {
+            prop_assert!(!files.contains(key));
+        }
+        let mut tombstones = Tombstones::default();
+        commits.iter().for_each(|commit| tombstones.apply(commit.clone()));
+        prop_assert_eq!(tombstones.finish(&files).iter().map(|r| r.key()).collect::<BTreeSet<_>>(), removed);
 
-        // From an older state, and from a checkpoint of it, in the same order.
+        // From an older version, and from a checkpoint of it, in the same order.
         let cut = cut.min(commits.len() - 1);
-        let older = replay(&commits[..=cut]);
-        let mut resumed = older.resume();
-        let mut checkpoint = Replay::from_checkpoint(cut as u64);
-        checkpoint.apply_checkpoint(older.checkpoint_actions(i64::MIN, None)).unwrap();
-        for (version, commit) in commits.iter().enumerate().skip(cut + 1) {
-            resumed.apply_commit(version as u64, commit.clone()).unwrap();
-            checkpoint.apply_commit(version as u64, commit.clone()).unwrap();
+        let older = index(0, &commits[..=cut], None);
+        let (before, later) = (keys(&older), &commits[cut + 1..]);
+        let mut followed = older.clone();
+        for (at, commit) in later.iter().enumerate() {
+            followed = followed.apply(scan(cut + 1 + at, commit)).unwrap();
         }
-        prop_assert_eq!(paths(&resumed.finish().unwrap()), paths(&state));
-        let checkpoint = checkpoint.finish().unwrap();
-        prop_assert_eq!(paths(&checkpoint).into_iter().collect::<BTreeSet<_>>(), active);
-        prop_assert_eq!(
-            checkpoint.files.tombstones().map(|r| r.key()).collect::<BTreeSet<_>>(),
-            state.files.tombstones().map(|r| r.key()).collect::<BTreeSet<_>>()
-        );
+        prop_assert_eq!(keys(&followed), keys(&files));
+        prop_assert_eq!(followed.size_bytes(), files.size_bytes());
+        prop_assert_eq!(keys(&index(cut + 1, later, Some(&older))), keys(&files));
+        prop_assert_eq!(keys(&older), before, "an older version never changes");
     }
+
+    #[test]
+    fn every_action_is_read_as_the_json_parser_reads_it(adds in vec(add_of_any_kind(), 1..6)) {
+        let actions: Vec<Action> = adds.iter().cloned().map(Action::Add).collect();
+        let scan = scan(3, &actions);
+        let read: Vec<Add> = scan.segments.iter().flat_map(|s| (0..s.len()).map(|row| s.file(row).to_add())).collect();
+        prop_assert_eq!(read, adds);
+    }
+
+    #[test]
+    fn bytes_that_were_damaged_are_refused_by_both_ways_or_read_alike(
+        adds in vec(add_of_any_kind(), 1..3), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>(),
+    ) {
+        let mut bytes = commit::to_json(&adds.into_iter().map(Action::Add).collect::<Vec<_>>()).unwrap();
+        let at = at.index(bytes.len());
+        if cut { bytes.truncate(at) } else { bytes[at] = byte }
+        let slow = commit::parse(3, &bytes);
+        let mut scanner = CommitScanner::new(3, Wanted::Everything);
+        let quick = scanner.scan(&bytes).and_then(|()| scanner.finish());
+        match (slow, quick) {
+            (Ok(slow), Ok(quick)) => {
+                let slow: Vec<Add> = slow.into_iter().filter_map(|a| if let Action::Add(add) = a { Some(add) } else { None }).collect();
+                let quick: Vec<Add> = quick.segments.iter().flat_map(|s| (0..s.len()).map(|row| s.file(row).to_add())).collect();
+                prop_assert_eq!(quick, slow);
+            }
+            // What nobody asks for is not looked at closely by the quick way.
+            (Err(_), _) => {}
+            (Ok(slow), Err(error)) if !bytes.is_empty() => prop_assert!(false, "{error}, while the parser reads {slow:?}"),
+            _ => {}
+        }
+    }
+}
+
+fn add_of_any_kind() -> impl Strategy<Value = Add> {
+    let text = || prop_oneof![any::<String>(), "[a-z%\"\\\\/]{0,8}".prop_map(|s| s)];
+    let values = vec((text(), prop::option::of(text())), 0..3);
+    let tags = prop::option::of(vec((text(), prop::option::of(text())), 0..2));
+    (text(), values, any::<u64>().prop_map(|v| v >> 1), any::<i64>(), any::<bool>(), prop::option::of(text()), tags, 0..3_u8, prop::option::of(any::<i64>()))
+        .prop_map(|(path, values, size, modification_time, data_change, stats, tags, dv, row_id)| Add {
+            path,
+            partition_values: values.into_iter().collect(),
+            size,
+            modification_time,
+            data_change,
+            stats,
+            tags: tags.map(|tags| tags.into_iter().collect()),
+            deletion_vector: vector(dv),
+            base_row_id: row_id,
+            default_row_commit_version: row_id.map(|id| id / 2),
+            clustering_provider: row_id.map(|id| format!("by {id}")),
+        })
 }
 
 #[test]
@@ -140,46 +220,42 @@ fn the_last_metadata_txn_and_domain_count() {
     assert_eq!(state.commit_info.as_ref().unwrap().operation.as_deref(), Some("WRITE"));
 
     // Expired txns leave the checkpoint; what stays is of unknown origin afterwards.
-    let names = |since| state.checkpoint_actions(0, since).map(|a| a.name()).collect::<Vec<_>>();
+    let names = |since| state.head_actions(since).map(|a| a.name()).collect::<Vec<_>>();
     assert_eq!(names(Some(200)), ["protocol", "metaData", "txn", "domainMetadata"]);
     assert_eq!(names(Some(201)), ["protocol", "metaData", "domainMetadata"]);
     let mut checkpoint = Replay::from_checkpoint(3);
-    checkpoint.apply_checkpoint(state.checkpoint_actions(0, None)).unwrap();
+    checkpoint.apply_checkpoint(state.head_actions(None));
     assert_eq!(checkpoint.finish().unwrap().app_txns["a"].committed_at, None);
 }
 
 #[test]
-fn tombstones_stay_in_checkpoints_until_they_expire() {
-    let state = replay(&[created(), vec![add("a", 0), add("b", 0), add("c", 0)], vec![remove("a", 0, 100), remove("b", 0, 200)]]);
-    let actions: Vec<_> = state.checkpoint_actions(100, None).collect();
-    let removed: Vec<_> = actions
-        .iter()
-        .filter_map(|a| match a {
-            Action::Remove(r) => Some((r.path.as_str(), r.data_change)),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(removed, [("b", false)]);
-    assert!(actions.iter().any(|a| matches!(a, Action::Add(add) if add.path == "c" && !add.data_change)));
-}
-
-#[test]
 fn a_new_addition_of_the_same_file_replaces_what_is_known() {
-    let changed = Action::Add(Add { path: "a".into(), size: 10, stats: Some("{}".into()), ..Add::default() });
-    let state = replay(&[created(), vec![add("a", 0), add("b", 0)], vec![changed]]);
-    let files: Vec<_> = state.files.iter().map(|f| (f.path.as_str(), f.stats.is_some())).collect();
-    assert_eq!(files, [("a", true), ("b", false)], "the place stays");
+    let changed = Action::Add(Add { path: "a".into(), size: 7, stats: Some("{}".into()), ..Add::default() });
+    let commits = [created(), vec![add("a", 0), add("b", 0)], vec![changed]];
+    let at_once = index(0, &commits, None);
+    let step_by_step = index(0, &commits[..2], None).apply(scan(2, &commits[2])).unwrap();
+    for files in [at_once, step_by_step] {
+        let found: Vec<_> = files.iter().map(|f| (f.path(), f.stats().is_some())).collect();
+        assert_eq!(found, [("b", false), ("a", true)]);
+        assert_eq!(files.size_bytes(), 17);
+    }
 }
 
 #[test]
 fn a_file_added_twice_is_corrupt() {
     for commit in [vec![add("a", 0), add("a", 0)], vec![add("a", 1), add("a", 2)], vec![add("there", 1)]] {
-        let mut replay = Replay::new();
-        replay.apply_commit(0, created()).unwrap();
-        replay.apply_commit(1, [add("there", 0)]).unwrap();
-        let error = replay.apply_commit(2, commit.clone()).unwrap_err();
-        assert!(matches!(error, ProtocolError::DuplicateAction { version: 2, action: "add", .. }), "{commit:?}");
-        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        let commits = [created(), vec![add("there", 0)], commit];
+        let step_by_step = index(0, &commits[..2], None).apply(scan(2, &commits[2])).unwrap_err();
+        let mut builder = IndexBuilder::new();
+        let at_once = (0..3).rev().find_map(|at| builder.commit(scan(at, &commits[at])).err()).unwrap();
+        for error in [step_by_step, at_once] {
+            let found = matches!(
+                error,
+                ProtocolError::DuplicateAction { action: "add", .. } | ProtocolError::TwoVectors { .. }
+            );
+            assert!(found, "{error} for {commits:?}");
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+        }
     }
 }
 
@@ -195,10 +271,30 @@ fn missing_actions_and_missing_commits_are_errors() {
 
 #[test]
 fn many_files_keep_their_order_and_are_found() {
-    let adds: Vec<_> = (0..20_000).map(|n| add(&format!("part-{n}"), 0)).collect();
-    let removes: Vec<_> = (0..20_000).filter(|n| n % 3 == 0).map(|n| remove(&format!("part-{n}"), 0, 1)).collect();
-    let state = replay(&[created(), adds, removes]);
-    let expected = (0..20_000).filter(|n| n % 3 != 0).map(|n| format!("part-{n}"));
-    assert!(state.files.iter().map(|f| f.path.clone()).eq(expected));
-    assert!(state.files.get("part-3").is_none() && state.files.get("part-4").is_some());
+    let adds: Vec<_> = (0..40_000).map(|n| add(&format!("part-{n}"), 0)).collect();
+    let removes: Vec<_> = (0..40_000).filter(|n| n % 3 == 0).map(|n| remove(&format!("part-{n}"), 0, 1)).collect();
+    let commits = [created(), adds, removes];
+    let at_once = index(0, &commits, None);
+    let step_by_step = index(0, &commits[..2], None).apply(scan(2, &commits[2])).unwrap();
+    for files in [at_once, step_by_step] {
+        assert!(files.iter().map(|f| f.path().to_owned()).eq((0..40_000).filter(|n| n % 3 != 0).map(|n| format!("part-{n}"))));
+        assert!(files.get("part-3").is_none() && files.get("part-4").is_some());
+    }
+}
+
+#[test]
+fn one_commit_after_another_leaves_few_segments() {
+    let mut files = index(0, &[created()], None);
+    for version in 1..=500 {
+        files = files.apply(scan(version, &[add(&format!("part-{version}"), 0)])).unwrap();
+        assert!(files.segments().count() <= 12, "{} segments after {version} commits", files.segments().count());
+    }
+    assert!(files.iter().map(|f| f.path().to_owned()).eq((1..=500).map(|n| format!("part-{n}"))));
+}
+
+#[test]
+fn two_spellings_of_a_path_cancel() {
+    let commits = [created(), vec![add("file:///data/t/a%20b", 0)], vec![remove("/data/t/a b", 0, 1)]];
+    assert!(index(0, &commits, None).is_empty());
+    assert!(index(0, &commits[..2], None).apply(scan(2, &commits[2])).unwrap().is_empty());
 }

@@ -1,72 +1,136 @@
 //! Checkpoints: the log up to a version, in one step.
+//!
+//! A checkpoint is one wide table: a column for each kind of action, and in each row one of them. What a table *is*
+//! stands in a few rows, its files in all others. So the two are read apart: [`head`] looks at one narrow column of each
+//! kind to find the few rows, [`adds`] reads the columns of files and nothing else.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
-use arrow_array::{Array, RecordBatch, StructArray};
+use arrow_array::{Array, BooleanArray, MapArray, RecordBatch, StringArray, StructArray};
 use arrow_schema::{DataType, Field, Fields, Schema};
 use boathouse_delta_protocol::action::{
     Action, Add, CheckpointMetadata, DeletionVectorDescriptor, DomainMetadata, Format, Metadata, Protocol, Remove, Sidecar,
     StringMap, Txn,
 };
 use boathouse_delta_protocol::deletion_vector::StorageType;
+use boathouse_delta_protocol::files::{NewFile, Segment, SegmentBuilder};
 use boathouse_delta_protocol::log_path::{
     Checkpoint, CheckpointFormat, LogFile, SIDECAR_FOLDER, checkpoint_name, checkpoint_part_name, uuid_checkpoint_name,
 };
-use boathouse_delta_protocol::replay::Replay;
 use boathouse_delta_protocol::{ProtocolError, commit};
 use boathouse_storage::Storage;
-use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::statistics::Statistics;
 
 use super::list::log_path;
 use crate::conform::{FieldMatch, conform};
 use crate::error::{DeltaError, OnTable, Result};
+use super::parsed_stats;
+use crate::scan::ObjectReader;
 
-/// Files that are fetched at once.
-const AT_ONCE: usize = 4;
+/// Files that are read at once.
+const AT_ONCE: usize = 2;
+/// Rows that are decoded at once.
+const BATCH_ROWS: usize = 8192;
 
-/// Reads all files of a checkpoint, and the sidecars that they name.
-pub(crate) async fn read_checkpoint(storage: &Storage, checkpoint: &Checkpoint) -> Result<Replay> {
+/// A file of a checkpoint, or one of its sidecars.
+#[derive(Debug, Clone)]
+pub(crate) struct CheckpointFile {
+    version: u64,
+    /// Relative to the table.
+    path: String,
+    json: bool,
+    /// Nothing: the store has to be asked.
+    size_bytes: Option<u64>,
+}
+
+/// What is read of the files in a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Columns {
+    /// Everything.
+    All,
+    /// Everything but statistics, which are most of it.
+    WithoutStats,
+}
+
+/// Everything in a checkpoint but files: protocol, metadata, txns, domains, sidecars.
+///
+/// **Cost**: the footer of each file, and of few columns as much as it takes to find the few rows.
+pub(crate) async fn head(storage: &Storage, checkpoint: &Checkpoint) -> Result<Vec<Action>> {
     let version = checkpoint.version;
-    let mut replay = Replay::from_checkpoint(version);
-    let mut sidecars = Vec::new();
-    let (mut protocol, mut metadata) = (false, false);
-    let names: Vec<(String, bool)> = checkpoint.files.iter().filter_map(file_name).collect();
-    let files: Vec<_> = names.into_iter().map(|(name, json)| read_file(storage, log_path(&name), version, json)).collect();
-    let mut files = std::pin::pin!(futures::stream::iter(files).buffered(AT_ONCE));
-    while let Some(actions) = files.try_next().await? {
-        for action in &actions {
-            match action {
-                Action::Sidecar(sidecar) => sidecars.push(sidecar.clone()),
-                Action::Protocol(_) => protocol = true,
-                Action::Metadata(_) => metadata = true,
-                _ => {}
+    let files: Vec<_> = main_files(checkpoint).map(|file| head_of(storage, file)).collect();
+    let actions: Vec<Vec<Action>> = futures::stream::iter(files).buffered(AT_ONCE).try_collect().await?;
+    let actions: Vec<Action> = actions.into_iter().flatten().collect();
+    // A checkpoint that was cut off in a lucky place lacks what every table has.
+    for name in ["protocol", "metaData"] {
+        if !actions.iter().any(|action| action.name() == name) {
+            return Err(ProtocolError::MissingAction { version, action: name }).on(storage.url());
+        }
+    }
+    Ok(actions)
+}
+
+/// The files of a checkpoint that hold file actions: its own, and its sidecars.
+pub(crate) async fn files(storage: &Storage, checkpoint: &Checkpoint) -> Result<Vec<CheckpointFile>> {
+    let version = checkpoint.version;
+    let mut files: Vec<CheckpointFile> = main_files(checkpoint).collect();
+    for action in head(storage, checkpoint).await? {
+        let Action::Sidecar(sidecar) = action else { continue };
+        let path = sidecar.decoded_path().on(storage.url())?.into_owned();
+        let path = if path.contains('/') { path } else { log_path(&format!("{SIDECAR_FOLDER}/{path}")) };
+        files.push(CheckpointFile { version, path, json: false, size_bytes: Some(sidecar.size_in_bytes) });
+    }
+    Ok(files)
+}
+
+/// The active files in a file of a checkpoint.
+pub(crate) async fn adds(storage: &Storage, file: &CheckpointFile, columns: Columns) -> Result<Vec<Arc<Segment>>> {
+    let mut builder = match columns {
+        Columns::All => SegmentBuilder::with_stats(),
+        Columns::WithoutStats => SegmentBuilder::without_stats(),
+    };
+    if file.json {
+        for action in json(storage, file).await? {
+            if let Action::Add(add) = action {
+                builder.push((&add).into());
             }
         }
-        replay.apply_checkpoint(actions).on(storage.url())?;
+        return Ok(builder.finish());
     }
-    // A checkpoint that was cut off in a lucky place lacks what every table has.
-    for (found, action) in [(protocol, "protocol"), (metadata, "metaData")] {
-        if !found {
-            return Err(ProtocolError::MissingAction { version, action }).on(storage.url());
-        }
-    }
-    let paths = sidecars.iter().map(|sidecar| {
-        let path = sidecar.decoded_path().on(storage.url())?.into_owned();
-        Ok(if path.contains('/') { path } else { log_path(&format!("{SIDECAR_FOLDER}/{path}")) })
+    let (reader, metadata) = open(storage, file).await?;
+    let wanted = schema();
+    let leaves = leaves(&metadata, |group, column| {
+        group == "add" && column != Some("dataChange") && (columns == Columns::All || !column.is_some_and(|c| c.starts_with("stats")))
     });
-    let paths = paths.collect::<Result<Vec<_>>>()?;
-    let files: Vec<_> = paths.into_iter().map(|path| read_file(storage, path, version, false)).collect();
-    let mut files = std::pin::pin!(futures::stream::iter(files).buffered(AT_ONCE));
-    while let Some(actions) = files.try_next().await? {
-        replay.apply_checkpoint(actions).on(storage.url())?;
+    let mut batches = rows(reader, &metadata, leaves, None).map_err(|source| corrupt(storage, file, source))?;
+    while let Some(batch) = batches.try_next().await.map_err(|source| corrupt(storage, file, source))? {
+        push_adds(&batch, &wanted, &mut builder).map_err(|source| corrupt(storage, file, source))?;
     }
-    Ok(replay)
+    Ok(builder.finish())
+}
+
+/// The removed files in a file of a checkpoint.
+pub(crate) async fn removes(storage: &Storage, file: &CheckpointFile) -> Result<Vec<Action>> {
+    if file.json {
+        let actions = json(storage, file).await?;
+        return Ok(actions.into_iter().filter(|action| matches!(action, Action::Remove(_))).collect());
+    }
+    read_actions(storage, file, &["remove"]).await
+}
+
+fn main_files(checkpoint: &Checkpoint) -> impl Iterator<Item = CheckpointFile> + '_ {
+    checkpoint.files.iter().filter_map(|file| {
+        let (name, json) = file_name(file)?;
+        Some(CheckpointFile { version: checkpoint.version, path: log_path(&name), json, size_bytes: None })
+    })
 }
 
 fn file_name(file: &LogFile) -> Option<(String, bool)> {
@@ -80,35 +144,112 @@ fn file_name(file: &LogFile) -> Option<(String, bool)> {
     }
 }
 
-async fn read_file(storage: &Storage, path: String, version: u64, json: bool) -> Result<Vec<Action>> {
-    let bytes = storage.get(&path).await?;
-    if json {
-        return commit::parse(version, &bytes).on(storage.url());
-    }
-    let url = storage.url().to_owned();
-    let decoded = tokio::task::spawn_blocking(move || decode(bytes)).await;
-    let decoded = decoded.map_err(|source| DeltaError::Task { url: url.clone(), source })?;
-    decoded.map_err(|source| DeltaError::CorruptFile { url, path, source })
+async fn json(storage: &Storage, file: &CheckpointFile) -> Result<Vec<Action>> {
+    let bytes = storage.get(&file.path).await?;
+    commit::parse(file.version, &bytes).on(storage.url())
 }
 
-/// The actions of a Parquet file of a checkpoint.
-fn decode(bytes: Bytes) -> Result<Vec<Action>, ParquetError> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
-    let wanted = schema();
-    let roots = builder.parquet_schema().root_schema().get_fields();
-    let mut columns = Vec::new();
-    for root in roots {
-        let Ok(field) = wanted.field_with_name(root.name()) else { continue };
-        // Parsed statistics and partition values repeat what stands there as text.
-        let DataType::Struct(fields) = field.data_type() else { continue };
-        columns.extend(fields.iter().map(|f| format!("{}.{}", root.name(), f.name())));
+/// Kinds of actions that stand in few rows.
+const HEAD: &[&str] = &["protocol", "metaData", "txn", "domainMetadata", "sidecar", "checkpointMetadata"];
+
+async fn head_of(storage: &Storage, file: CheckpointFile) -> Result<Vec<Action>> {
+    if file.json {
+        let actions = json(storage, &file).await?;
+        return Ok(actions.into_iter().filter(|a| !matches!(a, Action::Add(_) | Action::Remove(_))).collect());
     }
-    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().map(String::as_str));
+    read_actions(storage, &file, HEAD).await
+}
+
+/// The actions of some kinds, found by one narrow column of each.
+async fn read_actions(storage: &Storage, file: &CheckpointFile, kinds: &[&str]) -> Result<Vec<Action>> {
+    let (reader, metadata) = open(storage, file).await?;
+    let failed = |source| corrupt(storage, file, source);
+    let present = |group: &str| kinds.contains(&group);
+    // The first column that is not a list tells whether a row has the action.
+    let keys = ["minReaderVersion", "id", "appId", "domain", "path", "version"];
+    let narrow = leaves(&metadata, |group, column| present(group) && column.is_some_and(|c| keys.contains(&c)));
+    if narrow.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut filter = Vec::new();
+    let mut batches = rows(reader.clone(), &metadata, narrow, None).map_err(failed)?;
+    while let Some(batch) = batches.try_next().await.map_err(failed)? {
+        let groups: Vec<&StructArray> = batch.columns().iter().filter_map(|column| column.as_struct_opt()).collect();
+        filter.push(BooleanArray::from_iter((0..batch.num_rows()).map(|row| Some(groups.iter().any(|g| g.is_valid(row))))));
+    }
+    let selection = RowSelection::from_filters(&filter);
+    let wide = leaves(&metadata, |group, _| present(group));
+    let mut batches = rows(reader, &metadata, wide, Some(selection)).map_err(failed)?;
+    let wanted = schema();
     let mut actions = Vec::new();
-    for batch in builder.with_projection(mask).with_batch_size(8192).build()? {
-        rows(&batch?, &wanted, &mut actions)?;
+    while let Some(batch) = batches.try_next().await.map_err(failed)? {
+        push_actions(&batch, &wanted, &mut actions).map_err(failed)?;
     }
     Ok(actions)
+}
+
+fn corrupt(storage: &Storage, file: &CheckpointFile, source: ParquetError) -> DeltaError {
+    let (url, path) = (storage.url().to_owned(), file.path.clone());
+    match source {
+        ParquetError::External(inner) => match inner.downcast::<object_store::Error>() {
+            Ok(error) => DeltaError::Store { attempted: "read", url, path, source: error },
+            Err(inner) => DeltaError::CorruptFile { url, path, source: ParquetError::External(inner) },
+        },
+        source => DeltaError::CorruptFile { url, path, source },
+    }
+}
+
+async fn open(storage: &Storage, file: &CheckpointFile) -> Result<(ObjectReader, Arc<ParquetMetaData>)> {
+    let size = match file.size_bytes {
+        Some(size) => size,
+        None => match storage.head(&file.path).await? {
+            Some(entry) => entry.size_bytes,
+            None => return Err(ProtocolError::CheckpointFileMissing { version: file.version, path: file.path.clone() }).on(storage.url()),
+        },
+    };
+    let object = storage.path_of(&file.path)?;
+    let mut reader = ObjectReader::new(Arc::clone(storage.object_store()), object, size);
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let metadata = reader.get_metadata(Some(&options)).await.map_err(|source| corrupt(storage, file, source))?;
+    Ok((reader, metadata))
+}
+
+/// Leaf columns by group and the group's column (`None` for odd shapes), without those that are null in every row.
+fn leaves(metadata: &ParquetMetaData, wanted: impl Fn(&str, Option<&str>) -> bool) -> Vec<usize> {
+    let schema = metadata.file_metadata().schema_descr();
+    let all_null = |leaf: usize| {
+        metadata.row_groups().iter().all(|group| {
+            let column = group.column(leaf);
+            let nulls = column.statistics().and_then(Statistics::null_count_opt);
+            nulls.is_some_and(|nulls| u64::try_from(column.num_values()).is_ok_and(|values| nulls >= values))
+        })
+    };
+    let kept = |leaf: &usize| {
+        let path = schema.column(*leaf);
+        let parts = path.path().parts();
+        let group = parts.first().map_or("", String::as_str);
+        wanted(group, parts.get(1).map(String::as_str)) && !all_null(*leaf)
+    };
+    (0..schema.num_columns()).filter(kept).collect()
+}
+
+type Rows = parquet::arrow::async_reader::ParquetRecordBatchStream<ObjectReader>;
+
+fn rows(
+    reader: ObjectReader,
+    metadata: &Arc<ParquetMetaData>,
+    leaves: Vec<usize>,
+    selection: Option<RowSelection>,
+) -> Result<Rows, ParquetError> {
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let arrow = ArrowReaderMetadata::try_new(Arc::clone(metadata), options)?;
+    let mask = ProjectionMask::leaves(metadata.file_metadata().schema_descr(), leaves);
+    let mut builder =
+        ParquetRecordBatchStreamBuilder::new_with_metadata(reader, arrow).with_projection(mask).with_batch_size(BATCH_ROWS);
+    if let Some(selection) = selection {
+        builder = builder.with_row_selection(selection);
+    }
+    builder.build()
 }
 
 /// The columns of a checkpoint that are read, and written.
@@ -180,7 +321,70 @@ pub(crate) fn schema() -> Schema {
     ])
 }
 
-fn rows(batch: &RecordBatch, schema: &Schema, actions: &mut Vec<Action>) -> Result<(), ParquetError> {
+/// The files of a batch, borrowed from its columns.
+fn push_adds(batch: &RecordBatch, schema: &Schema, builder: &mut SegmentBuilder) -> Result<(), ParquetError> {
+    let (Some(column), Ok(field)) = (batch.column_by_name("add"), schema.field_with_name("add")) else { return Ok(()) };
+    let parsed = column.as_struct_opt().and_then(|add| add.column_by_name("stats_parsed")).cloned();
+    let column = conform(column, field.data_type(), FieldMatch::Name)?;
+    let Some(group) = column.as_struct_opt() else { return Ok(()) };
+    let texts = |name: &str| group.column_by_name(name).and_then(|c| c.as_string_opt::<i32>());
+    let longs = |name: &str| group.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>());
+    let maps = |name: &str| group.column_by_name(name).and_then(|c| c.as_map_opt());
+    let (paths, stats, provider) = (texts("path"), texts("stats"), texts("clusteringProvider"));
+    let (sizes, times) = (longs("size"), longs("modificationTime"));
+    let (row_ids, row_versions) = (longs("baseRowId"), longs("defaultRowCommitVersion"));
+    let (partitions, tags) = (maps("partitionValues"), maps("tags"));
+    let has_vectors = group.column_by_name("deletionVector").is_some_and(|c| c.null_count() < c.len());
+    let text = |column: Option<&'_ StringArray>, row: usize| column.filter(|c| c.is_valid(row)).map(|c| c.value(row).to_owned());
+    let long = |column: Option<&arrow_array::Int64Array>, row: usize| column.filter(|c| c.is_valid(row)).map(|c| c.value(row));
+    let mut partition_values = Vec::new();
+    for row in (0..group.len()).filter(|row| group.is_valid(*row)) {
+        let line = Row { group, row };
+        let path = paths.filter(|c| c.is_valid(row)).map(|c| c.value(row)).ok_or_else(|| missing("path"))?;
+        let size = long(sizes, row).unwrap_or_default();
+        let size = u64::try_from(size).map_err(|_| ParquetError::General(format!("an action of the checkpoint has `size` {size}")))?;
+        partition_values.clear();
+        if let Some(map) = partitions {
+            entries(map, row, &mut partition_values);
+        }
+        let stats = match stats.filter(|c| c.is_valid(row)) {
+            Some(stats) => Some(Cow::Borrowed(stats.value(row))),
+            None => parsed.as_ref().and_then(|parsed| parsed_stats::to_json(parsed, row)).map(Cow::Owned),
+        };
+        builder.push(NewFile {
+            path: Cow::Borrowed(path),
+            partition_values: std::mem::take(&mut partition_values),
+            size,
+            modification_time: long(times, row).unwrap_or_default(),
+            data_change: false,
+            stats,
+            tags: tags.filter(|map| map.is_valid(row)).and_then(|_| line.map("tags")),
+            deletion_vector: if has_vectors { line.vector()? } else { None },
+            base_row_id: long(row_ids, row),
+            default_row_commit_version: long(row_versions, row),
+            clustering_provider: text(provider, row),
+        });
+    }
+    Ok(())
+}
+
+fn entries<'a>(map: &'a MapArray, row: usize, into: &mut Vec<(Cow<'a, str>, Option<Cow<'a, str>>)>) {
+    if map.is_null(row) {
+        return;
+    }
+    let (Some(keys), Some(values)) = (map.keys().as_string_opt::<i32>(), map.values().as_string_opt::<i32>()) else { return };
+    let offsets = map.value_offsets();
+    let (Ok(start), Ok(end)) = (usize::try_from(offsets[row]), usize::try_from(offsets[row + 1])) else { return };
+    for at in start..end {
+        into.push((Cow::Borrowed(keys.value(at)), values.is_valid(at).then(|| Cow::Borrowed(values.value(at)))));
+    }
+}
+
+fn missing(name: &str) -> ParquetError {
+    ParquetError::General(format!("an action of the checkpoint has no `{name}`"))
+}
+
+fn push_actions(batch: &RecordBatch, schema: &Schema, actions: &mut Vec<Action>) -> Result<(), ParquetError> {
     for field in schema.fields() {
         let Some(column) = batch.column_by_name(field.name()) else { continue };
         let column = conform(column, field.data_type(), FieldMatch::Name)?;
@@ -292,7 +496,7 @@ impl<'a> Row<'a> {
     }
 
     fn required(&self, name: &str) -> Result<String, ParquetError> {
-        self.text(name).ok_or_else(|| ParquetError::General(format!("an action of the checkpoint has no `{name}`")))
+        self.text(name).ok_or_else(|| missing(name))
     }
 
     fn long(&self, name: &str) -> Option<i64> {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow_json::ReaderBuilder;
 use arrow_schema::{Field, Schema};
-use boathouse_delta_protocol::action::Action;
+use boathouse_delta_protocol::action::{Action, Add, Remove};
+use boathouse_delta_protocol::files::FileIndex;
 use boathouse_delta_protocol::log_path::{LAST_CHECKPOINT, LastCheckpoint, checkpoint_name};
 use boathouse_delta_protocol::replay::TableState;
 use boathouse_storage::Storage;
@@ -27,17 +28,34 @@ const ROW_GROUP_ACTIONS: usize = 64 * 1024;
 /// Columns of V1 checkpoints. Those of V2 are left out: some readers take their presence for the other form.
 const V1_COLUMNS: &[&str] = &["txn", "add", "remove", "metaData", "protocol", "domainMetadata"];
 
-/// Writes a checkpoint of a state, and points to it. Returns its bytes.
+/// What a checkpoint holds.
+pub(crate) struct Contents {
+    pub(crate) head: TableState,
+    /// With their statistics.
+    pub(crate) files: Arc<FileIndex>,
+    pub(crate) tombstones: Vec<Remove>,
+    /// Txns that were last updated before this have expired.
+    pub(crate) txns_since_ms: Option<i64>,
+}
+
+impl Contents {
+    /// In order: protocol, metadata, txns, domains, files, tombstones. File actions have `dataChange` false, as the
+    /// reference writer has them.
+    fn actions(&self) -> impl Iterator<Item = Action> {
+        let adds = self.files.iter().map(|file| Action::Add(Add { data_change: false, ..file.to_add() }));
+        let removes = self.tombstones.iter().map(|remove| Action::Remove(Remove { data_change: false, ..remove.clone() }));
+        self.head.head_actions(self.txns_since_ms).chain(adds).chain(removes)
+    }
+}
+
+/// Writes a checkpoint, and points to it. Returns its bytes.
 pub(crate) async fn write_checkpoint(
     storage: &Storage,
-    state: &TableState,
-    tombstones_since_ms: i64,
-    txns_since_ms: Option<i64>,
+    contents: Contents,
 ) -> Result<u64> {
-    let (url, version) = (storage.url().to_owned(), state.version);
+    let (url, version, files) = (storage.url().to_owned(), contents.head.version, contents.files.len() as u64);
     let path = log_path(&checkpoint_name(version));
-    let source = state.clone();
-    let encoded = tokio::task::spawn_blocking(move || encode(&source, tombstones_since_ms, txns_since_ms)).await;
+    let encoded = tokio::task::spawn_blocking(move || encode(&contents)).await;
     let encoded = encoded.map_err(|source| DeltaError::Task { url: url.clone(), source })?;
     let (bytes, actions) = encoded.map_err(|source| DeltaError::Encode { url: url.clone(), path: path.clone(), source })?;
     let size = bytes.len() as u64;
@@ -54,7 +72,7 @@ pub(crate) async fn write_checkpoint(
             version,
             size: actions,
             size_in_bytes: Some(size),
-            num_of_add_files: Some(state.files.len() as u64),
+            num_of_add_files: Some(files),
             ..LastCheckpoint::default()
         };
         let json = pointer.to_json().map_err(|source| DeltaError::Protocol { url: url.clone(), source })?;
@@ -63,7 +81,7 @@ pub(crate) async fn write_checkpoint(
     Ok(size)
 }
 
-fn encode(state: &TableState, tombstones_since_ms: i64, txns_since_ms: Option<i64>) -> Result<(Bytes, u64), ParquetError> {
+fn encode(contents: &Contents) -> Result<(Bytes, u64), ParquetError> {
     let all = schema();
     let fields: Vec<Field> = V1_COLUMNS.iter().filter_map(|name| all.field_with_name(name).ok().cloned()).collect();
     let schema = Arc::new(Schema::new(fields));
@@ -83,7 +101,7 @@ fn encode(state: &TableState, tombstones_since_ms: i64, txns_since_ms: Option<i6
         }
         Ok(())
     };
-    for action in state.checkpoint_actions(tombstones_since_ms, txns_since_ms) {
+    for action in contents.actions() {
         count += 1;
         batch.push(action);
         if batch.len() == BATCH_ACTIONS {

@@ -1,16 +1,22 @@
 //! Commit files.
 
 use boathouse_delta_protocol::action::{Action, CommitInfo};
-use boathouse_delta_protocol::commit;
-use boathouse_delta_protocol::log_path::commit_name;
+use boathouse_delta_protocol::log_path::{CommitFile, commit_name};
+use boathouse_delta_protocol::scan::{CommitScan, CommitScanner, Wanted};
+use boathouse_delta_protocol::{ProtocolError, commit};
 use boathouse_storage::Storage;
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
 use super::list::log_path;
-use crate::error::{OnTable, Result};
+use crate::error::{DeltaError, OnTable, Result};
 
 /// Commits that are fetched at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
+/// Pieces of a long commit that are fetched and read at once.
+const PIECES_AT_ONCE: usize = 3;
+/// Bytes of a piece. A commit of one piece is fetched as a whole.
+pub(crate) const PIECE_BYTES: u64 = 8 << 20;
 
 /// The actions of a commit; nothing when there is no such commit.
 pub(crate) async fn read_commit(storage: &Storage, version: u64) -> Result<Option<Vec<Action>>> {
@@ -45,4 +51,144 @@ pub(crate) fn info(actions: &[Action]) -> Option<&CommitInfo> {
         Action::CommitInfo(info) => Some(info),
         _ => None,
     })
+}
+
+/// A commit, or several in one compacted file, of which it is known where it is.
+#[derive(Debug, Clone)]
+pub(crate) struct LogCommit {
+    pub(crate) file: CommitFile,
+    pub(crate) size_bytes: u64,
+    /// Its bytes, when it is short and was read already.
+    pub(crate) bytes: Option<Bytes>,
+}
+
+impl LogCommit {
+    /// Whether it is read in pieces.
+    pub(crate) fn is_long(&self) -> bool {
+        self.bytes.is_none() && self.size_bytes > PIECE_BYTES
+    }
+}
+
+/// Commits that were read.
+pub(crate) struct ReadCommit {
+    pub(crate) scan: CommitScan,
+    /// The same commit, with its bytes if it is short.
+    pub(crate) commit: LogCommit,
+}
+
+/// Reads commits, several at once, in the order given.
+///
+/// **Errors**: `Corrupt` for one that is not there: the listing named it.
+pub(crate) fn scan_commits(
+    storage: &Storage,
+    commits: Vec<LogCommit>,
+    wanted: Wanted,
+) -> impl futures::Stream<Item = Result<ReadCommit>> {
+    let storage = storage.clone();
+    futures::stream::iter(commits)
+        .map(move |commit| {
+            let storage = storage.clone();
+            async move { scan_commit(&storage, commit, wanted).await }
+        })
+        .buffered(AT_ONCE)
+}
+
+/// Reads one commit: a short one as a whole, a long one piece by piece, on several threads.
+///
+/// Of a long one no statistics are taken along: whoever needs them reads it again.
+async fn scan_commit(storage: &Storage, mut commit: LogCommit, wanted: Wanted) -> Result<ReadCommit> {
+    let version = commit.file.to;
+    if commit.is_long() {
+        let wanted = if wanted == Wanted::Everything { Wanted::EverythingButStats } else { wanted };
+        let scan = scan_pieces(storage, &commit, wanted).await?;
+        return Ok(ReadCommit { scan, commit });
+    }
+    let bytes = match commit.bytes.take() {
+        Some(bytes) => bytes,
+        None => get(storage, &commit.file).await?,
+    };
+    let mut scanner = CommitScanner::new(version, wanted);
+    scanner.scan(&bytes).on(storage.url())?;
+    let scan = CommitScan::whole(version, [scanner.finish().on(storage.url())?]).on(storage.url())?;
+    commit.bytes = Some(bytes);
+    Ok(ReadCommit { scan, commit })
+}
+
+async fn get(storage: &Storage, file: &CommitFile) -> Result<Bytes> {
+    let found = storage.get_optional(&log_path(&file.name())).await?;
+    found.ok_or(ProtocolError::LogGap { wanted: file.to, missing: file.from }).on(storage.url())
+}
+
+/// All pieces of a long commit, read with this.
+pub(crate) async fn scan_pieces(storage: &Storage, commit: &LogCommit, wanted: Wanted) -> Result<CommitScan> {
+    let version = commit.file.to;
+    let mut pieces = std::pin::pin!(pieces(storage, commit));
+    let mut running = futures::stream::FuturesOrdered::new();
+    let (mut done, mut lines) = (Vec::new(), 0);
+    let url = storage.url();
+    loop {
+        let Some(piece) = pieces.try_next().await? else { break };
+        let first = lines;
+        lines += memchr::memchr_iter(b'\n', &piece).count() as u64;
+        running.push_back(tokio::task::spawn_blocking(move || {
+            let mut scanner = CommitScanner::new(version, wanted).after_lines(first);
+            scanner.scan(&piece)?;
+            scanner.finish()
+        }));
+        // Memory is bounded by the pieces that are on their way.
+        while running.len() >= PIECES_AT_ONCE {
+            done.extend(finished(url, running.next().await)?);
+        }
+    }
+    while !running.is_empty() {
+        done.extend(finished(url, running.next().await)?);
+    }
+    CommitScan::whole(version, done).on(url)
+}
+
+type Scanned = Result<Result<CommitScan, ProtocolError>, tokio::task::JoinError>;
+
+fn finished(url: &str, scanned: Option<Scanned>) -> Result<Option<CommitScan>> {
+    let Some(scanned) = scanned else { return Ok(None) };
+    let scanned = scanned.map_err(|source| DeltaError::Task { url: url.to_owned(), source })?;
+    scanned.on(url).map(Some)
+}
+
+/// The bytes of a long commit in pieces of whole lines, the next one already on its way.
+fn pieces(storage: &Storage, commit: &LogCommit) -> impl futures::Stream<Item = Result<Bytes>> + use<> {
+    let storage = storage.clone();
+    let path = log_path(&commit.file.name());
+    let size = commit.size_bytes;
+    let ranges = (0..size.div_ceil(PIECE_BYTES)).map(move |at| at * PIECE_BYTES..((at + 1) * PIECE_BYTES).min(size));
+    let last = size.div_ceil(PIECE_BYTES).saturating_sub(1);
+    let fetched = futures::stream::iter(ranges)
+        .map(move |range| {
+            let (storage, path) = (storage.clone(), path.clone());
+            async move { Ok((range.start / PIECE_BYTES, storage.get_range(&path, range).await?)) }
+        })
+        .buffered(2);
+    // The end of a piece that is no whole line goes before the next piece.
+    let cut = fetched.scan(Vec::new(), move |rest: &mut Vec<u8>, piece: Result<(u64, Bytes)>| {
+        let whole = piece.map(|(at, bytes)| {
+            let end = if at == last { Some(bytes.len()) } else { memchr::memrchr(b'\n', &bytes).map(|end| end + 1) };
+            match end {
+                None => {
+                    rest.extend_from_slice(&bytes);
+                    Bytes::new()
+                }
+                Some(end) if rest.is_empty() => {
+                    rest.extend_from_slice(&bytes[end..]);
+                    bytes.slice(..end)
+                }
+                Some(end) => {
+                    let mut whole = std::mem::take(rest);
+                    whole.extend_from_slice(&bytes[..end]);
+                    rest.extend_from_slice(&bytes[end..]);
+                    whole.into()
+                }
+            }
+        });
+        futures::future::ready(Some(whole))
+    });
+    cut.try_filter(|piece| futures::future::ready(!piece.is_empty()))
 }

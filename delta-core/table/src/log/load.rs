@@ -1,15 +1,19 @@
-//! A version of the table from its log.
+//! A version of the table from its log: what it is, and where its files stand.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use boathouse_delta_protocol::log_path::{Checkpoint, LogFile, LogSegment, plan_segment};
+use boathouse_delta_protocol::action::CommitInfo;
+use boathouse_delta_protocol::log_path::{Checkpoint, CommitFile, LogFile, LogSegment, plan_segment};
 use boathouse_delta_protocol::replay::{Replay, TableState};
+use boathouse_delta_protocol::scan::Wanted;
 use boathouse_delta_protocol::{ProtocolError, features};
 use boathouse_storage::Storage;
 use futures::TryStreamExt;
 
-use super::checkpoint_read::read_checkpoint;
-use super::commit::read_commits;
+use super::checkpoint_read;
+use super::commit::{LogCommit, ReadCommit, info, read_commit, scan_commits};
+use super::files::{LazyFiles, Start};
 use super::list::{Listed, last_checkpoint, list_log, no_table};
 use crate::error::{DeltaError, OnTable, Result};
 
@@ -23,6 +27,8 @@ pub(crate) struct LoadedLog {
     pub(crate) last_commit: Option<CommitMark>,
     /// The checkpoint that it was loaded from.
     pub(crate) checkpoint: Option<u64>,
+    /// Its files, once somebody asks.
+    pub(crate) files: Arc<LazyFiles>,
 }
 
 /// What tells a commit file from another one of the same name.
@@ -34,8 +40,8 @@ pub(crate) struct CommitMark {
 
 /// Loads a version; `None`: the newest.
 ///
-/// **Cost**: a GET of `_last_checkpoint`, a LIST from there, a GET for each file of the checkpoint and each commit
-/// after it. A damaged checkpoint costs another LIST, of everything.
+/// **Cost**: a GET of `_last_checkpoint`, a LIST from there, the footer and few columns of the checkpoint, a GET for
+/// each commit after it. A damaged checkpoint costs another LIST, of everything.
 pub(crate) async fn load(storage: &Storage, version: Option<u64>) -> Result<LoadedLog> {
     let hint = last_checkpoint(storage).await?.map(|h| h.version).filter(|hint| version.is_none_or(|v| *hint <= v));
     if let Some(hint) = hint {
@@ -67,6 +73,16 @@ pub(crate) async fn load(storage: &Storage, version: Option<u64>) -> Result<Load
     }
 }
 
+/// Where the files of a version stand, without these checkpoints.
+///
+/// **Cost**: a LIST of the log.
+pub(crate) async fn locate(storage: &Storage, version: u64, rejected: &[Checkpoint]) -> Result<(Start, Vec<LogCommit>)> {
+    let listing = list_log(storage, None).await?;
+    let segment = plan(&listing, Some(version), rejected).on(storage.url())?;
+    let commits = commits(&listing, &segment);
+    Ok((segment.checkpoint.map_or(Start::Beginning, Start::Checkpoint), commits))
+}
+
 /// Goes on from a loaded version to the newest. `None`: nothing can be gone on from, load it all.
 ///
 /// **Cost**: a LIST from the version on, a GET for each later commit.
@@ -85,22 +101,46 @@ pub(crate) async fn refresh(storage: &Storage, base: &LoadedLog) -> Result<Optio
     if marks.len() as u64 != newest - known + 1 {
         return Ok(None);
     }
-    let replay = apply(storage, base.state.resume(), known + 1..=newest).await?;
+    let commits = marks
+        .iter()
+        .skip(1)
+        .map(|(version, mark)| LogCommit { file: CommitFile::of(*version), size_bytes: mark.size_bytes, bytes: None })
+        .collect();
+    let (replay, commits) = apply(storage, base.state.resume(), commits).await?;
     let state = finish(storage, replay)?;
-    let timestamp_ms = timestamps(&state, &marks, Some((known, base.timestamp_ms)));
-    Ok(Some(LoadedLog { state, timestamp_ms, last_commit: marks.get(&newest).copied(), checkpoint: base.checkpoint }))
+    let timestamp_ms = timestamp(storage, &state, &marks, Some((known, base.timestamp_ms))).await?;
+    let files = Arc::new(base.files.followed_by(commits));
+    Ok(Some(LoadedLog { state, timestamp_ms, last_commit: marks.get(&newest).copied(), checkpoint: base.checkpoint, files }))
 }
 
 fn plan(listing: &[Listed], version: Option<u64>, rejected: &[Checkpoint]) -> Result<LogSegment, ProtocolError> {
     plan_segment(listing.iter().map(|l| l.name.as_str()), version, rejected)
 }
 
+/// The commits of a segment, with their sizes.
+fn commits(listing: &[Listed], segment: &LogSegment) -> Vec<LogCommit> {
+    let sizes: BTreeMap<&LogFile, u64> = listing.iter().map(|l| (&l.file, l.size_bytes)).collect();
+    let size = |file: &CommitFile| {
+        let name = if file.from == file.to {
+            LogFile::Commit { version: file.to }
+        } else {
+            LogFile::Compacted { from: file.from, to: file.to }
+        };
+        sizes.get(&name).copied().unwrap_or_default()
+    };
+    segment.commits.iter().map(|file| LogCommit { file: *file, size_bytes: size(file), bytes: None }).collect()
+}
+
 /// Loads what was planned; `None` when its checkpoint is damaged.
 async fn load_segment(storage: &Storage, listing: &[Listed], segment: &LogSegment) -> Result<Option<LoadedLog>> {
     let replay = match &segment.checkpoint {
         None => Replay::new(),
-        Some(checkpoint) => match read_checkpoint(storage, checkpoint).await {
-            Ok(replay) => replay,
+        Some(checkpoint) => match checkpoint_read::head(storage, checkpoint).await {
+            Ok(actions) => {
+                let mut replay = Replay::from_checkpoint(checkpoint.version);
+                replay.apply_checkpoint(actions);
+                replay
+            }
             Err(error) if is_damage(&error) => {
                 tracing::warn!(
                     table = storage.url(), version = checkpoint.version, %error,
@@ -111,7 +151,7 @@ async fn load_segment(storage: &Storage, listing: &[Listed], segment: &LogSegmen
             Err(error) => return Err(error),
         },
     };
-    let replay = apply(storage, replay, segment.commits.iter().copied()).await?;
+    let (replay, commits) = apply(storage, replay, commits(listing, segment)).await?;
     let state = finish(storage, replay)?;
     let marks = marks(listing);
     let checkpoint_mark = segment.checkpoint.as_ref().and_then(|c| {
@@ -119,26 +159,29 @@ async fn load_segment(storage: &Storage, listing: &[Listed], segment: &LogSegmen
         Some((c.version, file.modified_ms))
     });
     let base = checkpoint_mark.filter(|(version, _)| !marks.contains_key(version));
-    let timestamp_ms = timestamps(&state, &marks, base);
+    let timestamp_ms = timestamp(storage, &state, &marks, base).await?;
     let last_commit = marks.get(&state.version).copied();
-    Ok(Some(LoadedLog { state, timestamp_ms, last_commit, checkpoint: segment.checkpoint.as_ref().map(|c| c.version) }))
+    let start = segment.checkpoint.clone().map_or(Start::Beginning, Start::Checkpoint);
+    let checkpoint = segment.checkpoint.as_ref().map(|c| c.version);
+    let files = Arc::new(LazyFiles::new(storage, state.version, start, commits));
+    Ok(Some(LoadedLog { state, timestamp_ms, last_commit, checkpoint, files }))
 }
 
 /// Whether another checkpoint may do better.
-fn is_damage(error: &DeltaError) -> bool {
+pub(crate) fn is_damage(error: &DeltaError) -> bool {
     use boathouse_base::{DomainError, ErrorKind};
     matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Internal)
 }
 
-async fn apply(storage: &Storage, mut replay: Replay, versions: impl IntoIterator<Item = u64>) -> Result<Replay> {
-    let mut commits = std::pin::pin!(read_commits(storage, versions));
-    while let Some((version, actions)) = commits.try_next().await? {
-        let Some(actions) = actions else {
-            return Err(ProtocolError::LogGap { wanted: version, missing: version }).on(storage.url());
-        };
-        replay.apply_commit(version, actions).on(storage.url())?;
+/// Applies what the commits say but for files. Gives the commits back, short ones with their bytes.
+async fn apply(storage: &Storage, mut replay: Replay, commits: Vec<LogCommit>) -> Result<(Replay, Vec<LogCommit>)> {
+    let mut read = Vec::with_capacity(commits.len());
+    let mut scans = std::pin::pin!(scan_commits(storage, commits, Wanted::Head));
+    while let Some(ReadCommit { scan, commit }) = scans.try_next().await? {
+        replay.apply_commits(commit.file.from, commit.file.to, scan.head).on(storage.url())?;
+        read.push(commit);
     }
-    Ok(replay)
+    Ok((replay, read))
 }
 
 fn finish(storage: &Storage, replay: Replay) -> Result<TableState> {
@@ -160,16 +203,31 @@ pub(crate) fn marks(listing: &[Listed]) -> BTreeMap<u64, CommitMark> {
 ///
 /// The commit says it itself when the table has in-commit timestamps. Otherwise the time of its file counts, but
 /// never less than a millisecond after the commit before it: clocks of writers differ.
-fn timestamps(state: &TableState, marks: &BTreeMap<u64, CommitMark>, base: Option<(u64, i64)>) -> i64 {
-    if let Some(at) = in_commit_timestamp(state) {
-        return at;
+async fn timestamp(
+    storage: &Storage,
+    state: &TableState,
+    marks: &BTreeMap<u64, CommitMark>,
+    base: Option<(u64, i64)>,
+) -> Result<i64> {
+    if has_in_commit_timestamps(state) {
+        let info_of = |info: &CommitInfo| info.in_commit_timestamp;
+        if let Some(at) = state.commit_info.as_deref().and_then(info_of) {
+            return Ok(at);
+        }
+        // The version came out of a checkpoint or a compacted file.
+        if marks.contains_key(&state.version)
+            && let Some(actions) = read_commit(storage, state.version).await?
+            && let Some(at) = info(&actions).and_then(info_of)
+        {
+            return Ok(at);
+        }
     }
     let start = base.map_or(0, |(version, _)| version + 1);
     let mut last = base.map(|(_, at)| at);
     for mark in marks.range(start..=state.version.max(start)).filter(|(v, _)| **v <= state.version).map(|(_, m)| m) {
         last = Some(monotonic(last, mark.modified_ms));
     }
-    last.unwrap_or_default()
+    Ok(last.unwrap_or_default())
 }
 
 /// The time of a commit after one at `last`.
@@ -177,8 +235,7 @@ pub(crate) fn monotonic(last: Option<i64>, modified_ms: i64) -> i64 {
     last.map_or(modified_ms, |last| modified_ms.max(last + 1))
 }
 
-fn in_commit_timestamp(state: &TableState) -> Option<i64> {
-    let enabled = state.metadata.properties().is_ok_and(|p| p.enable_in_commit_timestamps)
-        && features::has(&state.protocol, "inCommitTimestamp");
-    state.commit_info.as_ref().filter(|_| enabled)?.in_commit_timestamp
+fn has_in_commit_timestamps(state: &TableState) -> bool {
+    state.metadata.properties().is_ok_and(|p| p.enable_in_commit_timestamps)
+        && features::has(&state.protocol, "inCommitTimestamp")
 }

@@ -14,6 +14,6 @@ mod stream;
 mod vector;
 
 pub use file::DataFile;
-pub(crate) use object::below_table;
+pub(crate) use object::{ObjectReader, below_table};
 pub use open::{DeletedRows, FileRead};
 pub(crate) use stream::{read_file, scan};

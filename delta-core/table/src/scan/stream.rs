@@ -23,23 +23,32 @@ const BATCHES_AHEAD: usize = 2;
 pub(crate) fn scan(snapshot: &Snapshot, request: ScanRequest) -> Result<BatchStream> {
     let ScanRequest { projection, predicate, limit_rows } = request;
     let columns = Columns::resolve(snapshot.url(), snapshot.layout(), projection.as_deref(), None)?;
-    let mut files = snapshot.files(predicate.as_ref())?;
     let limit = limit_rows.filter(|_| predicate.is_none());
-    if let Some(limit) = limit {
-        let mut rows = 0;
-        let enough = files.iter().position(|file| {
-            rows += file.row_count().unwrap_or_default();
-            rows >= limit as u64
-        });
-        files.truncate(enough.map_or(files.len(), |at| at + 1));
-    }
     let schema = Arc::clone(&columns.schema);
-    let rows = read_files(source(snapshot), files, columns, predicate, DeletedRows::Skip);
-    let rows = rows.map_err(boathouse_base::Error::from);
+    let snapshot = snapshot.clone();
+    // Which files there are is looked up when the first row is wanted.
+    let rows = futures::stream::once(async move {
+        let mut files = snapshot.files(predicate.as_ref()).await?;
+        if let Some(limit) = limit {
+            truncate(&mut files, limit);
+        }
+        Ok::<_, DeltaError>(read_files(source(&snapshot), files, columns, predicate, DeletedRows::Skip))
+    });
+    let rows = rows.try_flatten().map_err(boathouse_base::Error::from);
     Ok(match limit {
         None => BatchStream::new(schema, rows),
         Some(limit) => BatchStream::new(schema, take_rows(rows, limit)),
     })
+}
+
+/// Keeps files until they have enough rows.
+fn truncate(files: &mut Vec<DataFile>, limit: usize) {
+    let mut rows = 0;
+    let enough = files.iter().position(|file| {
+        rows += file.row_count().unwrap_or_default();
+        rows >= limit as u64
+    });
+    files.truncate(enough.map_or(files.len(), |at| at + 1));
 }
 
 /// Reads one file.

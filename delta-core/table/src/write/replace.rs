@@ -28,10 +28,10 @@ pub(super) struct Replaced {
 pub(super) async fn plan(base: &Snapshot, mode: &WriteMode, writer: &mut DataWriter) -> Result<Replaced> {
     match mode {
         WriteMode::Append => Ok(Replaced::default()),
-        WriteMode::Overwrite => Ok(Replaced { removed: base.files(None)?, ..Replaced::default() }),
+        WriteMode::Overwrite => Ok(Replaced { removed: base.files(None).await?, ..Replaced::default() }),
         WriteMode::ReplaceWhere(predicate) => {
             let mut replaced = Replaced::default();
-            for file in base.files(Some(predicate))? {
+            for file in base.files(Some(predicate)).await? {
                 replace(base, file, predicate, writer, &mut replaced).await?;
             }
             Ok(replaced)

@@ -1,0 +1,211 @@
+//! The files of a version, when somebody needs them.
+
+use std::sync::Arc;
+
+use boathouse_delta_protocol::files::{FileIndex, IndexBuilder, Segment, StatsBlockBuilder};
+use boathouse_delta_protocol::log_path::Checkpoint;
+use boathouse_delta_protocol::scan::Wanted;
+use boathouse_storage::Storage;
+use futures::{StreamExt, TryStreamExt};
+use tokio::sync::OnceCell;
+
+use super::checkpoint_read::{self, CheckpointFile, Columns};
+use super::commit::{LogCommit, ReadCommit, scan_commits, scan_pieces};
+use super::load::{is_damage, locate};
+use crate::error::{OnTable, Result};
+
+/// Bytes of short commits that are kept until somebody asks for files.
+const KEPT_BYTES: u64 = 32 << 20;
+
+/// The files of a version: where they stand in the log, and once somebody asked, the files.
+#[derive(Debug)]
+pub(crate) struct LazyFiles {
+    storage: Storage,
+    version: u64,
+    start: Start,
+    /// Commits after the start, oldest first.
+    commits: Vec<LogCommit>,
+    loaded: OnceCell<LoadedFiles>,
+}
+
+/// Where the files are counted from.
+#[derive(Debug, Clone)]
+pub(crate) enum Start {
+    /// The beginning of the log.
+    Beginning,
+    /// A checkpoint.
+    Checkpoint(Checkpoint),
+    /// The files of an earlier version.
+    Earlier(LoadedFiles),
+}
+
+/// The files, and where their statistics are.
+#[derive(Debug, Clone)]
+pub(crate) struct LoadedFiles {
+    index: Arc<FileIndex>,
+    /// Segments without statistics, by where these can be read.
+    unread: Arc<Vec<Arc<Unread>>>,
+}
+
+/// Segments that came from one place, in order, without their statistics.
+#[derive(Debug)]
+struct Unread {
+    place: Place,
+    segments: Vec<Arc<Segment>>,
+    read: OnceCell<()>,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    Commit(LogCommit),
+    Checkpoint(CheckpointFile),
+}
+
+impl LazyFiles {
+    pub(crate) fn new(storage: &Storage, version: u64, start: Start, mut commits: Vec<LogCommit>) -> Self {
+        let mut kept = 0;
+        for commit in &mut commits {
+            kept += commit.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+            if kept > KEPT_BYTES {
+                commit.bytes = None;
+            }
+        }
+        Self { storage: storage.clone(), version, start, commits, loaded: OnceCell::new() }
+    }
+
+    /// The same, and the commits after it.
+    pub(crate) fn followed_by(&self, more: Vec<LogCommit>) -> Self {
+        let version = more.last().map_or(self.version, |commit| commit.file.to);
+        match self.loaded.get() {
+            Some(loaded) => Self::new(&self.storage, version, Start::Earlier(loaded.clone()), more),
+            None => {
+                let commits = self.commits.iter().cloned().chain(more).collect();
+                Self::new(&self.storage, version, self.start.clone(), commits)
+            }
+        }
+    }
+
+    /// The files; their statistics only where they came along.
+    ///
+    /// **Cost**: the first time, the file columns of the checkpoint and the commits after it.
+    pub(crate) async fn index(&self) -> Result<&Arc<FileIndex>> {
+        Ok(&self.loaded().await?.index)
+    }
+
+    /// The files with their statistics.
+    ///
+    /// **Cost**: as [`index`](Self::index); for a checkpoint or a long commit, the first time, another pass.
+    pub(crate) async fn index_with_stats(&self) -> Result<&Arc<FileIndex>> {
+        let loaded = self.loaded().await?;
+        let reads: Vec<_> = loaded.unread.iter().map(|unread| unread.read(&self.storage)).collect();
+        futures::stream::iter(reads).buffered(2).try_collect::<Vec<()>>().await?;
+        Ok(&loaded.index)
+    }
+
+    async fn loaded(&self) -> Result<&LoadedFiles> {
+        self.loaded.get_or_try_init(|| self.load()).await
+    }
+
+    async fn load(&self) -> Result<LoadedFiles> {
+        if let Start::Earlier(earlier) = &self.start {
+            let scans = scan_commits(&self.storage, self.commits.clone(), Wanted::Everything);
+            return self.follow(earlier, scans.try_collect().await?);
+        }
+        let (mut start, mut commits) = (self.start.clone(), self.commits.clone());
+        let mut rejected = Vec::new();
+        loop {
+            match self.load_from(&start, commits).await {
+                Err(error) if is_damage(&error) && matches!(start, Start::Checkpoint(_)) => {
+                    tracing::warn!(
+                        table = self.storage.url(), version = self.version, %error,
+                        "a checkpoint is damaged; an older one or the commits are used instead"
+                    );
+                    if let Start::Checkpoint(checkpoint) = start {
+                        rejected.push(checkpoint);
+                    }
+                    // Without another way to the version, the damage is the answer.
+                    (start, commits) = match locate(&self.storage, self.version, &rejected).await {
+                        Ok(place) => place,
+                        Err(_) => return Err(error),
+                    };
+                }
+                loaded => return loaded,
+            }
+        }
+    }
+
+    async fn load_from(&self, start: &Start, mut commits: Vec<LogCommit>) -> Result<LoadedFiles> {
+        let mut builder = IndexBuilder::new();
+        let mut unread = Vec::new();
+        commits.reverse();
+        let mut scans = std::pin::pin!(scan_commits(&self.storage, commits, Wanted::Everything));
+        while let Some(ReadCommit { scan, commit }) = scans.try_next().await? {
+            unread.extend(Unread::of_commit(commit, &scan.segments));
+            builder.commit(scan).on(self.storage.url())?;
+        }
+        if let Start::Checkpoint(checkpoint) = start {
+            let files = checkpoint_read::files(&self.storage, checkpoint).await?;
+            let reads: Vec<_> =
+                files.iter().map(|file| checkpoint_read::adds(&self.storage, file, Columns::WithoutStats)).collect();
+            let read: Vec<Vec<Arc<Segment>>> = futures::stream::iter(reads).buffered(2).try_collect().await?;
+            // The first one is the last that goes in, so that files come in the order of the checkpoint.
+            for (file, segments) in files.into_iter().zip(read).rev() {
+                for segment in segments.iter().rev() {
+                    builder.checkpoint(Arc::clone(segment)).on(self.storage.url())?;
+                }
+                unread.push(Unread { place: Place::Checkpoint(file), segments, read: OnceCell::new() });
+            }
+        }
+        let unread = unread.into_iter().map(Arc::new).collect();
+        Ok(LoadedFiles { index: Arc::new(builder.finish()), unread: Arc::new(unread) })
+    }
+
+    /// The commits after an earlier version, oldest first.
+    fn follow(&self, earlier: &LoadedFiles, read: Vec<ReadCommit>) -> Result<LoadedFiles> {
+        let mut index = FileIndex::clone(&earlier.index);
+        let mut unread: Vec<Arc<Unread>> = earlier.unread.iter().filter(|u| !u.read.initialized()).cloned().collect();
+        for ReadCommit { scan, commit } in read {
+            unread.extend(Unread::of_commit(commit, &scan.segments).map(Arc::new));
+            index = index.apply(scan).on(self.storage.url())?;
+        }
+        Ok(LoadedFiles { index: Arc::new(index), unread: Arc::new(unread) })
+    }
+}
+
+impl Unread {
+    /// Nothing when the statistics came along.
+    fn of_commit(commit: LogCommit, segments: &[Arc<Segment>]) -> Option<Self> {
+        let missing = segments.iter().any(|segment| !segment.has_stats());
+        missing.then(|| Self { place: Place::Commit(commit), segments: segments.to_vec(), read: OnceCell::new() })
+    }
+
+    async fn read(&self, storage: &Storage) -> Result<()> {
+        let read = || async {
+            let full = match &self.place {
+                Place::Commit(commit) => scan_pieces(storage, commit, Wanted::Everything).await?.segments,
+                Place::Checkpoint(file) => checkpoint_read::adds(storage, file, Columns::All).await?,
+            };
+            hand_in(&self.segments, &full);
+            Ok(())
+        };
+        self.read.get_or_try_init(read).await.map(|()| ())
+    }
+}
+
+/// The same files in other segments: the order is the same, the borders need not be.
+fn hand_in(segments: &[Arc<Segment>], full: &[Arc<Segment>]) {
+    let mut texts = full.iter().flat_map(|segment| {
+        let open = segment.open();
+        (0..segment.len()).map(move |row| {
+            let _keep = &open;
+            segment.file(row).stats()
+        })
+    });
+    for segment in segments {
+        let mut block = StatsBlockBuilder::new();
+        for _ in 0..segment.len() {
+            block.push(texts.next().flatten().as_deref());
+        }
+        segment.set_stats(block.finish());
+    }
+}
