@@ -156,7 +156,7 @@ impl DeltaSource {
                 order.push(add.path.clone());
             }
         }
-        let files = self.find(&snapshot, &wanted, order)?;
+        let files = self.find(&snapshot, &wanted, order).await?;
         let schema = snapshot.schema();
         let rows = stream::iter(files)
             .map(move |file| snapshot.read_file(&file, FileRead::default()).map_err(boathouse_base::Error::from))
@@ -165,14 +165,15 @@ impl DeltaSource {
     }
 
     /// The files of the range, in the order of the log.
-    fn find(
+    async fn find(
         &self,
         snapshot: &Snapshot,
         wanted: &BTreeMap<String, u64>,
         order: Vec<String>,
     ) -> Result<Vec<DataFile>, DeltaSourceError> {
         let present: BTreeMap<String, DataFile> = snapshot
-            .files(None)?
+            .files(None)
+            .await?
             .into_iter()
             .map(|file| (file.add().path.clone(), file))
             .filter(|(path, _)| wanted.contains_key(path))

@@ -68,7 +68,7 @@ pub(crate) async fn run(story: &Story, report: &mut Report) -> Result<()> {
 
     let snapshot = story.lake.table("bronze").snapshot().await?;
     let quarantined = source.quarantine_counts().await?.lines;
-    let in_bronze = snapshot.row_count()?.unwrap_or_default();
+    let in_bronze = snapshot.row_count().await?.unwrap_or_default();
     story.say(format!("{} new rows in {epochs} epochs; bronze is at version {}", grouped(rows), snapshot.version()));
     let (lines, files) = count_lines(&landing).await?;
     story.say(format!(

@@ -27,8 +27,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use boathouse_base::{DomainError, ErrorKind, Predicate};
 
 use crate::action::{Action, Add, Metadata, Remove};
-use crate::properties::IsolationLevel;
 use crate::files::FileIndex;
+use crate::properties::IsolationLevel;
 use crate::schema::{ColumnMappingMode, StructType};
 use crate::stats::BoundsReader;
 

@@ -136,7 +136,7 @@ async fn copy_rest(running: &Running, files: &[&DataFile], filter: &Filter) -> R
 
 async fn delete_all(running: &Running) -> Result<DeleteReport> {
     let whole = |file: DataFile| Touched { matching: file.row_count(), file, whole: true };
-    let touched: Vec<Touched> = running.snapshot.files(None)?.into_iter().map(whole).collect();
+    let touched: Vec<Touched> = running.snapshot.files(None).await?.into_iter().map(whole).collect();
     if touched.is_empty() {
         return Ok(nothing_deleted(running));
     }

@@ -118,7 +118,7 @@ impl TableProvider for DeltaTableProvider {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
         let predicate = to_conjunction(filters);
-        let mut files = snapshot.files(predicate.as_ref()).map_err(|error| into_datafusion(error.into()))?;
+        let mut files = snapshot.files(predicate.as_ref()).await.map_err(|error| into_datafusion(error.into()))?;
         if let Some(limit) = limit.filter(|_| filters.is_empty()) {
             truncate(&mut files, limit);
         }

@@ -30,7 +30,7 @@ pub(crate) struct Touched {
 /// **Cost**: reads the columns of the condition in files that can match; files of which the partition decides are not
 /// opened.
 pub(crate) async fn find(snapshot: &Snapshot, filter: &Filter, attempt: &Attempt) -> Result<Vec<Touched>> {
-    let files = snapshot.files(filter.predicate.as_ref())?;
+    let files = snapshot.files(filter.predicate.as_ref()).await?;
     let found = stream::iter(files).map(|file| look(snapshot, file, filter, attempt)).buffered(FILES_AT_ONCE);
     let found: Vec<Option<Touched>> = found.try_collect().await?;
     Ok(found.into_iter().flatten().collect())

@@ -367,7 +367,8 @@ impl Transaction {
         let Some(base) = &self.base else { return Err(DeltaError::CreatedMeanwhile { url: url.to_owned() }) };
         let layout = base.layout();
         let files = if self.reads.predicates.is_empty() { None } else { Some(base.index_with_stats().await?) };
-        let mut attempt = Attempt::new(&self.reads, &self.actions, self.isolation(), base.metadata(), &layout.schema, layout.mode);
+        let mut attempt =
+            Attempt::new(&self.reads, &self.actions, self.isolation(), base.metadata(), &layout.schema, layout.mode);
         if let Some(files) = &files {
             attempt = attempt.with_files(files);
         }

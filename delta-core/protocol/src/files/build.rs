@@ -153,7 +153,9 @@ impl IndexBuilder {
             Seen::Added { .. } => same_path(self.file(**seen).0, path),
             Seen::Removed(_) => false,
         })?;
-        Some(self.file(*known).1.map_or_else(|| "no deletion vector".to_owned(), |v| format!("deletion vector {}", v.unique_id())))
+        Some(
+            self.file(*known).1.map_or_else(|| "no deletion vector".to_owned(), |v| format!("deletion vector {}", v.unique_id())),
+        )
     }
 
     fn file(&self, seen: Seen) -> (&str, Option<&DeletionVectorDescriptor>) {

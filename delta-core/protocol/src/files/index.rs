@@ -175,7 +175,8 @@ impl FileIndex {
                 let old = next.parts[by].segment.file(known);
                 if !old.has_vector(file.deletion_vector()) {
                     let known = old.deletion_vector();
-                    let known = known.map_or_else(|| "no deletion vector".to_owned(), |v| format!("deletion vector {}", v.unique_id()));
+                    let known =
+                        known.map_or_else(|| "no deletion vector".to_owned(), |v| format!("deletion vector {}", v.unique_id()));
                     return Err(ProtocolError::TwoVectors { version, path: file.path().to_owned(), known });
                 }
                 next.parts[by].kill(known);

@@ -30,5 +30,5 @@ mod texts;
 pub use build::IndexBuilder;
 pub use index::FileIndex;
 pub use segment::{FileRef, NewFile, OpenStats, Segment, SegmentBuilder};
-pub use stats::{StatsBlock, StatsBlockBuilder};
 pub(crate) use stats::unescape;
+pub use stats::{StatsBlock, StatsBlockBuilder};

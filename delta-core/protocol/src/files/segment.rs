@@ -441,10 +441,7 @@ impl<'a> FileRef<'a> {
 
     /// What it is known by in the log.
     pub fn key(&self) -> FileKey {
-        FileKey {
-            path: self.path().to_owned(),
-            deletion_vector: self.deletion_vector().map(DeletionVectorDescriptor::unique_id),
-        }
+        FileKey { path: self.path().to_owned(), deletion_vector: self.deletion_vector().map(DeletionVectorDescriptor::unique_id) }
     }
 
     /// Whether it has this deletion vector.

@@ -196,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_packed_block_gives_back_its_rows() {
-        let text = |row: usize| (!row.is_multiple_of(7)).then(|| format!("{{\"numRecords\":{row},\"pad\":\"{}\"}}", "x".repeat(100)));
+        let text =
+            |row: usize| (!row.is_multiple_of(7)).then(|| format!("{{\"numRecords\":{row},\"pad\":\"{}\"}}", "x".repeat(100)));
         let mut builder = StatsBlockBuilder::new();
         for row in 0..5000 {
             builder.push(text(row).as_deref());

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use boathouse_base::{DomainError, ErrorKind, Predicate};
 use boathouse_delta_protocol::action::{Action, Add, CommitInfo, DomainMetadata, Metadata, Protocol, Remove, Txn};
-use boathouse_delta_protocol::conflict::{Attempt, Conflict, ReadScope, Reads, Winner};
-use boathouse_delta_protocol::properties::IsolationLevel::{self, Serializable, WriteSerializable};
 use boathouse_delta_protocol::commit;
+use boathouse_delta_protocol::conflict::{Attempt, Conflict, ReadScope, Reads, Winner};
 use boathouse_delta_protocol::files::FileIndex;
+use boathouse_delta_protocol::properties::IsolationLevel::{self, Serializable, WriteSerializable};
 use boathouse_delta_protocol::replay::Replay;
 use boathouse_delta_protocol::scan::{CommitScanner, Wanted};
 use boathouse_delta_protocol::schema::{ColumnMappingMode, PrimitiveType, StructField, StructType};

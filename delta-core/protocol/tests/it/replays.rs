@@ -7,11 +7,11 @@ use boathouse_delta_protocol::ProtocolError;
 use boathouse_delta_protocol::action::{
     Action, Add, CommitInfo, DeletionVectorDescriptor, DomainMetadata, FileKey, Metadata, Protocol, Remove, Txn,
 };
+use boathouse_delta_protocol::commit;
 use boathouse_delta_protocol::deletion_vector::StorageType;
 use boathouse_delta_protocol::files::{FileIndex, IndexBuilder, SegmentBuilder};
 use boathouse_delta_protocol::replay::{Replay, TableState, Tombstones};
 use boathouse_delta_protocol::scan::{CommitScan, CommitScanner, Wanted};
-use boathouse_delta_protocol::commit;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -184,7 +184,17 @@ fn add_of_any_kind() -> impl Strategy<Value = Add> {
     let text = || prop_oneof![any::<String>(), "[a-z%\"\\\\/]{0,8}".prop_map(|s| s)];
     let values = vec((text(), prop::option::of(text())), 0..3);
     let tags = prop::option::of(vec((text(), prop::option::of(text())), 0..2));
-    (text(), values, any::<u64>().prop_map(|v| v >> 1), any::<i64>(), any::<bool>(), prop::option::of(text()), tags, 0..3_u8, prop::option::of(any::<i64>()))
+    (
+        text(),
+        values,
+        any::<u64>().prop_map(|v| v >> 1),
+        any::<i64>(),
+        any::<bool>(),
+        prop::option::of(text()),
+        tags,
+        0..3_u8,
+        prop::option::of(any::<i64>()),
+    )
         .prop_map(|(path, values, size, modification_time, data_change, stats, tags, dv, row_id)| Add {
             path,
             partition_values: values.into_iter().collect(),
@@ -249,10 +259,7 @@ fn a_file_added_twice_is_corrupt() {
         let mut builder = IndexBuilder::new();
         let at_once = (0..3).rev().find_map(|at| builder.commit(scan(at, &commits[at])).err()).unwrap();
         for error in [step_by_step, at_once] {
-            let found = matches!(
-                error,
-                ProtocolError::DuplicateAction { action: "add", .. } | ProtocolError::TwoVectors { .. }
-            );
+            let found = matches!(error, ProtocolError::DuplicateAction { action: "add", .. } | ProtocolError::TwoVectors { .. });
             assert!(found, "{error} for {commits:?}");
             assert_eq!(error.kind(), ErrorKind::Corrupt);
         }

@@ -154,7 +154,7 @@ impl MergeBuilder {
         let source = SourceRows::collect(&self.source, &self.source_alias, &attempt).await?;
         let plan = Plan::new(&self, &snapshot, &source, &session, &attempt)?;
         let predicate = plan.target_predicate(&source, &attempt)?;
-        let candidates = snapshot.files(predicate.as_ref())?;
+        let candidates = snapshot.files(predicate.as_ref()).await?;
         let mut found = matches::find(&snapshot, &candidates, &source, &plan, predicate.as_ref(), &session, &attempt).await?;
         if !plan.by_source.is_empty() {
             matches::add_unmatched(&snapshot, &mut found, &plan, &attempt).await?;

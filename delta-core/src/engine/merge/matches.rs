@@ -180,7 +180,7 @@ fn unused(name: &str, plan: &Plan) -> String {
 pub(crate) async fn add_unmatched(snapshot: &Snapshot, found: &mut Found, plan: &Plan, attempt: &Attempt) -> Result<()> {
     let everything: Vec<usize> = (0..plan.table.fields().len()).collect();
     let row_name = unused("row", plan);
-    for file in snapshot.files(None)? {
+    for file in snapshot.files(None).await? {
         let matched = found.files.get(&key(&file)).map(|(_, rows)| rows.clone()).unwrap_or_default();
         // Conditions are compiled over all columns of the table. Rarely are there so many files that a narrower read
         // would pay: with these clauses most rows are going to change.

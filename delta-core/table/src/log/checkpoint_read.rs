@@ -5,6 +5,7 @@
 //! kind to find the few rows, [`adds`] reads the columns of files and nothing else.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -22,24 +23,30 @@ use boathouse_delta_protocol::log_path::{
 };
 use boathouse_delta_protocol::{ProtocolError, commit};
 use boathouse_storage::Storage;
-use futures::{StreamExt, TryStreamExt};
+use bytes::Bytes;
+use futures::future::{BoxFuture, ready};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::statistics::Statistics;
+use tokio::sync::OnceCell;
 
 use super::list::log_path;
+use super::parsed_stats;
 use crate::conform::{FieldMatch, conform};
 use crate::error::{DeltaError, OnTable, Result};
-use super::parsed_stats;
 use crate::scan::ObjectReader;
 
 /// Files that are read at once.
 const AT_ONCE: usize = 2;
 /// Rows that are decoded at once.
 const BATCH_ROWS: usize = 8192;
+
+/// A file up to this size is fetched as a whole, once.
+const SMALL_BYTES: u64 = 2 << 20;
 
 /// A file of a checkpoint, or one of its sidecars.
 #[derive(Debug, Clone)]
@@ -48,8 +55,88 @@ pub(crate) struct CheckpointFile {
     /// Relative to the table.
     path: String,
     json: bool,
-    /// Nothing: the store has to be asked.
-    size_bytes: Option<u64>,
+    size_bytes: u64,
+    /// What is in it, once a small one was read.
+    whole: Arc<OnceCell<Bytes>>,
+}
+
+/// The files of a checkpoint, with their sizes.
+#[derive(Debug, Clone)]
+pub(crate) struct CheckpointFiles {
+    pub(crate) name: Checkpoint,
+    files: Vec<CheckpointFile>,
+}
+
+impl CheckpointFiles {
+    /// Looks up the sizes in a listing.
+    pub(crate) fn new(name: Checkpoint, size_of: impl Fn(&LogFile) -> u64) -> Self {
+        let version = name.version;
+        let file = |file: &LogFile| {
+            let (name, json) = file_name(file)?;
+            Some(CheckpointFile::new(version, log_path(&name), json, size_of(file)))
+        };
+        let files = name.files.iter().filter_map(file).collect();
+        Self { name, files }
+    }
+}
+
+impl CheckpointFile {
+    fn new(version: u64, path: String, json: bool, size_bytes: u64) -> Self {
+        Self { version, path, json, size_bytes, whole: Arc::default() }
+    }
+
+    fn is_small(&self) -> bool {
+        self.json || self.size_bytes <= SMALL_BYTES
+    }
+
+    /// All bytes of a small file.
+    async fn whole(&self, storage: &Storage) -> Result<Bytes> {
+        Ok(self.whole.get_or_try_init(|| storage.get(&self.path)).await?.clone())
+    }
+}
+
+/// Where the Parquet reader finds the bytes.
+#[derive(Debug, Clone)]
+enum Reader {
+    Whole(Bytes),
+    Object(ObjectReader),
+}
+
+impl AsyncFileReader for Reader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
+        match self {
+            Self::Whole(bytes) => ready(slice(bytes, range)).boxed(),
+            Self::Object(reader) => reader.get_bytes(range),
+        }
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
+        match self {
+            Self::Whole(bytes) => ready(ranges.into_iter().map(|range| slice(bytes, range)).collect()).boxed(),
+            Self::Object(reader) => reader.get_byte_ranges(ranges),
+        }
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
+        match self {
+            Self::Whole(bytes) => {
+                let read = ParquetMetaDataReader::new().with_arrow_reader_options(options).parse_and_finish(bytes);
+                ready(read.map(Arc::new)).boxed()
+            }
+            Self::Object(reader) => reader.get_metadata(options),
+        }
+    }
+}
+
+fn slice(bytes: &Bytes, range: Range<u64>) -> Result<Bytes, ParquetError> {
+    let at = |at: u64| usize::try_from(at).ok().filter(|at| *at <= bytes.len());
+    match (at(range.start), at(range.end)) {
+        (Some(start), Some(end)) if start <= end => Ok(bytes.slice(start..end)),
+        _ => Err(ParquetError::EOF(format!("bytes {range:?} of a file of {}", bytes.len()))),
+    }
 }
 
 /// What is read of the files in a checkpoint.
@@ -64,9 +151,9 @@ pub(crate) enum Columns {
 /// Everything in a checkpoint but files: protocol, metadata, txns, domains, sidecars.
 ///
 /// **Cost**: the footer of each file, and of few columns as much as it takes to find the few rows.
-pub(crate) async fn head(storage: &Storage, checkpoint: &Checkpoint) -> Result<Vec<Action>> {
-    let version = checkpoint.version;
-    let files: Vec<_> = main_files(checkpoint).map(|file| head_of(storage, file)).collect();
+pub(crate) async fn head(storage: &Storage, checkpoint: &CheckpointFiles) -> Result<Vec<Action>> {
+    let version = checkpoint.name.version;
+    let files: Vec<_> = checkpoint.files.iter().map(|file| head_of(storage, file)).collect();
     let actions: Vec<Vec<Action>> = futures::stream::iter(files).buffered(AT_ONCE).try_collect().await?;
     let actions: Vec<Action> = actions.into_iter().flatten().collect();
     // A checkpoint that was cut off in a lucky place lacks what every table has.
@@ -79,20 +166,22 @@ pub(crate) async fn head(storage: &Storage, checkpoint: &Checkpoint) -> Result<V
 }
 
 /// The files of a checkpoint that hold file actions: its own, and its sidecars.
-pub(crate) async fn files(storage: &Storage, checkpoint: &Checkpoint) -> Result<Vec<CheckpointFile>> {
-    let version = checkpoint.version;
-    let mut files: Vec<CheckpointFile> = main_files(checkpoint).collect();
+pub(crate) async fn files(storage: &Storage, checkpoint: &CheckpointFiles) -> Result<Vec<CheckpointFile>> {
+    let version = checkpoint.name.version;
+    let mut files = checkpoint.files.clone();
     for action in head(storage, checkpoint).await? {
         let Action::Sidecar(sidecar) = action else { continue };
         let path = sidecar.decoded_path().on(storage.url())?.into_owned();
         let path = if path.contains('/') { path } else { log_path(&format!("{SIDECAR_FOLDER}/{path}")) };
-        files.push(CheckpointFile { version, path, json: false, size_bytes: Some(sidecar.size_in_bytes) });
+        files.push(CheckpointFile::new(version, path, false, sidecar.size_in_bytes));
     }
     Ok(files)
 }
 
 /// The active files in a file of a checkpoint.
 pub(crate) async fn adds(storage: &Storage, file: &CheckpointFile, columns: Columns) -> Result<Vec<Arc<Segment>>> {
+    // Of a small file there is nothing to save.
+    let columns = if file.is_small() { Columns::All } else { columns };
     let mut builder = match columns {
         Columns::All => SegmentBuilder::with_stats(),
         Columns::WithoutStats => SegmentBuilder::without_stats(),
@@ -108,7 +197,9 @@ pub(crate) async fn adds(storage: &Storage, file: &CheckpointFile, columns: Colu
     let (reader, metadata) = open(storage, file).await?;
     let wanted = schema();
     let leaves = leaves(&metadata, |group, column| {
-        group == "add" && column != Some("dataChange") && (columns == Columns::All || !column.is_some_and(|c| c.starts_with("stats")))
+        group == "add"
+            && column != Some("dataChange")
+            && (columns == Columns::All || !column.is_some_and(|c| c.starts_with("stats")))
     });
     let mut batches = rows(reader, &metadata, leaves, None).map_err(|source| corrupt(storage, file, source))?;
     while let Some(batch) = batches.try_next().await.map_err(|source| corrupt(storage, file, source))? {
@@ -126,13 +217,6 @@ pub(crate) async fn removes(storage: &Storage, file: &CheckpointFile) -> Result<
     read_actions(storage, file, &["remove"]).await
 }
 
-fn main_files(checkpoint: &Checkpoint) -> impl Iterator<Item = CheckpointFile> + '_ {
-    checkpoint.files.iter().filter_map(|file| {
-        let (name, json) = file_name(file)?;
-        Some(CheckpointFile { version: checkpoint.version, path: log_path(&name), json, size_bytes: None })
-    })
-}
-
 fn file_name(file: &LogFile) -> Option<(String, bool)> {
     match file {
         LogFile::Checkpoint { version } => Some((checkpoint_name(*version), false)),
@@ -145,19 +229,19 @@ fn file_name(file: &LogFile) -> Option<(String, bool)> {
 }
 
 async fn json(storage: &Storage, file: &CheckpointFile) -> Result<Vec<Action>> {
-    let bytes = storage.get(&file.path).await?;
+    let bytes = file.whole(storage).await?;
     commit::parse(file.version, &bytes).on(storage.url())
 }
 
 /// Kinds of actions that stand in few rows.
 const HEAD: &[&str] = &["protocol", "metaData", "txn", "domainMetadata", "sidecar", "checkpointMetadata"];
 
-async fn head_of(storage: &Storage, file: CheckpointFile) -> Result<Vec<Action>> {
+async fn head_of(storage: &Storage, file: &CheckpointFile) -> Result<Vec<Action>> {
     if file.json {
-        let actions = json(storage, &file).await?;
+        let actions = json(storage, file).await?;
         return Ok(actions.into_iter().filter(|a| !matches!(a, Action::Add(_) | Action::Remove(_))).collect());
     }
-    read_actions(storage, &file, HEAD).await
+    read_actions(storage, file, HEAD).await
 }
 
 /// The actions of some kinds, found by one narrow column of each.
@@ -199,16 +283,13 @@ fn corrupt(storage: &Storage, file: &CheckpointFile, source: ParquetError) -> De
     }
 }
 
-async fn open(storage: &Storage, file: &CheckpointFile) -> Result<(ObjectReader, Arc<ParquetMetaData>)> {
-    let size = match file.size_bytes {
-        Some(size) => size,
-        None => match storage.head(&file.path).await? {
-            Some(entry) => entry.size_bytes,
-            None => return Err(ProtocolError::CheckpointFileMissing { version: file.version, path: file.path.clone() }).on(storage.url()),
-        },
+async fn open(storage: &Storage, file: &CheckpointFile) -> Result<(Reader, Arc<ParquetMetaData>)> {
+    let mut reader = if file.is_small() {
+        Reader::Whole(file.whole(storage).await?)
+    } else {
+        let object = storage.path_of(&file.path)?;
+        Reader::Object(ObjectReader::new(Arc::clone(storage.object_store()), object, file.size_bytes))
     };
-    let object = storage.path_of(&file.path)?;
-    let mut reader = ObjectReader::new(Arc::clone(storage.object_store()), object, size);
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata = reader.get_metadata(Some(&options)).await.map_err(|source| corrupt(storage, file, source))?;
     Ok((reader, metadata))
@@ -233,10 +314,10 @@ fn leaves(metadata: &ParquetMetaData, wanted: impl Fn(&str, Option<&str>) -> boo
     (0..schema.num_columns()).filter(kept).collect()
 }
 
-type Rows = parquet::arrow::async_reader::ParquetRecordBatchStream<ObjectReader>;
+type Rows = parquet::arrow::async_reader::ParquetRecordBatchStream<Reader>;
 
 fn rows(
-    reader: ObjectReader,
+    reader: Reader,
     metadata: &Arc<ParquetMetaData>,
     leaves: Vec<usize>,
     selection: Option<RowSelection>,
@@ -342,7 +423,8 @@ fn push_adds(batch: &RecordBatch, schema: &Schema, builder: &mut SegmentBuilder)
         let line = Row { group, row };
         let path = paths.filter(|c| c.is_valid(row)).map(|c| c.value(row)).ok_or_else(|| missing("path"))?;
         let size = long(sizes, row).unwrap_or_default();
-        let size = u64::try_from(size).map_err(|_| ParquetError::General(format!("an action of the checkpoint has `size` {size}")))?;
+        let size =
+            u64::try_from(size).map_err(|_| ParquetError::General(format!("an action of the checkpoint has `size` {size}")))?;
         partition_values.clear();
         if let Some(map) = partitions {
             entries(map, row, &mut partition_values);

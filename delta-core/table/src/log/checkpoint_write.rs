@@ -49,10 +49,7 @@ impl Contents {
 }
 
 /// Writes a checkpoint, and points to it. Returns its bytes.
-pub(crate) async fn write_checkpoint(
-    storage: &Storage,
-    contents: Contents,
-) -> Result<u64> {
+pub(crate) async fn write_checkpoint(storage: &Storage, contents: Contents) -> Result<u64> {
     let (url, version, files) = (storage.url().to_owned(), contents.head.version, contents.files.len() as u64);
     let path = log_path(&checkpoint_name(version));
     let encoded = tokio::task::spawn_blocking(move || encode(&contents)).await;

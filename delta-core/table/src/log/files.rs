@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use boathouse_delta_protocol::files::{FileIndex, IndexBuilder, Segment, StatsBlockBuilder};
-use boathouse_delta_protocol::log_path::Checkpoint;
 use boathouse_delta_protocol::scan::Wanted;
 use boathouse_storage::Storage;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::OnceCell;
 
-use super::checkpoint_read::{self, CheckpointFile, Columns};
+use super::checkpoint_read::{self, CheckpointFile, CheckpointFiles, Columns};
 use super::commit::{LogCommit, ReadCommit, scan_commits, scan_pieces};
 use super::load::{is_damage, locate};
 use crate::error::{OnTable, Result};
@@ -34,7 +33,7 @@ pub(crate) enum Start {
     /// The beginning of the log.
     Beginning,
     /// A checkpoint.
-    Checkpoint(Checkpoint),
+    Checkpoint(CheckpointFiles),
     /// The files of an earlier version.
     Earlier(LoadedFiles),
 }
@@ -121,7 +120,7 @@ impl LazyFiles {
                         "a checkpoint is damaged; an older one or the commits are used instead"
                     );
                     if let Start::Checkpoint(checkpoint) = start {
-                        rejected.push(checkpoint);
+                        rejected.push(checkpoint.name);
                     }
                     // Without another way to the version, the damage is the answer.
                     (start, commits) = match locate(&self.storage, self.version, &rejected).await {
@@ -140,7 +139,7 @@ impl LazyFiles {
         commits.reverse();
         let mut scans = std::pin::pin!(scan_commits(&self.storage, commits, Wanted::Everything));
         while let Some(ReadCommit { scan, commit }) = scans.try_next().await? {
-            unread.extend(Unread::of_commit(commit, &scan.segments));
+            unread.extend(Unread::at(Place::Commit(commit), &scan.segments));
             builder.commit(scan).on(self.storage.url())?;
         }
         if let Start::Checkpoint(checkpoint) = start {
@@ -153,7 +152,7 @@ impl LazyFiles {
                 for segment in segments.iter().rev() {
                     builder.checkpoint(Arc::clone(segment)).on(self.storage.url())?;
                 }
-                unread.push(Unread { place: Place::Checkpoint(file), segments, read: OnceCell::new() });
+                unread.extend(Unread::at(Place::Checkpoint(file), &segments));
             }
         }
         let unread = unread.into_iter().map(Arc::new).collect();
@@ -165,7 +164,7 @@ impl LazyFiles {
         let mut index = FileIndex::clone(&earlier.index);
         let mut unread: Vec<Arc<Unread>> = earlier.unread.iter().filter(|u| !u.read.initialized()).cloned().collect();
         for ReadCommit { scan, commit } in read {
-            unread.extend(Unread::of_commit(commit, &scan.segments).map(Arc::new));
+            unread.extend(Unread::at(Place::Commit(commit), &scan.segments).map(Arc::new));
             index = index.apply(scan).on(self.storage.url())?;
         }
         Ok(LoadedFiles { index: Arc::new(index), unread: Arc::new(unread) })
@@ -174,9 +173,9 @@ impl LazyFiles {
 
 impl Unread {
     /// Nothing when the statistics came along.
-    fn of_commit(commit: LogCommit, segments: &[Arc<Segment>]) -> Option<Self> {
+    fn at(place: Place, segments: &[Arc<Segment>]) -> Option<Self> {
         let missing = segments.iter().any(|segment| !segment.has_stats());
-        missing.then(|| Self { place: Place::Commit(commit), segments: segments.to_vec(), read: OnceCell::new() })
+        missing.then(|| Self { place, segments: segments.to_vec(), read: OnceCell::new() })
     }
 
     async fn read(&self, storage: &Storage) -> Result<()> {

@@ -11,7 +11,7 @@ use boathouse_delta_protocol::{ProtocolError, features};
 use boathouse_storage::Storage;
 use futures::TryStreamExt;
 
-use super::checkpoint_read;
+use super::checkpoint_read::{self, CheckpointFiles};
 use super::commit::{LogCommit, ReadCommit, info, read_commit, scan_commits};
 use super::files::{LazyFiles, Start};
 use super::list::{Listed, last_checkpoint, list_log, no_table};
@@ -80,7 +80,7 @@ pub(crate) async fn locate(storage: &Storage, version: u64, rejected: &[Checkpoi
     let listing = list_log(storage, None).await?;
     let segment = plan(&listing, Some(version), rejected).on(storage.url())?;
     let commits = commits(&listing, &segment);
-    Ok((segment.checkpoint.map_or(Start::Beginning, Start::Checkpoint), commits))
+    Ok((start(&listing, &segment), commits))
 }
 
 /// Goes on from a loaded version to the newest. `None`: nothing can be gone on from, load it all.
@@ -117,6 +117,15 @@ fn plan(listing: &[Listed], version: Option<u64>, rejected: &[Checkpoint]) -> Re
     plan_segment(listing.iter().map(|l| l.name.as_str()), version, rejected)
 }
 
+/// The checkpoint of a segment, with the sizes of its files.
+fn start(listing: &[Listed], segment: &LogSegment) -> Start {
+    let size_of = |file: &LogFile| listing.iter().find(|l| l.file == *file).map_or(0, |l| l.size_bytes);
+    match &segment.checkpoint {
+        Some(checkpoint) => Start::Checkpoint(CheckpointFiles::new(checkpoint.clone(), size_of)),
+        None => Start::Beginning,
+    }
+}
+
 /// The commits of a segment, with their sizes.
 fn commits(listing: &[Listed], segment: &LogSegment) -> Vec<LogCommit> {
     let sizes: BTreeMap<&LogFile, u64> = listing.iter().map(|l| (&l.file, l.size_bytes)).collect();
@@ -133,17 +142,18 @@ fn commits(listing: &[Listed], segment: &LogSegment) -> Vec<LogCommit> {
 
 /// Loads what was planned; `None` when its checkpoint is damaged.
 async fn load_segment(storage: &Storage, listing: &[Listed], segment: &LogSegment) -> Result<Option<LoadedLog>> {
-    let replay = match &segment.checkpoint {
-        None => Replay::new(),
-        Some(checkpoint) => match checkpoint_read::head(storage, checkpoint).await {
+    let start = start(listing, segment);
+    let replay = match &start {
+        Start::Beginning | Start::Earlier(_) => Replay::new(),
+        Start::Checkpoint(checkpoint) => match checkpoint_read::head(storage, checkpoint).await {
             Ok(actions) => {
-                let mut replay = Replay::from_checkpoint(checkpoint.version);
+                let mut replay = Replay::from_checkpoint(checkpoint.name.version);
                 replay.apply_checkpoint(actions);
                 replay
             }
             Err(error) if is_damage(&error) => {
                 tracing::warn!(
-                    table = storage.url(), version = checkpoint.version, %error,
+                    table = storage.url(), version = checkpoint.name.version, %error,
                     "a checkpoint is damaged; an older one or the commits are used instead"
                 );
                 return Ok(None);
@@ -161,7 +171,6 @@ async fn load_segment(storage: &Storage, listing: &[Listed], segment: &LogSegmen
     let base = checkpoint_mark.filter(|(version, _)| !marks.contains_key(version));
     let timestamp_ms = timestamp(storage, &state, &marks, base).await?;
     let last_commit = marks.get(&state.version).copied();
-    let start = segment.checkpoint.clone().map_or(Start::Beginning, Start::Checkpoint);
     let checkpoint = segment.checkpoint.as_ref().map(|c| c.version);
     let files = Arc::new(LazyFiles::new(storage, state.version, start, commits));
     Ok(Some(LoadedLog { state, timestamp_ms, last_commit, checkpoint, files }))

@@ -28,7 +28,7 @@ pub(crate) async fn tombstones(storage: &Storage, version: u64, files: &FileInde
         match collect(storage, &start, commits).await {
             Ok(found) => return Ok(found.finish(files)),
             Err(error) => match start {
-                Start::Checkpoint(checkpoint) if is_damage(&error) => rejected.push(checkpoint),
+                Start::Checkpoint(checkpoint) if is_damage(&error) => rejected.push(checkpoint.name),
                 _ => return Err(error),
             },
         }

@@ -116,7 +116,7 @@ async fn a_transaction_that_contradicts_the_table_is_refused() {
     let table = table();
     append_each(&table, 0..2).await;
     let snapshot = table.snapshot().await.unwrap();
-    let file = snapshot.files(None).unwrap()[0].clone();
+    let file = snapshot.files(None).await.unwrap()[0].clone();
     table.overwrite(people(&[5], "a")).run().await.unwrap();
     let now = table.snapshot().await.unwrap();
     let error = Transaction::begin(&now).remove(&file).commit().await.unwrap_err();
@@ -132,7 +132,7 @@ async fn a_data_file_that_is_no_parquet_is_corrupt_and_named() {
     let table = table();
     append_each(&table, 0..1).await;
     let snapshot = table.snapshot().await.unwrap();
-    let file = snapshot.files(None).unwrap()[0].clone();
+    let file = snapshot.files(None).await.unwrap()[0].clone();
     let junk = vec![7_u8; usize::try_from(file.size_bytes()).unwrap()];
     table.storage().put(&file.path(), junk).await.unwrap();
     let error = snapshot.scan(boathouse_base::ScanRequest::default()).unwrap().collect().await.unwrap_err();

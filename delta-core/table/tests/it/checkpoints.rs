@@ -61,17 +61,20 @@ async fn a_checkpoint_holds_all_that_the_commits_hold() {
     assert_eq!(a.metadata, b.metadata);
     assert_eq!(a.protocol, b.protocol);
     assert_eq!(a.app_txns["a"].txn, b.app_txns["a"].txn);
-    let adds = |s: &boathouse_delta_table::Snapshot| {
-        let mut adds: Vec<_> = s.state().files.iter().map(|add| (**add).clone()).collect();
+    let adds = async |s: &boathouse_delta_table::Snapshot| {
+        let index = s.index_with_stats().await.unwrap();
+        let mut adds: Vec<_> = index.iter().map(|file| file.to_add()).collect();
         adds.iter_mut().for_each(|add| add.data_change = false);
         adds.sort_by(|a, b| a.path.cmp(&b.path));
         adds
     };
-    assert_eq!(adds(&by_commits), adds(&by_checkpoint));
-    let gone = |s: &boathouse_delta_table::Snapshot| {
-        s.state().files.tombstones().map(|r| (r.path.clone(), r.deletion_timestamp)).collect::<Vec<_>>()
+    assert_eq!(adds(&by_commits).await, adds(&by_checkpoint).await);
+    let gone = async |s: &boathouse_delta_table::Snapshot| {
+        let tombstones = s.tombstones().await.unwrap();
+        tombstones.iter().map(|r| (r.path.clone(), r.deletion_timestamp)).collect::<Vec<_>>()
     };
-    assert_eq!(gone(&by_commits), gone(&by_checkpoint));
+    assert_eq!(gone(&by_commits).await, gone(&by_checkpoint).await);
+    assert_eq!(gone(&by_commits).await.len(), 1);
     let found = by_checkpoint.app_transaction("a").await.unwrap().unwrap();
     assert_eq!((found.version, found.payload.as_deref()), (5, Some("here")), "found by walking back from the checkpoint");
 }

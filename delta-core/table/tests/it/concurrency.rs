@@ -49,7 +49,7 @@ async fn a_stale_append_goes_behind_a_delete_an_overwrite_and_a_compaction() {
     let stale = table.snapshot().await.unwrap();
     let append = written(&stale, &[100], "a").await;
     let now = table.snapshot().await.unwrap();
-    let files = now.files(None).unwrap();
+    let files = now.files(None).await.unwrap();
     Transaction::begin(&now).read_whole_table().remove(&files[0]).commit().await.unwrap();
     table.overwrite(people(&[7], "a")).run().await.unwrap();
     let report = append.commit().await.unwrap();
@@ -62,7 +62,7 @@ async fn a_stale_overwrite_does_not_bury_an_append_that_it_did_not_see() {
     let table = table();
     append_each(&table, 0..2).await;
     let stale = table.snapshot().await.unwrap();
-    let overwrite = written(&stale, &[50], "a").await.read_whole_table().remove_all(&stale.files(None).unwrap());
+    let overwrite = written(&stale, &[50], "a").await.read_whole_table().remove_all(&stale.files(None).await.unwrap());
     append_each(&table, 2..3).await;
     let error = conflict(overwrite.commit().await.unwrap_err());
     assert!(matches!(error, Conflict::ConcurrentAppend { version: 2, .. }), "{error}");
@@ -75,14 +75,14 @@ async fn a_transaction_that_read_a_predicate_conflicts_only_with_rows_that_may_m
     append_each(&table, 0..3).await;
     let stale = table.snapshot().await.unwrap();
     let small = Predicate::compare("id", Comparison::Lt, 10);
-    let delete = || {
-        let file = stale.files(Some(&Predicate::eq("id", 0))).unwrap();
+    let delete = async || {
+        let file = stale.files(Some(&Predicate::eq("id", 0))).await.unwrap();
         Transaction::begin(&stale).read_predicate(small.clone()).remove_all(&file)
     };
     append_each(&table, 100..101).await;
-    let other = delete();
+    let other = delete().await;
     assert_eq!(other.commit().await.unwrap().version, 4, "an append beyond the predicate is no conflict");
-    let error = conflict(delete().commit().await.unwrap_err());
+    let error = conflict(delete().await.commit().await.unwrap_err());
     assert!(matches!(error, Conflict::ConcurrentDeleteRead { .. } | Conflict::ConcurrentDeleteDelete { .. }), "{error}");
     assert_eq!(latest_ids(&table).await, [1, 2, 100]);
 }
@@ -92,7 +92,7 @@ async fn two_deletes_of_the_same_file_conflict() {
     let table = table();
     append_each(&table, 0..2).await;
     let snapshot = table.snapshot().await.unwrap();
-    let file = snapshot.files(None).unwrap()[0].clone();
+    let file = snapshot.files(None).await.unwrap()[0].clone();
     Transaction::begin(&snapshot).remove(&file).commit().await.unwrap();
     let error = conflict(Transaction::begin(&snapshot).remove(&file).commit().await.unwrap_err());
     assert!(matches!(error, Conflict::ConcurrentDeleteDelete { version: 2, .. }), "{error}");

@@ -76,7 +76,7 @@ async fn opening_a_table_again_costs_a_list_and_a_get_for_each_new_commit() {
 /// Deletes rows of the only file of a table.
 async fn delete_rows(table: &DeltaTable, deleted: &[u64]) {
     let snapshot = table.snapshot().await.unwrap();
-    let file = &snapshot.files(None).unwrap()[0];
+    let file = &snapshot.files(None).await.unwrap()[0];
     let vector: DeletionVector = deleted.iter().copied().collect();
     let mut bytes = vector.encode();
     let size_in_bytes = u32::try_from(bytes.len()).unwrap();
@@ -126,9 +126,9 @@ async fn deleted_rows_are_not_read_and_row_numbers_are_those_of_the_file() {
     let snapshot = reopened(&table).snapshot().await.unwrap();
     let kept: Vec<i64> = (0..100).filter(|r| !deleted.contains(r)).map(|r| i64::try_from(r).unwrap()).collect();
     assert_eq!(ids(&snapshot).await, kept);
-    assert_eq!(snapshot.row_count().unwrap(), Some(kept.len() as u64));
+    assert_eq!(snapshot.row_count().await.unwrap(), Some(kept.len() as u64));
 
-    let file = &snapshot.files(None).unwrap()[0];
+    let file = &snapshot.files(None).await.unwrap()[0];
     let read = FileRead {
         predicate: Some(Predicate::compare("id", Comparison::GtEq, 60)),
         row_index: Some("_row".into()),
@@ -152,7 +152,7 @@ async fn a_deletion_vector_with_another_cardinality_is_corrupt() {
     let table = numbered(10, 10).await;
     delete_rows(&table, &[1, 2]).await;
     let snapshot = table.snapshot().await.unwrap();
-    let file = &snapshot.files(None).unwrap()[0];
+    let file = &snapshot.files(None).await.unwrap()[0];
     let mut add = file.add().as_ref().clone();
     if let Some(vector) = add.deletion_vector.as_mut() {
         vector.cardinality = 3;

@@ -58,7 +58,7 @@ async fn a_restored_version_has_its_rows_schema_and_properties_again() {
 async fn a_file_that_is_gone_is_named_with_the_version_that_needs_it() {
     let table = table();
     append_each(&table, 0..1).await;
-    let file = table.snapshot().await.unwrap().files(None).unwrap()[0].path().into_owned();
+    let file = table.snapshot().await.unwrap().files(None).await.unwrap()[0].path().into_owned();
     table.overwrite(people(&[5], "a")).run().await.unwrap();
     table.storage().delete(&file).await.unwrap();
     assert_eq!(latest_ids(&table).await, [5], "the newest version does not need it");

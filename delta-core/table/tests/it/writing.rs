@@ -95,7 +95,7 @@ async fn statistics_of_a_file_are_those_of_its_rows() {
     // Several row groups: their statistics come together.
     let settings = DataWriterSettings { row_group_rows: 2, ..DataWriterSettings::default() };
     table.append(stream(rows)).create_if_absent().with_writer_settings(settings).run().await.unwrap();
-    let files = table.snapshot().await.unwrap().files(None).unwrap();
+    let files = table.snapshot().await.unwrap().files(None).await.unwrap();
     let stats = files[0].stats().unwrap();
     assert_eq!(stats.num_records, Some(3));
     let column = |name: &str| stats.columns.get(&ColumnPath::from(name)).cloned().unwrap_or_default();
@@ -133,7 +133,7 @@ async fn many_batches_and_small_row_groups_lose_no_row() {
     assert_eq!(report.rows, 80_000);
     assert!(report.files_added > 1, "files end at their target size: {report:?}");
     let snapshot = table.snapshot().await.unwrap();
-    assert_eq!(snapshot.row_count().unwrap(), Some(80_000));
+    assert_eq!(snapshot.row_count().await.unwrap(), Some(80_000));
     assert_eq!(ids(&snapshot).await, (0..80_000).collect::<Vec<i64>>());
     let last = Predicate::compare("id", Comparison::GtEq, 79_999);
     let found = snapshot.scan(ScanRequest::default().filter(last)).unwrap().collect().await.unwrap();
@@ -174,11 +174,11 @@ async fn partitions_get_folders_and_values_with_odd_characters_come_back() {
         (5, text("C:\\d"), Some(19_000)),
     ];
     assert_eq!(found, expected);
-    let paths: Vec<String> = snapshot.files(None).unwrap().iter().map(|f| f.path().into_owned()).collect();
+    let paths: Vec<String> = snapshot.files(None).await.unwrap().iter().map(|f| f.path().into_owned()).collect();
     assert!(paths.iter().any(|p| p.starts_with("p=x%2Fy/q=1970-01-02/part-")), "{paths:?}");
     assert!(paths.iter().any(|p| p.contains("p=50%25/q=__HIVE_DEFAULT_PARTITION__/")), "{paths:?}");
-    assert_eq!(snapshot.files(Some(&Predicate::eq("p", "50%"))).unwrap().len(), 1);
-    assert_eq!(snapshot.files(Some(&Predicate::IsNull("p".into()))).unwrap().len(), 1);
+    assert_eq!(snapshot.files(Some(&Predicate::eq("p", "50%"))).await.unwrap().len(), 1);
+    assert_eq!(snapshot.files(Some(&Predicate::IsNull("p".into()))).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
