@@ -27,8 +27,8 @@ pub(crate) async fn find(snapshot: &Snapshot, app_id: &str) -> Result<Option<Com
     let actions = match known.committed_at {
         Some(at) => read_commit(storage, at).await?,
         None => {
-            // It is in the checkpoint: walk back from there to the commit that set it, or to where the log ends.
-            let from = snapshot.log().checkpoint.unwrap_or_else(|| snapshot.version());
+            // It came out of a summary: walk back from there to the commit that set it, or to where the log ends.
+            let from = snapshot.log().summary.unwrap_or_else(|| snapshot.version());
             let mut commits = std::pin::pin!(read_commits(storage, (0..=from).rev()));
             loop {
                 match commits.try_next().await? {

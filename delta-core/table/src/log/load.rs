@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use boathouse_delta_protocol::action::CommitInfo;
-use boathouse_delta_protocol::log_path::{Checkpoint, CommitFile, LogFile, LogSegment, plan_segment};
+use boathouse_delta_protocol::action::{Action, CommitInfo};
+use boathouse_delta_protocol::checksum::VersionChecksum;
+use boathouse_delta_protocol::log_path::{Checkpoint, CommitFile, LogFile, LogSegment, checksum_name, plan_segment};
 use boathouse_delta_protocol::replay::{Replay, TableState};
 use boathouse_delta_protocol::scan::Wanted;
 use boathouse_delta_protocol::{ProtocolError, features};
@@ -14,7 +15,7 @@ use futures::TryStreamExt;
 use super::checkpoint_read::{self, CheckpointFiles};
 use super::commit::{LogCommit, ReadCommit, info, read_commit, scan_commits};
 use super::files::{LazyFiles, Start};
-use super::list::{Listed, last_checkpoint, list_log, no_table};
+use super::list::{Listed, last_checkpoint, list_log, log_path, no_table};
 use crate::error::{DeltaError, OnTable, Result};
 
 /// A version, loaded.
@@ -25,8 +26,9 @@ pub(crate) struct LoadedLog {
     pub(crate) timestamp_ms: i64,
     /// The last commit file, to notice that it was replaced; nothing when it is not there any more.
     pub(crate) last_commit: Option<CommitMark>,
-    /// The checkpoint that it was loaded from.
-    pub(crate) checkpoint: Option<u64>,
+    /// The checkpoint or the checksum that it was loaded from: of what came with it or earlier it is not known
+    /// which commit it came with.
+    pub(crate) summary: Option<u64>,
     /// Its files, once somebody asks.
     pub(crate) files: Arc<LazyFiles>,
 }
@@ -110,7 +112,7 @@ pub(crate) async fn refresh(storage: &Storage, base: &LoadedLog) -> Result<Optio
     let state = finish(storage, replay)?;
     let timestamp_ms = timestamp(storage, &state, &marks, Some((known, base.timestamp_ms))).await?;
     let files = Arc::new(base.files.followed_by(commits));
-    Ok(Some(LoadedLog { state, timestamp_ms, last_commit: marks.get(&newest).copied(), checkpoint: base.checkpoint, files }))
+    Ok(Some(LoadedLog { state, timestamp_ms, last_commit: marks.get(&newest).copied(), summary: base.summary, files }))
 }
 
 fn plan(listing: &[Listed], version: Option<u64>, rejected: &[Checkpoint]) -> Result<LogSegment, ProtocolError> {
@@ -143,25 +145,42 @@ fn commits(listing: &[Listed], segment: &LogSegment) -> Vec<LogCommit> {
 /// Loads what was planned; `None` when its checkpoint is damaged.
 async fn load_segment(storage: &Storage, listing: &[Listed], segment: &LogSegment) -> Result<Option<LoadedLog>> {
     let start = start(listing, segment);
-    let replay = match &start {
-        Start::Beginning | Start::Earlier(_) => Replay::new(),
-        Start::Checkpoint(checkpoint) => match checkpoint_read::head(storage, checkpoint).await {
-            Ok(actions) => {
-                let mut replay = Replay::from_checkpoint(checkpoint.name.version);
-                replay.apply_checkpoint(actions);
-                replay
-            }
-            Err(error) if is_damage(&error) => {
-                tracing::warn!(
-                    table = storage.url(), version = checkpoint.name.version, %error,
-                    "a checkpoint is damaged; an older one or the commits are used instead"
-                );
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
+    let mut commits = commits(listing, segment);
+    let checksum = match checksum_of(listing, segment, &commits) {
+        Some(version) => read_checksum(storage, version).await?,
+        None => None,
+    };
+    let in_commit_ms = checksum.as_ref().filter(|c| c.version == segment.version).and_then(|c| c.in_commit_timestamp_ms);
+    // What the table is stands in the checksum, or else in the checkpoint; what came later in the commits.
+    let (replay, summary) = match checksum {
+        Some(checksum) => {
+            let version = checksum.version;
+            let mut replay = Replay::from_checkpoint(version);
+            replay.apply_checkpoint(head_of(checksum));
+            (replay, Some(version))
+        }
+        None => match &start {
+            Start::Beginning | Start::Earlier(_) => (Replay::new(), None),
+            Start::Checkpoint(checkpoint) => match checkpoint_read::head(storage, checkpoint).await {
+                Ok(actions) => {
+                    let mut replay = Replay::from_checkpoint(checkpoint.name.version);
+                    replay.apply_checkpoint(actions);
+                    (replay, Some(checkpoint.name.version))
+                }
+                Err(error) if is_damage(&error) => {
+                    tracing::warn!(
+                        table = storage.url(), version = checkpoint.name.version, %error,
+                        "a checkpoint is damaged; an older one or the commits are used instead"
+                    );
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            },
         },
     };
-    let (replay, commits) = apply(storage, replay, commits(listing, segment)).await?;
+    let known = commits.iter().take_while(|commit| summary.is_some_and(|summary| commit.file.to <= summary)).count();
+    let (replay, later) = apply(storage, replay, commits.split_off(known)).await?;
+    commits.extend(later);
     let state = finish(storage, replay)?;
     let marks = marks(listing);
     let checkpoint_mark = segment.checkpoint.as_ref().and_then(|c| {
@@ -169,11 +188,56 @@ async fn load_segment(storage: &Storage, listing: &[Listed], segment: &LogSegmen
         Some((c.version, file.modified_ms))
     });
     let base = checkpoint_mark.filter(|(version, _)| !marks.contains_key(version));
-    let timestamp_ms = timestamp(storage, &state, &marks, base).await?;
+    let timestamp_ms = match in_commit_ms.filter(|_| has_in_commit_timestamps(&state)) {
+        Some(at) => at,
+        None => timestamp(storage, &state, &marks, base).await?,
+    };
     let last_commit = marks.get(&state.version).copied();
-    let checkpoint = segment.checkpoint.as_ref().map(|c| c.version);
     let files = Arc::new(LazyFiles::new(storage, state.version, start, commits));
-    Ok(Some(LoadedLog { state, timestamp_ms, last_commit, checkpoint, files }))
+    Ok(Some(LoadedLog { state, timestamp_ms, last_commit, summary, files }))
+}
+
+/// Commits below this size are read as quickly as a checksum in their place.
+const WORTH_A_CHECKSUM_BYTES: u64 = 64 << 10;
+
+/// The newest checksum that saves reading a checkpoint or commits.
+fn checksum_of(listing: &[Listed], segment: &LogSegment, commits: &[LogCommit]) -> Option<u64> {
+    let base = segment.checkpoint.as_ref().map(|checkpoint| checkpoint.version);
+    let versions = listing.iter().filter_map(|l| match l.file {
+        LogFile::Checksum { version } => Some(version),
+        _ => None,
+    });
+    let version = versions.filter(|v| *v <= segment.version && base.is_none_or(|base| *v >= base)).max()?;
+    // A compacted file that reaches beyond it would have to be read all the same.
+    if commits.iter().any(|commit| (commit.file.from..commit.file.to).contains(&version)) {
+        return None;
+    }
+    let saved = || commits.iter().filter(|commit| commit.file.to <= version);
+    let bytes: u64 = saved().map(|commit| commit.size_bytes).sum();
+    (base.is_some() || saved().count() > 1 || bytes > WORTH_A_CHECKSUM_BYTES).then_some(version)
+}
+
+/// The checksum of a version; nothing when it is damaged, or does not say all that a table is.
+async fn read_checksum(storage: &Storage, version: u64) -> Result<Option<VersionChecksum>> {
+    let Some(bytes) = storage.get_optional(&log_path(&checksum_name(version))).await? else { return Ok(None) };
+    let checksum = match VersionChecksum::parse(version, &bytes) {
+        Ok(checksum) => checksum,
+        Err(error) => {
+            tracing::warn!(table = storage.url(), version, %error, "a version checksum is damaged; the log is read instead");
+            return Ok(None);
+        }
+    };
+    let no_domains = !features::has(&checksum.protocol, "domainMetadata");
+    let complete = checksum.set_transactions.is_some() && (checksum.domain_metadata.is_some() || no_domains);
+    Ok(complete.then_some(checksum))
+}
+
+fn head_of(checksum: VersionChecksum) -> impl Iterator<Item = Action> {
+    let VersionChecksum { protocol, metadata, set_transactions, domain_metadata, .. } = checksum;
+    [Action::Protocol(protocol), Action::Metadata(metadata)]
+        .into_iter()
+        .chain(set_transactions.into_iter().flatten().map(Action::Txn))
+        .chain(domain_metadata.into_iter().flatten().map(Action::DomainMetadata))
 }
 
 /// Whether another checkpoint may do better.
