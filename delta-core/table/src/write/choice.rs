@@ -7,10 +7,12 @@
 //! | --- | --- | --- |
 //! | whole numbers, dates, timestamps, decimals up to 18 digits | differences of neighbours need hardly more bits than a dictionary | `DELTA_BINARY_PACKED` |
 //! | text, bytes | hardly a value repeats | `DELTA_LENGTH_BYTE_ARRAY` |
-//! | all others | | dictionary, or plain when it grows too large |
+//! | other text and bytes | | dictionary, then `DELTA_LENGTH_BYTE_ARRAY` when it grows too large |
+//! | all others | | dictionary, then plain when it grows too large |
 //!
-//! After a row group: a dictionary that grew too large is not tried again, and a column that compression did not
-//! make smaller is not compressed again.
+//! After a row group: a dictionary that grew too large is not tried again, and a column of the `parquet` crate that
+//! compression did not make smaller is not compressed again. (Columns that are encoded [here](super::flat) decide about
+//! compression by the first page of each row group.)
 //!
 //! **Source**: Parquet format, "Encodings".
 
@@ -21,12 +23,13 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Date32Type, Decimal128Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, SchemaRef, TimeUnit};
-use parquet::arrow::arrow_writer::ArrowColumnChunk;
 use parquet::basic::{Compression, Encoding, PageType};
+use parquet::column::writer::ColumnCloseResult;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::SchemaDescriptor;
 
 use super::encoder::leaf_count;
+use super::flat::Form;
 
 /// Rows of a window of the sample: neighbours, whose differences count.
 const WINDOW_ROWS: usize = 128;
@@ -56,6 +59,17 @@ impl Choice {
     fn without_dictionary(encoding: Encoding) -> Self {
         Self { encoding: Some(encoding), dictionary: false, compressed: true }
     }
+
+    /// How a column of this type is encoded without the `parquet` crate; nothing when that crate has to do it.
+    pub(super) fn form(self, data_type: &DataType) -> Option<Form> {
+        match data_type {
+            DataType::Utf8 | DataType::Binary if self.dictionary => Some(Form::Dictionary),
+            DataType::Utf8 | DataType::Binary => Some(Form::Lengths),
+            // Only chosen for what is stored as whole numbers.
+            _ if self.encoding == Some(Encoding::DELTA_BINARY_PACKED) => Some(Form::Deltas),
+            _ => None,
+        }
+    }
 }
 
 /// Chooses for every leaf column from the first rows.
@@ -76,14 +90,14 @@ pub(super) fn from_sample(schema: &SchemaRef, chunk: &[RecordBatch]) -> Vec<Choi
 }
 
 /// Learns from a row group that was written.
-pub(super) fn learn(choices: &mut [Choice], chunks: &[ArrowColumnChunk]) {
+pub(super) fn learn<'a>(choices: &mut [Choice], chunks: impl IntoIterator<Item = &'a ColumnCloseResult>) {
     for (choice, chunk) in choices.iter_mut().zip(chunks) {
-        let column = &chunk.close().metadata;
-        let plain_pages = column.page_encoding_stats().is_some_and(|stats| {
+        let column = &chunk.metadata;
+        let pages_without_dictionary = column.page_encoding_stats().is_some_and(|stats| {
             let data = |page| matches!(page, PageType::DATA_PAGE | PageType::DATA_PAGE_V2);
-            stats.iter().any(|s| data(s.page_type) && s.encoding == Encoding::PLAIN)
+            stats.iter().any(|s| data(s.page_type) && s.encoding != Encoding::RLE_DICTIONARY)
         });
-        if choice.dictionary && plain_pages {
+        if choice.dictionary && pages_without_dictionary {
             choice.dictionary = false;
         }
         let (before, after) = (column.uncompressed_size(), column.compressed_size());

@@ -18,6 +18,7 @@ use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use super::encoder::{EncodeError, EncodedFile, Encoding, FileEncoder};
+use super::flat::ScratchPool;
 use super::partition::{Part, PartitionKey, Splitter};
 use super::statistics::{self, Leaf};
 use crate::conform::{FieldMatch, conform, find_field};
@@ -133,6 +134,7 @@ impl DataWriter {
             row_group_rows: settings.row_group_rows.max(1),
             row_group_bytes: settings.row_group_bytes,
             workers,
+            scratch: ScratchPool::default(),
         });
         let splitter = match layout.partition_columns.len() {
             0 => None,

@@ -20,14 +20,16 @@ use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
-use parquet::file::writer::SerializedFileWriter;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use tokio::task::JoinHandle;
 
 use super::choice::{self, Choice};
+use super::flat::{Codec, FlatChunk, FlatColumn, Scratch, ScratchPool};
 use super::upload::{PART_BYTES, Upload};
 
 /// Rows that are handed to the workers at once.
@@ -61,7 +63,7 @@ impl From<object_store::Error> for EncodeError {
 }
 
 /// How files are encoded.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Encoding {
     /// The columns of the files, with the table's types.
     pub(crate) schema: SchemaRef,
@@ -73,6 +75,8 @@ pub(crate) struct Encoding {
     pub(crate) row_group_bytes: usize,
     /// Threads that encode one file.
     pub(crate) workers: usize,
+    /// What these threads use again and again, for all files.
+    pub(super) scratch: ScratchPool,
 }
 
 /// A finished file.
@@ -104,10 +108,64 @@ pub(crate) struct FileEncoder {
     rows: u64,
 }
 
-/// The writers of one column's leaves in the current row group.
-struct Column {
-    writers: Vec<ArrowColumnWriter>,
-    has_nan: Vec<bool>,
+/// What writes one column in the current row group.
+enum Column {
+    /// Plain columns, which are most.
+    Flat(Box<FlatColumn>),
+    /// All others: one writer for each leaf.
+    General { writers: Vec<ArrowColumnWriter>, has_nan: Vec<bool> },
+}
+
+impl Column {
+    /// About how many bytes it has by now.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Flat(column) => column.bytes(),
+            Self::General { writers, .. } => writers.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum(),
+        }
+    }
+
+    fn has_nan(&self) -> &[bool] {
+        match self {
+            // It takes no floating-point numbers.
+            Self::Flat(_) => &[false],
+            Self::General { has_nan, .. } => has_nan,
+        }
+    }
+
+    fn close(self, scratch: &mut Scratch, chunks: &mut Vec<Chunk>) -> Result<(), ParquetError> {
+        match self {
+            Self::Flat(column) => chunks.push(Chunk::Flat(column.close(scratch)?)),
+            Self::General { writers, .. } => {
+                for writer in writers {
+                    chunks.push(Chunk::General(writer.close()?));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The encoded pages of a leaf column in a row group.
+enum Chunk {
+    Flat(FlatChunk),
+    General(ArrowColumnChunk),
+}
+
+impl Chunk {
+    fn close(&self) -> &ColumnCloseResult {
+        match self {
+            Self::Flat(chunk) => chunk.close(),
+            Self::General(chunk) => chunk.close(),
+        }
+    }
+
+    fn append(self, group: &mut SerializedRowGroupWriter<'_, Pages>) -> Result<(), ParquetError> {
+        match self {
+            Self::Flat(chunk) => chunk.append(group),
+            Self::General(chunk) => chunk.append_to_row_group(group),
+        }
+    }
 }
 
 impl FileEncoder {
@@ -212,9 +270,7 @@ impl FileEncoder {
     fn group_bytes(&self) -> usize {
         let columns = self.group.iter().flat_map(|group| group.iter());
         // A column that is being encoded right now is not counted: the next look at it will.
-        columns
-            .filter_map(|c| c.try_lock().ok().map(|c| c.writers.iter().map(|w| w.get_estimated_total_bytes()).sum::<usize>()))
-            .sum()
+        columns.filter_map(|column| column.try_lock().ok().map(|column| column.bytes())).sum()
     }
 
     /// Waits for the chunk before, and hands this one to the workers.
@@ -238,8 +294,13 @@ impl FileEncoder {
         let next = Arc::new(AtomicUsize::new(0));
         for _ in 0..workers {
             let (group, chunk, next) = (Arc::clone(&group), Arc::clone(&chunk), Arc::clone(&next));
-            let schema = SchemaRef::clone(&self.encoding.schema);
-            self.working.push(tokio::task::spawn_blocking(move || encode(&group, &chunk, &schema, &next)));
+            let encoding = Arc::clone(&self.encoding);
+            self.working.push(tokio::task::spawn_blocking(move || {
+                let mut scratch = encoding.scratch.take();
+                encode(&group, &chunk, &encoding.schema, &next, &mut scratch)?;
+                encoding.scratch.give(scratch, encoding.workers);
+                Ok(())
+            }));
         }
         Ok(())
     }
@@ -259,11 +320,21 @@ impl FileEncoder {
         let nowhere = SerializedFileWriter::new(std::io::sink(), parquet.root_schema_ptr(), properties)?;
         let factory = ArrowRowGroupWriterFactory::new(&nowhere, SchemaRef::clone(&self.encoding.schema));
         let mut writers = factory.create_column_writers(self.groups)?.into_iter();
-        let columns = self.encoding.schema.fields().iter().map(|field| {
+        let mut columns = Vec::with_capacity(self.encoding.schema.fields().len());
+        let mut leaf = 0;
+        for field in self.encoding.schema.fields() {
             let leaves = leaf_count(field.data_type());
-            Mutex::new(Column { writers: writers.by_ref().take(leaves).collect(), has_nan: vec![false; leaves] })
-        });
-        Ok(columns.collect())
+            let writers: Vec<ArrowColumnWriter> = writers.by_ref().take(leaves).collect();
+            let descr = parquet.column(leaf);
+            let codec = Codec::of(self.encoding.properties.compression(descr.path()));
+            let form = choices.get(leaf).and_then(|choice| choice.form(field.data_type()));
+            columns.push(Mutex::new(match form.zip(codec) {
+                Some((form, codec)) => Column::Flat(Box::new(FlatColumn::new(descr, field.data_type(), form, codec))),
+                None => Column::General { writers, has_nan: vec![false; leaves] },
+            }));
+            leaf += leaves;
+        }
+        Ok(columns)
     }
 
     async fn end_row_group(&mut self) -> Result<(), EncodeError> {
@@ -274,19 +345,23 @@ impl FileEncoder {
             // Every worker has ended, and each dropped its handle before.
             Err(_) => return Err(ParquetError::General("a row group is still being encoded".to_owned()).into()),
         };
-        for (seen, found) in self.has_nan.iter_mut().zip(columns.iter().flat_map(|c| &c.has_nan)) {
+        for (seen, found) in self.has_nan.iter_mut().zip(columns.iter().flat_map(Column::has_nan)) {
             *seen |= *found;
         }
+        let encoding = Arc::clone(&self.encoding);
         let closing = tokio::task::spawn_blocking(move || {
-            columns.into_iter().flat_map(|c| c.writers).map(ArrowColumnWriter::close).collect::<Result<Vec<_>, _>>()
+            let (mut scratch, mut chunks) = (encoding.scratch.take(), Vec::new());
+            columns.into_iter().try_for_each(|column| column.close(&mut scratch, &mut chunks))?;
+            encoding.scratch.give(scratch, encoding.workers);
+            Ok::<_, ParquetError>(chunks)
         });
         let chunks = closing.await.map_err(EncodeError::Worker)??;
         if let Some(choices) = &mut self.choices {
-            choice::learn(choices, &chunks);
+            choice::learn(choices, chunks.iter().map(Chunk::close));
         }
         let mut group = self.writer.next_row_group()?;
         for chunk in chunks {
-            chunk.append_to_row_group(&mut group)?;
+            chunk.append(&mut group)?;
             for piece in self.pages.take_full() {
                 self.upload.put(piece).await?;
             }
@@ -299,18 +374,27 @@ impl FileEncoder {
 }
 
 /// Encodes columns of a chunk until none is left that nobody took.
-fn encode(group: &[Mutex<Column>], chunk: &[RecordBatch], schema: &SchemaRef, next: &AtomicUsize) -> Result<(), ParquetError> {
+fn encode(
+    group: &[Mutex<Column>],
+    chunk: &[RecordBatch],
+    schema: &SchemaRef,
+    next: &AtomicUsize,
+    scratch: &mut Scratch,
+) -> Result<(), ParquetError> {
     loop {
         let at = next.fetch_add(1, Ordering::Relaxed);
         let (Some(column), Some(field)) = (group.get(at), schema.fields().get(at)) else { return Ok(()) };
         let mut column = column.lock().unwrap_or_else(PoisonError::into_inner);
-        let Column { writers, has_nan } = &mut *column;
         for batch in chunk {
             let array = batch.column(at);
-            let mut leaf = 0;
-            mark_nan(array, has_nan, &mut leaf);
-            for (leaf, writer) in compute_leaves(field, array)?.iter().zip(writers.iter_mut()) {
-                writer.write(leaf)?;
+            match &mut *column {
+                Column::Flat(column) => column.write(array.as_ref(), scratch)?,
+                Column::General { writers, has_nan } => {
+                    mark_nan(array, has_nan, &mut 0);
+                    for (leaf, writer) in compute_leaves(field, array)?.iter().zip(writers.iter_mut()) {
+                        writer.write(leaf)?;
+                    }
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ mod builder;
 mod choice;
 mod data_writer;
 mod encoder;
+mod flat;
 mod partition;
 mod replace;
 pub(crate) mod statistics;
