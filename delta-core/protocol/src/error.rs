@@ -110,6 +110,16 @@ pub enum ProtocolError {
         /// The type's name.
         data_type: String,
     },
+    /// A column changed its type in a way that this build cannot follow.
+    #[error("read the table: it changed the type of column `{column}` from {from} to {to}, which this version cannot follow")]
+    UnsupportedTypeChange {
+        /// The column, dotted when nested.
+        column: String,
+        /// The type before.
+        from: String,
+        /// The type since.
+        to: String,
+    },
     /// Arrow data has a type that Delta cannot store.
     #[error("column `{column}` has the Arrow type {data_type}, which Delta cannot store; cast it first")]
     UnsupportedArrowType {
@@ -354,6 +364,12 @@ pub enum DeletionVectorProblem {
         /// The row.
         row: u64,
     },
+    /// It removes rows that its data file does not have.
+    #[error("it removes rows beyond the {rows} rows of its data file")]
+    BeyondFile {
+        /// The rows of the file.
+        rows: u64,
+    },
     /// The bytes were asked from a vector that keeps them elsewhere, or the other way round.
     #[error("it is stored {stored}, not {asked}")]
     Storage {
@@ -419,9 +435,10 @@ impl DomainError for ProtocolError {
             | Self::CorruptLastCheckpoint { .. }
             | Self::CorruptChecksum { .. }
             | Self::CorruptStats { .. } => ErrorKind::Corrupt,
-            Self::UnsupportedType { .. } | Self::UnsupportedFeature { .. } | Self::UnsupportedVersion { .. } => {
-                ErrorKind::Unsupported
-            }
+            Self::UnsupportedType { .. }
+            | Self::UnsupportedTypeChange { .. }
+            | Self::UnsupportedFeature { .. }
+            | Self::UnsupportedVersion { .. } => ErrorKind::Unsupported,
             Self::UnsupportedArrowType { .. }
             | Self::DuplicateColumn { .. }
             | Self::InvalidColumnName { .. }

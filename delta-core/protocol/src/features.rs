@@ -15,8 +15,8 @@
 //! | `timestampNtz`, `domainMetadata`, `v2Checkpoint`, `vacuumProtocolCheck` | yes | yes |
 //! | `typeWidening` | yes | yes, without widening |
 //! | `inCommitTimestamp`, `icebergCompatV1`, `icebergCompatV2` | yes | while not enabled |
-//! | `rowTracking`, `clustering`, `checkpointProtection` | yes | no |
-//! | `variantType`, `variantShredding`, `catalogManaged` and unknown ones | no | no |
+//! | `rowTracking`, `clustering`, `checkpointProtection`, `variantType`, `variantShredding` | yes | no |
+//! | `catalogManaged` and unknown ones | no | no |
 //!
 //! **Source**: Delta protocol, "Table Features", "Valid Feature Names in Table Features", "Writer Version Requirements".
 
@@ -102,10 +102,10 @@ pub const FEATURES: &[Feature] = &[
     writer("icebergCompatV2", None, WriteSupport::WhileInactive),
     writer("clustering", None, WriteSupport::No),
     writer("checkpointProtection", None, WriteSupport::No),
-    both("variantType", false, WriteSupport::No),
-    both("variantType-preview", false, WriteSupport::No),
-    both("variantShredding", false, WriteSupport::No),
-    both("variantShredding-preview", false, WriteSupport::No),
+    both("variantType", true, WriteSupport::No),
+    both("variantType-preview", true, WriteSupport::No),
+    both("variantShredding", true, WriteSupport::No),
+    both("variantShredding-preview", true, WriteSupport::No),
     both("catalogManaged", false, WriteSupport::No),
     both("catalogOwned-preview", false, WriteSupport::No),
 ];
@@ -162,11 +162,11 @@ pub fn column_mapping(protocol: &Protocol, properties: &TableProperties) -> Colu
 /// let protocol = Protocol {
 ///     min_reader_version: 3,
 ///     min_writer_version: 7,
-///     reader_features: Some(vec!["variantType".to_owned()]),
-///     writer_features: Some(vec!["variantType".to_owned()]),
+///     reader_features: Some(vec!["timeMachine".to_owned()]),
+///     writer_features: Some(vec!["timeMachine".to_owned()]),
 /// };
 /// let error = features::check_read(&protocol).unwrap_err();
-/// assert!(error.to_string().contains("`variantType`"));
+/// assert!(error.to_string().contains("`timeMachine`"));
 /// ```
 pub fn check_read(protocol: &Protocol) -> Result<()> {
     if protocol.min_reader_version > READER_VERSION {
@@ -390,7 +390,7 @@ fn find_column(parent: &str, inner: &StructType, test: &dyn Fn(&StructField) -> 
 
 fn find_in(column: &str, data_type: &DataType, test: &dyn Fn(&StructField) -> bool) -> Option<String> {
     match data_type {
-        DataType::Primitive(_) => None,
+        DataType::Primitive(_) | DataType::Variant => None,
         DataType::Struct(inner) => find_column(column, inner, test),
         DataType::Array(array) => find_in(&format!("{column}.element"), &array.element, test),
         DataType::Map(map) => {
@@ -403,6 +403,7 @@ fn any_type(inner: &StructType, test: &dyn Fn(PrimitiveType) -> bool) -> bool {
     fn any(data_type: &DataType, test: &dyn Fn(PrimitiveType) -> bool) -> bool {
         match data_type {
             DataType::Primitive(primitive) => test(*primitive),
+            DataType::Variant => false,
             DataType::Struct(inner) => any_type(inner, test),
             DataType::Array(array) => any(&array.element, test),
             DataType::Map(map) => any(&map.key, test) || any(&map.value, test),

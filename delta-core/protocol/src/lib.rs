@@ -65,7 +65,7 @@
 //! - Conflicts are found by file: two deletions of different rows of one file do conflict. Row tracking and
 //!   in-commit timestamps are not rebased, so such tables are not written to (see [`features`]).
 //! - Compacted commits are recognised by name, and not used.
-//! - Variant columns, and collations, are not read.
+//! - Collations are kept, and not applied.
 
 pub mod action;
 pub mod checksum;

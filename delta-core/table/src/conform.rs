@@ -10,13 +10,16 @@ use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array, ArrayRef, ListArray, MapArray, StructArray, new_null_array};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, DataType, Field, Fields, TimeUnit};
+use boathouse_delta_protocol::schema::is_variant;
+
+use crate::variant;
 
 /// How fields of a struct are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FieldMatch {
     /// By name: exactly, or else without regard to letter case.
     Name,
-    /// By the field id of column mapping; by name where a field has none.
+    /// By the field id of column mapping alone; by name where the table gives a field none.
     Id,
 }
 
@@ -29,15 +32,27 @@ const MAPPING_ID: &str = "delta.columnMapping.id";
 pub(crate) fn find_field(fields: &Fields, wanted: &Field, by: FieldMatch) -> Option<usize> {
     if by == FieldMatch::Id
         && let Some(id) = wanted.metadata().get(MAPPING_ID)
-        && let Some(at) = fields.iter().position(|f| f.metadata().get(PARQUET_FIELD_ID) == Some(id))
     {
-        return Some(at);
+        return fields.iter().position(|f| f.metadata().get(PARQUET_FIELD_ID) == Some(id));
     }
     let name = wanted.name();
     fields
         .iter()
         .position(|f| f.name() == name)
         .or_else(|| fields.iter().position(|f| f.name().to_lowercase() == name.to_lowercase()))
+}
+
+/// Whether any of these fields has a field id, at the top.
+pub(crate) fn has_field_ids(fields: &Fields) -> bool {
+    fields.iter().any(|f| f.metadata().contains_key(PARQUET_FIELD_ID))
+}
+
+/// As [`conform`], to the type of a field, which can be one of variants.
+pub(crate) fn conform_field(array: &ArrayRef, to: &Field, by: FieldMatch) -> Result<ArrayRef, ArrowError> {
+    if is_variant(to) && variant::is_shredded(array.data_type()) {
+        return conform(&variant::whole(array.as_struct())?, to.data_type(), by);
+    }
+    conform(array, to.data_type(), by)
 }
 
 /// Casts an array to a type of the table.
@@ -50,11 +65,11 @@ pub(crate) fn conform(array: &ArrayRef, to: &DataType, by: FieldMatch) -> Result
         return Ok(Arc::clone(array));
     }
     match (array.data_type(), to) {
-        (DataType::Null, _) => Ok(new_null_array(to, array.len())),
+        (DataType::Null, _) | (_, DataType::Null) => Ok(new_null_array(to, array.len())),
         (DataType::Struct(_), DataType::Struct(fields)) => {
             let source = array.as_struct();
             let columns = fields.iter().map(|field| match find_field(source.fields(), field, by) {
-                Some(at) => conform(source.column(at), field.data_type(), by),
+                Some(at) => conform_field(source.column(at), field, by),
                 None => Ok(new_null_array(field.data_type(), array.len())),
             });
             let columns = columns.collect::<Result<Vec<_>, _>>()?;
@@ -62,7 +77,7 @@ pub(crate) fn conform(array: &ArrayRef, to: &DataType, by: FieldMatch) -> Result
         }
         (DataType::List(_), DataType::List(element)) => {
             let source = array.as_list::<i32>();
-            let values = conform(source.values(), element.data_type(), by)?;
+            let values = conform_field(source.values(), element, by)?;
             Ok(Arc::new(ListArray::try_new(Arc::clone(element), source.offsets().clone(), values, source.nulls().cloned())?))
         }
         (
@@ -79,7 +94,7 @@ pub(crate) fn conform(array: &ArrayRef, to: &DataType, by: FieldMatch) -> Result
             let source = array.as_map();
             let DataType::Struct(fields) = entries.data_type() else { return strict(array, to) };
             let [key, value] = fields.as_ref() else { return strict(array, to) };
-            let columns = vec![conform(source.keys(), key.data_type(), by)?, conform(source.values(), value.data_type(), by)?];
+            let columns = vec![conform_field(source.keys(), key, by)?, conform_field(source.values(), value, by)?];
             let pairs = StructArray::try_new(fields.clone(), columns, None)?;
             let nulls = source.nulls().cloned();
             Ok(Arc::new(MapArray::try_new(Arc::clone(entries), source.offsets().clone(), pairs, nulls, *sorted)?))
@@ -183,6 +198,18 @@ mod tests {
         assert_eq!(out.as_primitive::<TimestampMicrosecondType>().iter().collect::<Vec<_>>(), [Some(1), None]);
         let back = conform(&out, &DataType::Timestamp(TimeUnit::Microsecond, None), FieldMatch::Name).unwrap();
         assert_eq!(back.as_primitive::<TimestampMicrosecondType>().value(0), 1);
+    }
+
+    #[test]
+    fn with_field_ids_a_name_alone_finds_nothing() {
+        let id = |key: &str, id: &str| std::collections::HashMap::from([(key.to_owned(), id.to_owned())]);
+        let wanted = Field::new("a", DataType::Int32, true).with_metadata(id(MAPPING_ID, "2"));
+        let field = |name: &str, at: &str| Field::new(name, DataType::Int32, true).with_metadata(id(PARQUET_FIELD_ID, at));
+        let swapped = Fields::from(vec![field("a", "1"), field("b", "2")]);
+        assert_eq!(find_field(&swapped, &wanted, FieldMatch::Id), Some(1));
+        assert_eq!(find_field(&swapped, &wanted, FieldMatch::Name), Some(0));
+        let absent = Fields::from(vec![field("a", "1")]);
+        assert_eq!(find_field(&absent, &wanted, FieldMatch::Id), None);
     }
 
     #[test]

@@ -159,6 +159,29 @@ pub enum DeltaError {
         /// What the decoder found.
         source: ParquetError,
     },
+    /// The deletion vector of a data file cannot be used.
+    #[error("read {path} of the table {url} at version {version}: {source}")]
+    DeletionVector {
+        /// The table.
+        url: String,
+        /// The data file, relative to the table.
+        path: String,
+        /// The version that was read.
+        version: u64,
+        /// What is wrong.
+        source: Box<ProtocolError>,
+    },
+    /// A data file without field ids, in a table that finds its columns by them.
+    #[error(
+        "read {path} of the table {url}: it has no Parquet field ids, and the table finds columns by them \
+         (`delta.columnMapping.mode` = `id`); write the file again with field ids"
+    )]
+    NoFieldIds {
+        /// The table.
+        url: String,
+        /// The file, relative to the table.
+        path: String,
+    },
     /// A file has columns that do not fit the table.
     #[error("read {path} of the table {url}: {source}")]
     UnfitFile {
@@ -329,6 +352,7 @@ impl DomainError for DeltaError {
             Self::TableExists { .. } => ErrorKind::AlreadyExists,
             Self::CreatedMeanwhile { .. } => ErrorKind::Conflict,
             Self::Protocol { source, .. } => source.kind(),
+            Self::DeletionVector { source, .. } => source.kind(),
             Self::Schema { source, .. } => source.kind(),
             Self::SchemaOverwriteKeepsRows { .. }
             | Self::PartitionColumnsDiffer { .. }
@@ -344,7 +368,7 @@ impl DomainError for DeltaError {
                     ErrorKind::Invalid
                 }
             }
-            Self::CorruptFile { .. } | Self::UnfitFile { .. } => ErrorKind::Corrupt,
+            Self::CorruptFile { .. } | Self::UnfitFile { .. } | Self::NoFieldIds { .. } => ErrorKind::Corrupt,
             Self::ForeignFile { .. } => ErrorKind::Unsupported,
             Self::Storage(source) => source.kind(),
             Self::Store { source, .. } => kind_of(source),

@@ -27,6 +27,7 @@ pub(crate) struct Layout {
 impl Layout {
     pub(crate) fn new(url: &str, protocol: &Protocol, metadata: &Metadata) -> Result<Self> {
         let schema = metadata.schema().on(url)?;
+        schema.check_type_changes().on(url)?;
         let properties = metadata.properties().on(url)?;
         let mode = features::column_mapping(protocol, &properties);
         let arrow = Arc::new(schema.to_arrow());

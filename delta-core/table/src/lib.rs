@@ -59,13 +59,15 @@
 //! - A version appears as a whole: data files are complete before the commit that names them, and the commit is one
 //!   put-if-absent.
 //! - A lost reply never doubles a write: a writer knows its own commit again by the id in it.
-//! - A damaged checkpoint, or a wrong pointer to it, costs time and not data: the log is read from further back.
+//! - A damaged checkpoint or compacted commit, or a wrong pointer, costs time and not data: the log is read another way.
+//! - A whole checkpoint without protocol or metadata is corrupt, and so is whatever contradicts itself: nothing is guessed.
 //!
 //! # What it does not do yet
 //! - The log is never cleaned up; vacuum is for data files.
 //! - Every file of a version is held in memory as one action (about 300 bytes and its statistics).
 //! - Writing to tables with column mapping, row tracking, generated or identity columns, CHECK constraints or
 //!   in-commit timestamps is refused; see `boathouse_delta_protocol::features`.
+//! - Variants are read, whole or shredded, and not written.
 //! - Deletion vectors are read, not written. There is no change feed, no OPTIMIZE.
 //! - Checkpoints are written in the classic form, statistics as JSON; V2 checkpoints and multi-part ones are read.
 //! - Two writers that create the same table at once: one gets a conflict, and has to write again.
@@ -88,6 +90,7 @@ mod snapshot;
 mod table;
 mod transaction;
 mod vacuum;
+mod variant;
 mod write;
 
 pub use boathouse_delta_protocol as protocol;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bitmap::DeletionVector;
 use super::{file, z85};
+use crate::action::decode_path;
 use crate::error::{DeletionVectorProblem, ProtocolError, Result};
 
 /// How [`DeletionVectorDescriptor::path_or_inline_dv`] is to be read.
@@ -83,7 +84,7 @@ pub enum VectorLocation {
     Inline,
     /// In a file at this path below the table's folder.
     InTable(String),
-    /// In a file at this absolute path or URL.
+    /// In a file at this absolute path or URL, without percent-encoding.
     Absolute(String),
 }
 
@@ -103,7 +104,8 @@ impl DeletionVectorDescriptor {
     pub fn location(&self) -> Result<VectorLocation> {
         match self.storage_type {
             StorageType::Inline => Ok(VectorLocation::Inline),
-            StorageType::AbsolutePath => Ok(VectorLocation::Absolute(self.path_or_inline_dv.clone())),
+            // As the paths of data files, it is percent-encoded.
+            StorageType::AbsolutePath => Ok(VectorLocation::Absolute(decode_path(&self.path_or_inline_dv)?.into_owned())),
             StorageType::UuidRelativePath => {
                 let problem = || self.corrupt(DeletionVectorProblem::NotUuid);
                 let text = &self.path_or_inline_dv;

@@ -40,6 +40,11 @@ impl CommitFile {
         Self { from: version, to: version }
     }
 
+    /// Whether it holds several commits.
+    pub fn is_compacted(&self) -> bool {
+        self.from != self.to
+    }
+
     /// Its name in the log's folder.
     pub fn name(&self) -> String {
         if self.from == self.to { commit_name(self.from) } else { compacted_name(self.from, self.to) }

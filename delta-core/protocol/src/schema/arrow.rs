@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow_schema::extension::EXTENSION_TYPE_NAME_KEY;
 use arrow_schema::{DataType as ArrowType, Field, Fields, Schema, TimeUnit};
 use serde_json::Value;
 
@@ -37,7 +38,7 @@ impl StructField {
             .iter()
             .map(|(key, value)| (key.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
             .collect();
-        Field::new(&self.name, self.data_type.to_arrow(), self.nullable).with_metadata(metadata)
+        arrow_field(&self.name, &self.data_type, self.nullable, metadata)
     }
 }
 
@@ -47,13 +48,19 @@ impl DataType {
         match self {
             Self::Primitive(primitive) => primitive.to_arrow(),
             Self::Struct(inner) => ArrowType::Struct(inner.to_arrow_fields()),
-            Self::Array(array) => ArrowType::List(Arc::new(Field::new("element", array.element.to_arrow(), array.contains_null))),
+            Self::Array(array) => {
+                ArrowType::List(Arc::new(arrow_field("element", &array.element, array.contains_null, HashMap::new())))
+            }
             Self::Map(map) => {
                 let entries = vec![
-                    Field::new("key", map.key.to_arrow(), false),
-                    Field::new("value", map.value.to_arrow(), map.value_contains_null),
+                    arrow_field("key", &map.key, false, HashMap::new()),
+                    arrow_field("value", &map.value, map.value_contains_null, HashMap::new()),
                 ];
                 ArrowType::Map(Arc::new(Field::new("key_value", ArrowType::Struct(entries.into()), false)), false)
+            }
+            Self::Variant => {
+                let parts = ["metadata", "value"].map(|name| Field::new(name, ArrowType::Binary, false));
+                ArrowType::Struct(Fields::from(parts.to_vec()))
             }
         }
     }
@@ -95,15 +102,14 @@ impl DataType {
             | ArrowType::LargeList(element)
             | ArrowType::FixedSizeList(element, _)
             | ArrowType::ListView(element)
-            | ArrowType::LargeListView(element) => ArrayType {
-                element: Self::from_arrow(&format!("{column}.element"), element.data_type())?,
-                contains_null: element.is_nullable(),
+            | ArrowType::LargeListView(element) => {
+                ArrayType { element: from_field(&format!("{column}.element"), element)?, contains_null: element.is_nullable() }
+                    .into()
             }
-            .into(),
             ArrowType::Map(entries, _) => match entries.data_type() {
                 ArrowType::Struct(fields) if fields.len() == 2 => MapType {
-                    key: Self::from_arrow(&format!("{column}.key"), fields[0].data_type())?,
-                    value: Self::from_arrow(&format!("{column}.value"), fields[1].data_type())?,
+                    key: from_field(&format!("{column}.key"), &fields[0])?,
+                    value: from_field(&format!("{column}.value"), &fields[1])?,
                     value_contains_null: fields[1].is_nullable(),
                 }
                 .into(),
@@ -141,6 +147,26 @@ impl PrimitiveType {
     }
 }
 
+/// The Arrow extension type of a variant: a struct of `metadata` and `value`, both binary.
+pub const VARIANT_EXTENSION: &str = "arrow.parquet.variant";
+
+/// Whether an Arrow field says of itself that it holds variants.
+pub fn is_variant(field: &Field) -> bool {
+    field.metadata().get(EXTENSION_TYPE_NAME_KEY).is_some_and(|name| name == VARIANT_EXTENSION)
+}
+
+/// A field; one that holds variants says so.
+fn arrow_field(name: &str, data_type: &DataType, nullable: bool, mut metadata: HashMap<String, String>) -> Field {
+    if *data_type == DataType::Variant {
+        metadata.insert(EXTENSION_TYPE_NAME_KEY.to_owned(), VARIANT_EXTENSION.to_owned());
+    }
+    Field::new(name, data_type.to_arrow(), nullable).with_metadata(metadata)
+}
+
+fn from_field(column: &str, field: &Field) -> Result<DataType> {
+    if is_variant(field) { Ok(DataType::Variant) } else { DataType::from_arrow(column, field.data_type()) }
+}
+
 fn from_fields(parent: &str, fields: &Fields) -> Result<Vec<StructField>> {
     fields
         .iter()
@@ -148,7 +174,7 @@ fn from_fields(parent: &str, fields: &Fields) -> Result<Vec<StructField>> {
             let column = if parent.is_empty() { field.name().clone() } else { format!("{parent}.{}", field.name()) };
             Ok(StructField {
                 name: field.name().clone(),
-                data_type: DataType::from_arrow(&column, field.data_type())?,
+                data_type: from_field(&column, field)?,
                 nullable: field.is_nullable(),
                 metadata: from_metadata(field.metadata()),
             })

@@ -143,7 +143,7 @@ fn has(data: &StructType, known: &StructField) -> bool {
 fn check_type(column: &str, table: &DataType, data: &DataType) -> Result<(), SchemaMismatch> {
     match (table, data) {
         (DataType::Primitive(to), DataType::Primitive(from)) if from.widens_to(*to) => Ok(()),
-        (_, DataType::Primitive(PrimitiveType::Void)) => Ok(()),
+        (_, DataType::Primitive(PrimitiveType::Void)) | (DataType::Variant, DataType::Variant) => Ok(()),
         (DataType::Struct(table), DataType::Struct(data)) => check_struct(column, table, data),
         (DataType::Array(table), DataType::Array(data)) => check_type(&path(column, "element"), &table.element, &data.element),
         (DataType::Map(table), DataType::Map(data)) => {

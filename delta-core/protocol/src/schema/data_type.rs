@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+/// The name of [`DataType::Variant`] in the log.
+pub(super) const VARIANT: &str = "variant";
+
 /// Metadata of a column, as it stands in the log.
 pub type FieldMetadata = Map<String, Value>;
 
@@ -38,6 +41,8 @@ pub enum DataType {
     Array(Box<ArrayType>),
     /// Keys and values.
     Map(Box<MapType>),
+    /// A value that brings its own type. It has no order: it cannot be a partition column and has no bounds.
+    Variant,
 }
 
 /// The type of a single value.
@@ -231,6 +236,7 @@ impl fmt::Display for DataType {
             Self::Struct(inner) => inner.fmt(f),
             Self::Array(array) => write!(f, "array<{}>", array.element),
             Self::Map(map) => write!(f, "map<{},{}>", map.key, map.value),
+            Self::Variant => f.write_str(VARIANT),
         }
     }
 }

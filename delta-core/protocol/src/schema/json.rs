@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::Error as _;
 use serde_json::{Value, json};
 
-use super::data_type::{ArrayType, DataType, FieldMetadata, MapType, PrimitiveType, StructField, StructType};
+use super::data_type::{ArrayType, DataType, FieldMetadata, MapType, PrimitiveType, StructField, StructType, VARIANT};
 use crate::error::{ProtocolError, Result};
 
 #[derive(Deserialize)]
@@ -109,7 +109,7 @@ fn parse<'a, T: Deserialize<'a>>(column: &str, value: &'a Value) -> Result<T> {
 fn read(column: &str, value: &Value) -> Result<DataType> {
     let unsupported = |name: &str| ProtocolError::UnsupportedType { column: column.to_owned(), data_type: name.to_owned() };
     let object = match value {
-        Value::String(name) => return PrimitiveType::from_name(name).map(Into::into).ok_or_else(|| unsupported(name)),
+        Value::String(name) => return named(name).ok_or_else(|| unsupported(name)),
         Value::Object(object) => object,
         other => return Err(corrupt(format!("column `{column}` has the type {other}, expected a name or an object"))),
     };
@@ -140,12 +140,14 @@ fn read(column: &str, value: &Value) -> Result<DataType> {
             }
             .into())
         }
-        Some(name) => match PrimitiveType::from_name(name) {
-            Some(primitive) => Ok(primitive.into()),
-            None => Err(unsupported(name)),
-        },
+        Some(name) => named(name).ok_or_else(|| unsupported(name)),
         None => Err(corrupt(format!("column `{column}` has no type"))),
     }
+}
+
+/// The type that has no parts.
+fn named(name: &str) -> Option<DataType> {
+    if name == VARIANT { Some(DataType::Variant) } else { PrimitiveType::from_name(name).map(Into::into) }
 }
 
 fn write_struct(inner: &StructType) -> Value {
@@ -170,5 +172,6 @@ fn write(data_type: &DataType) -> Value {
             "valueType": write(&map.value),
             "valueContainsNull": map.value_contains_null,
         }),
+        DataType::Variant => Value::String(VARIANT.to_owned()),
     }
 }

@@ -57,7 +57,7 @@ impl StructType {
 
 fn physical_type(data_type: &DataType, mode: ColumnMappingMode) -> DataType {
     match data_type {
-        DataType::Primitive(primitive) => (*primitive).into(),
+        DataType::Primitive(_) | DataType::Variant => data_type.clone(),
         DataType::Struct(inner) => inner.physical(mode).into(),
         DataType::Array(array) => {
             ArrayType { element: physical_type(&array.element, mode), contains_null: array.contains_null }.into()

@@ -43,6 +43,7 @@ fn merge_type(column: &str, table: &DataType, data: &DataType) -> Result<DataTyp
     Ok(match (table, data) {
         (_, DataType::Primitive(PrimitiveType::Void)) => table.clone(),
         (DataType::Primitive(PrimitiveType::Void), _) => data.clone(),
+        (DataType::Variant, DataType::Variant) => DataType::Variant,
         (DataType::Primitive(to), DataType::Primitive(from)) if from.widens_to(*to) => table.clone(),
         (DataType::Struct(table), DataType::Struct(data)) => merge_struct(column, table, data)?.into(),
         (DataType::Array(table), DataType::Array(data)) => ArrayType {

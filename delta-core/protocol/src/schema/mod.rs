@@ -20,6 +20,7 @@
 //! | `struct` | `Struct` | `Struct` |
 //! | `array` | `List` | `List`, `LargeList`, `FixedSizeList` and the list views |
 //! | `map` | `Map` | `Map` |
+//! | `variant` | `Struct<metadata: Binary, value: Binary>` with the extension type `arrow.parquet.variant` | the same |
 //!
 //! `Dictionary` and `RunEndEncoded` are what their values are. Nanoseconds lose what is below a
 //! microsecond. Times of day, durations, intervals and unions have no Delta type and are refused.
@@ -31,7 +32,9 @@ mod json;
 mod mapping;
 mod merge;
 mod validate;
+mod widening;
 
+pub use arrow::{VARIANT_EXTENSION, is_variant};
 pub use check::SchemaMismatch;
 pub use data_type::{ArrayType, DataType, FieldMetadata, MapType, PrimitiveType, StructField, StructType};
 pub use mapping::ColumnMappingMode;

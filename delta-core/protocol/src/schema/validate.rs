@@ -67,7 +67,7 @@ fn validate(parent: &str, inner: &StructType, mode: ColumnMappingMode) -> Result
 
 fn validate_type(column: &str, data_type: &DataType, mode: ColumnMappingMode) -> Result<()> {
     match data_type {
-        DataType::Primitive(_) => Ok(()),
+        DataType::Primitive(_) | DataType::Variant => Ok(()),
         DataType::Struct(inner) => validate(column, inner, mode),
         DataType::Array(array) => validate_type(&format!("{column}.element"), &array.element, mode),
         DataType::Map(map) => {

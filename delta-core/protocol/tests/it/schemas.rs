@@ -6,7 +6,7 @@ use arrow_schema::{DataType as Arrow, Field, Schema, TimeUnit};
 use boathouse_base::{DomainError, ErrorKind};
 use boathouse_delta_protocol::ProtocolError;
 use boathouse_delta_protocol::schema::{
-    ArrayType, ColumnMappingMode, DataType, MapType, PrimitiveType, SchemaMismatch, StructField, StructType,
+    ArrayType, ColumnMappingMode, DataType, MapType, PrimitiveType, SchemaMismatch, StructField, StructType, is_variant,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -111,9 +111,11 @@ fn the_schema_of_a_real_table_is_read() {
 
 #[test]
 fn types_that_are_not_known_name_their_column() {
-    for (data_type, name) in
-        [(r#""variant""#, "variant"), (r#"{"type":"variant"}"#, "variant"), (r#""geometry(OGC:CRS84)""#, "geometry(OGC:CRS84)")]
-    {
+    for (data_type, name) in [
+        (r#""interval""#, "interval"),
+        (r#"{"type":"interval"}"#, "interval"),
+        (r#""geometry(OGC:CRS84)""#, "geometry(OGC:CRS84)"),
+    ] {
         let text = format!(
             r#"{{"type":"struct","fields":[{{"name":"s","type":{{"type":"struct","fields":[{{"name":"v","type":{data_type},"nullable":true}}]}},"nullable":true}}]}}"#
         );
@@ -302,4 +304,19 @@ fn a_dotted_path_that_can_mean_two_columns_means_none() {
     assert!(schema.field_at("a.b").is_none());
     assert_eq!(schema.field_at("a.c.d").unwrap().name, "c.d");
     assert!(schema.field_at("a.c").is_none());
+}
+
+#[test]
+fn a_variant_is_a_struct_of_two_binaries_with_the_extension_type_at_every_depth() {
+    let text = r#"{"type":"struct","fields":[{"name":"v","type":"variant","nullable":true,"metadata":{}},{"name":"l","type":{"type":"array","elementType":{"type":"variant"},"containsNull":true},"nullable":true,"metadata":{}}]}"#;
+    let schema = StructType::from_json(text).unwrap();
+    assert_eq!(schema.to_string(), "struct<v:variant,l:array<variant>>");
+    assert_eq!(StructType::from_json(&schema.to_json()).unwrap(), schema);
+    let arrow = schema.to_arrow();
+    assert!(is_variant(arrow.field(0)) && !is_variant(arrow.field(1)));
+    let arrow_schema::DataType::List(element) = arrow.field(1).data_type() else { panic!("{arrow:?}") };
+    assert!(is_variant(element));
+    assert_eq!(element.data_type(), arrow.field(0).data_type());
+    assert_eq!(StructType::from_arrow(&arrow).unwrap(), schema);
+    assert!(schema.validate_partitioning(&["v"]).is_err(), "it has no order");
 }

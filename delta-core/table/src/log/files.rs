@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 
 use super::checkpoint_read::{self, CheckpointFile, CheckpointFiles, Columns};
 use super::commit::{LogCommit, ReadCommit, scan_commits, scan_pieces};
-use super::load::{is_damage, locate};
+use super::load::{Rejected, is_damage, locate};
 use crate::error::{OnTable, Result};
 
 /// Bytes of short commits that are kept until somebody asks for files.
@@ -111,16 +111,20 @@ impl LazyFiles {
             return self.follow(earlier, scans.try_collect().await?);
         }
         let (mut start, mut commits) = (self.start.clone(), self.commits.clone());
-        let mut rejected = Vec::new();
+        let mut rejected = Rejected::default();
         loop {
+            let compacted = commits.iter().any(|commit| commit.file.is_compacted());
             match self.load_from(&start, commits).await {
-                Err(error) if is_damage(&error) && matches!(start, Start::Checkpoint(_)) => {
+                Err(error) if is_damage(&error) && (compacted || matches!(start, Start::Checkpoint(_))) => {
                     tracing::warn!(
                         table = self.storage.url(), version = self.version, %error,
-                        "a checkpoint is damaged; an older one or the commits are used instead"
+                        "a checkpoint or compacted commits are damaged; others are used instead"
                     );
-                    if let Start::Checkpoint(checkpoint) = start {
-                        rejected.push(checkpoint.name);
+                    match start {
+                        // Single commits tell what a checkpoint is worth that compacted ones contradict.
+                        _ if compacted => rejected.compacted = true,
+                        Start::Checkpoint(checkpoint) => rejected.checkpoints.push(checkpoint.name),
+                        _ => {}
                     }
                     // Without another way to the version, the damage is the answer.
                     (start, commits) = match locate(&self.storage, self.version, &rejected).await {
@@ -187,7 +191,7 @@ impl Unread {
             hand_in(&self.segments, &full);
             Ok(())
         };
-        self.read.get_or_try_init(read).await.map(|()| ())
+        self.read.get_or_try_init(read).await.copied()
     }
 }
 

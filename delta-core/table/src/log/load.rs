@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use boathouse_delta_protocol::action::{Action, CommitInfo};
 use boathouse_delta_protocol::checksum::VersionChecksum;
-use boathouse_delta_protocol::log_path::{Checkpoint, CommitFile, LogFile, LogSegment, checksum_name, plan_segment};
+use boathouse_delta_protocol::log_path::{
+    Checkpoint, CheckpointFormat, CommitFile, LogFile, LogSegment, checksum_name, plan_segment,
+};
 use boathouse_delta_protocol::replay::{Replay, TableState};
 use boathouse_delta_protocol::scan::Wanted;
 use boathouse_delta_protocol::{ProtocolError, features};
@@ -49,18 +51,18 @@ pub(crate) async fn load(storage: &Storage, version: Option<u64>) -> Result<Load
     if let Some(hint) = hint {
         let listing = list_log(storage, Some(hint)).await?;
         match plan(&listing, version, &[]) {
-            Ok(segment) if segment.checkpoint.is_some() => {
-                if let Some(loaded) = load_segment(storage, &listing, &segment).await? {
-                    return Ok(loaded);
-                }
-            }
+            Ok(segment) if segment.checkpoint.is_some() => match load_segment(storage, &listing, &segment).await {
+                Ok(Some(loaded)) => return Ok(loaded),
+                Err(error) if !segment.commits.iter().any(CommitFile::is_compacted) => return Err(error),
+                Ok(None) | Err(_) => {}
+            },
             Ok(_) => {}
             Err(error) => {
                 tracing::debug!(table = storage.url(), hint, %error, "the hint of `_last_checkpoint` does not hold");
             }
         }
     }
-    let listing = list_log(storage, None).await?;
+    let mut listing = list_log(storage, None).await?;
     let mut rejected: Vec<Checkpoint> = Vec::new();
     loop {
         let segment = match plan(&listing, version, &rejected) {
@@ -68,19 +70,39 @@ pub(crate) async fn load(storage: &Storage, version: Option<u64>) -> Result<Load
             Err(ProtocolError::NoLog) if rejected.is_empty() => return Err(no_table(storage).await),
             Err(error) => return Err(error).on(storage.url()),
         };
-        if let Some(loaded) = load_segment(storage, &listing, &segment).await? {
-            return Ok(loaded);
+        match load_segment(storage, &listing, &segment).await {
+            Ok(Some(loaded)) => return Ok(loaded),
+            Ok(None) => rejected.extend(segment.checkpoint),
+            Err(error) if is_damage(&error) && segment.commits.iter().any(CommitFile::is_compacted) => {
+                without_compacted(&mut listing);
+                // Without another way to the version, the damage is the answer.
+                if plan(&listing, version, &rejected).is_err() {
+                    return Err(error);
+                }
+                tracing::warn!(table = storage.url(), %error, "compacted commits are damaged; the single ones are used instead");
+            }
+            Err(error) => return Err(error),
         }
-        rejected.extend(segment.checkpoint);
     }
 }
 
-/// Where the files of a version stand, without these checkpoints.
+/// What turned out to be damaged on the way to a version.
+#[derive(Debug, Default)]
+pub(crate) struct Rejected {
+    pub(crate) checkpoints: Vec<Checkpoint>,
+    /// Whether commits are to be read one by one.
+    pub(crate) compacted: bool,
+}
+
+/// Where the files of a version stand, without what was rejected.
 ///
 /// **Cost**: a LIST of the log.
-pub(crate) async fn locate(storage: &Storage, version: u64, rejected: &[Checkpoint]) -> Result<(Start, Vec<LogCommit>)> {
-    let listing = list_log(storage, None).await?;
-    let segment = plan(&listing, Some(version), rejected).on(storage.url())?;
+pub(crate) async fn locate(storage: &Storage, version: u64, rejected: &Rejected) -> Result<(Start, Vec<LogCommit>)> {
+    let mut listing = list_log(storage, None).await?;
+    if rejected.compacted {
+        without_compacted(&mut listing);
+    }
+    let segment = plan(&listing, Some(version), &rejected.checkpoints).on(storage.url())?;
     let commits = commits(&listing, &segment);
     Ok((start(&listing, &segment), commits))
 }
@@ -113,6 +135,10 @@ pub(crate) async fn refresh(storage: &Storage, base: &LoadedLog) -> Result<Optio
     let timestamp_ms = timestamp(storage, &state, &marks, Some((known, base.timestamp_ms))).await?;
     let files = Arc::new(base.files.followed_by(commits));
     Ok(Some(LoadedLog { state, timestamp_ms, last_commit: marks.get(&newest).copied(), summary: base.summary, files }))
+}
+
+fn without_compacted(listing: &mut Vec<Listed>) {
+    listing.retain(|listed| !matches!(listed.file, LogFile::Compacted { .. }));
 }
 
 fn plan(listing: &[Listed], version: Option<u64>, rejected: &[Checkpoint]) -> Result<LogSegment, ProtocolError> {
@@ -167,7 +193,7 @@ async fn load_segment(storage: &Storage, listing: &[Listed], segment: &LogSegmen
                     replay.apply_checkpoint(actions);
                     (replay, Some(checkpoint.name.version))
                 }
-                Err(error) if is_damage(&error) => {
+                Err(error) if is_damage(&error) && !is_contradiction(&error, &checkpoint.name) => {
                     tracing::warn!(
                         table = storage.url(), version = checkpoint.name.version, %error,
                         "a checkpoint is damaged; an older one or the commits are used instead"
@@ -238,6 +264,14 @@ fn head_of(checksum: VersionChecksum) -> impl Iterator<Item = Action> {
         .into_iter()
         .chain(set_transactions.into_iter().flatten().map(Action::Txn))
         .chain(domain_metadata.into_iter().flatten().map(Action::DomainMetadata))
+}
+
+/// Whether the writer of a checkpoint left out what every table has. A Parquet file is whole or cannot be read at all;
+/// a JSON file may have been cut off in a lucky place, which is damage.
+fn is_contradiction(error: &DeltaError, checkpoint: &Checkpoint) -> bool {
+    let is_json = |file: &LogFile| matches!(file, LogFile::UuidCheckpoint { format: CheckpointFormat::Json, .. });
+    matches!(error, DeltaError::Protocol { source: ProtocolError::MissingAction { .. }, .. })
+        && !checkpoint.files.iter().any(is_json)
 }
 
 /// Whether another checkpoint may do better.

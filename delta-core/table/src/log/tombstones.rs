@@ -12,7 +12,7 @@ use super::checkpoint_read;
 use super::commit::LogCommit;
 use super::files::Start;
 use super::list::log_path;
-use super::load::{is_damage, locate};
+use super::load::{Rejected, is_damage, locate};
 use crate::error::{OnTable, Result};
 
 /// Commits that are fetched at once.
@@ -22,13 +22,13 @@ const AT_ONCE: usize = 16;
 ///
 /// **Cost**: a LIST of the log, the removals of the checkpoint, a GET for each commit after it.
 pub(crate) async fn tombstones(storage: &Storage, version: u64, files: &FileIndex) -> Result<Vec<Remove>> {
-    let mut rejected = Vec::new();
+    let mut rejected = Rejected::default();
     loop {
         let (start, commits) = locate(storage, version, &rejected).await?;
         match collect(storage, &start, commits).await {
             Ok(found) => return Ok(found.finish(files)),
             Err(error) => match start {
-                Start::Checkpoint(checkpoint) if is_damage(&error) => rejected.push(checkpoint.name),
+                Start::Checkpoint(checkpoint) if is_damage(&error) => rejected.checkpoints.push(checkpoint.name),
                 _ => return Err(error),
             },
         }

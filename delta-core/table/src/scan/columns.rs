@@ -7,7 +7,7 @@ use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, Schema, Schema
 use boathouse_base::Value;
 
 use crate::arrow_value::constant;
-use crate::conform::{conform, find_field, relabel};
+use crate::conform::{FieldMatch, conform_field, find_field, has_field_ids, relabel};
 use crate::error::{DeltaError, Result};
 use crate::layout::Layout;
 
@@ -73,6 +73,12 @@ impl Columns {
         self.out.iter().any(|o| matches!(o, Out::RowIndex))
     }
 
+    /// Whether columns are wanted that only a field id finds, from a file without any.
+    pub(crate) fn lack_field_ids(&self, fields: &Fields) -> bool {
+        let wanted = self.out.iter().any(|out| matches!(out, Out::File(_)));
+        wanted && !fields.is_empty() && self.layout.field_match() == FieldMatch::Id && !has_field_ids(fields)
+    }
+
     /// Finds the columns in a file whose top-level columns are `fields`.
     pub(crate) fn in_file(&self, fields: &Fields, values: &[Value]) -> InFile {
         let by = self.layout.field_match();
@@ -114,7 +120,7 @@ impl InFile {
         let columns = self.columns.out.iter().zip(&self.sources).map(|(out, source)| -> Result<ArrayRef, ArrowError> {
             match (out, source) {
                 (Out::File(at), Some(source)) => {
-                    let physical = conform(read.column(*source), layout.physical.field(*at).data_type(), layout.field_match())?;
+                    let physical = conform_field(read.column(*source), layout.physical.field(*at), layout.field_match())?;
                     relabel(&physical, layout.arrow.field(*at).data_type())
                 }
                 (Out::File(at), None) => Ok(arrow_array::new_null_array(layout.arrow.field(*at).data_type(), rows)),

@@ -32,6 +32,11 @@ impl ObjectReader {
     pub(crate) fn new(store: Arc<dyn ObjectStore>, path: Path, size_bytes: u64) -> Self {
         Self { store, path, size_bytes }
     }
+
+    /// Whether there is no such object. **Cost**: one HEAD.
+    pub(crate) async fn is_missing(&self) -> bool {
+        matches!(self.store.head(&self.path).await, Err(object_store::Error::NotFound { .. }))
+    }
 }
 
 fn external(error: object_store::Error) -> ParquetError {

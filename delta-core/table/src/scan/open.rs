@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, Field, Schema, TimeUnit};
+use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, TimeUnit};
 use boathouse_base::Predicate;
+use boathouse_delta_protocol::deletion_vector::DeletionVector;
+use boathouse_delta_protocol::{DeletionVectorProblem, ProtocolError};
 use boathouse_storage::Storage;
 use futures::TryStreamExt;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
@@ -18,7 +20,7 @@ use super::columns::{Columns, InFile};
 use super::file::DataFile;
 use super::object::ObjectReader;
 use super::selection::{row_groups, without_deleted};
-use super::vector::load_vector;
+use super::vector::{load_vector, vector_error};
 use crate::error::{DeltaError, Result};
 
 /// Rows of a batch that is read.
@@ -78,7 +80,7 @@ impl OpenFile {
         let mut reader = ObjectReader::new(Arc::clone(storage.object_store()), object, file.size_bytes());
         let failed = |error| failed(&source, &path, error);
         let vector = match file.deletion_vector().filter(|_| deleted == DeletedRows::Skip) {
-            Some(vector) => Some(load_vector(storage, source.version, vector).await?),
+            Some(vector) => Some(load_vector(storage, source.version, &path, vector).await?),
             None => None,
         };
         let mut options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
@@ -86,8 +88,17 @@ impl OpenFile {
             // With page locations, pages without a kept row are not fetched.
             options = options.with_page_index_policy(PageIndexPolicy::Optional);
         }
-        let metadata = reader.get_metadata(Some(&options)).await.map_err(failed)?;
+        let metadata = match reader.get_metadata(Some(&options)).await {
+            Ok(metadata) => metadata,
+            Err(error) => return Err(unreadable(&source, path, &reader, error).await),
+        };
+        if let Some(vector) = &vector {
+            check_rows(&source, &path, file, vector, &metadata)?;
+        }
         let plain = ArrowReaderMetadata::try_new(Arc::clone(&metadata), options.clone()).map_err(failed)?;
+        if columns.lack_field_ids(plain.schema().fields()) {
+            return Err(DeltaError::NoFieldIds { url: storage.url().to_owned(), path });
+        }
         if let Some(schema) = with_microseconds(&metadata, plain.schema()) {
             options = options.with_schema(Arc::new(schema));
         }
@@ -124,6 +135,28 @@ impl OpenFile {
     }
 }
 
+/// Checks that a deletion vector speaks of rows that the file has.
+fn check_rows(source: &Source, path: &str, file: &DataFile, vector: &DeletionVector, metadata: &ParquetMetaData) -> Result<()> {
+    let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or_default();
+    match file.deletion_vector() {
+        Some(descriptor) if vector.count_in(0..rows) != vector.len() => {
+            let problem = DeletionVectorProblem::BeyondFile { rows };
+            let error = ProtocolError::CorruptDeletionVector { vector: descriptor.unique_id(), problem };
+            Err(vector_error(&source.storage, source.version, path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The error of a file whose footer cannot be read. A file that is not there is missing, even if the log says a size
+/// that no Parquet file has.
+async fn unreadable(source: &Source, path: String, reader: &ObjectReader, error: ParquetError) -> DeltaError {
+    if !matches!(error, ParquetError::External(_)) && reader.is_missing().await {
+        return DeltaError::DataFileMissing { url: source.storage.url().to_owned(), path, version: source.version };
+    }
+    failed(source, &path, error)
+}
+
 fn failed(source: &Source, path: &str, error: ParquetError) -> DeltaError {
     let (url, path) = (source.storage.url().to_owned(), path.to_owned());
     match error {
@@ -138,22 +171,30 @@ fn failed(source: &Source, path: &str, error: ParquetError) -> DeltaError {
     }
 }
 
-/// The schema with INT96 columns read as microseconds: as nanoseconds they end in the year 2262.
+/// The schema with INT96 columns, nested ones too, read as microseconds: as nanoseconds they end in the year 2262.
 fn with_microseconds(metadata: &ParquetMetaData, schema: &Schema) -> Option<Schema> {
     let parquet = metadata.file_metadata().schema_descr();
-    let is_int96 = |at: usize| {
-        let root = &parquet.root_schema().get_fields()[at];
-        root.is_primitive() && root.get_physical_type() == PhysicalType::INT96
-    };
-    if !(0..schema.fields().len()).any(is_int96) {
+    if !parquet.columns().iter().any(|column| column.physical_type() == PhysicalType::INT96) {
         return None;
     }
-    let fields = schema.fields().iter().enumerate().map(|(at, field)| {
-        if is_int96(at) {
-            field.as_ref().clone().with_data_type(DataType::Timestamp(TimeUnit::Microsecond, None))
-        } else {
-            field.as_ref().clone()
-        }
-    });
-    Some(Schema::new(fields.collect::<Vec<_>>()))
+    // The leaves of both schemas are the same, in the same order.
+    let mut leaves = parquet.columns().iter().map(|column| column.physical_type() == PhysicalType::INT96);
+    Some(Schema::new(fields_in_microseconds(schema.fields(), &mut leaves)))
+}
+
+fn fields_in_microseconds(fields: &Fields, leaves: &mut impl Iterator<Item = bool>) -> Fields {
+    fields.iter().map(|field| field_in_microseconds(field, leaves)).collect()
+}
+
+fn field_in_microseconds(field: &FieldRef, leaves: &mut impl Iterator<Item = bool>) -> FieldRef {
+    let data_type = match field.data_type() {
+        DataType::Struct(fields) => DataType::Struct(fields_in_microseconds(fields, leaves)),
+        DataType::List(element) => DataType::List(field_in_microseconds(element, leaves)),
+        DataType::Map(entries, sorted) => DataType::Map(field_in_microseconds(entries, leaves), *sorted),
+        leaf => match leaves.next() {
+            Some(true) => DataType::Timestamp(TimeUnit::Microsecond, None),
+            _ => leaf.clone(),
+        },
+    };
+    Arc::new(field.as_ref().clone().with_data_type(data_type))
 }

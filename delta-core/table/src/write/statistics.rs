@@ -35,6 +35,8 @@ pub(crate) fn leaves<'a>(fields: impl IntoIterator<Item = &'a StructField>) -> V
             DataType::Struct(inner) => inner.fields.iter().map(|f| width(&f.data_type)).sum(),
             DataType::Array(array) => width(&array.element),
             DataType::Map(map) => width(&map.key) + width(&map.value),
+            // `metadata` and `value`.
+            DataType::Variant => 2,
         }
     }
     let (mut at, mut found) = (0, Vec::new());
