@@ -102,6 +102,8 @@ fn holds(verdict: &Verdict) -> bool {
         (bar.wall_ratio, verdict.wall_ratio),
         (bar.rss_ratio, verdict.rss_ratio),
         (bar.written_ratio, verdict.written_ratio),
+        (bar.cpu_s, Some(verdict.ours.cpu_s)),
+        (bar.wall_s, Some(verdict.ours.wall_s)),
     ];
     pairs.into_iter().all(|(limit, ratio)| limit.is_none_or(|limit| ratio.is_some_and(|ratio| ratio <= limit)))
 }
@@ -145,7 +147,7 @@ impl fmt::Display for Report {
         for side in [Some(&self.ours), self.peer.as_ref()].into_iter().flatten() {
             let rows = [
                 ("CPU seconds", side.cpu_s, 2),
-                ("wall seconds", side.wall_s, 2),
+                ("wall seconds", side.wall_s, 3),
                 ("peak memory, MB", side.rss_mb, 0),
                 ("written, MB", side.written_mb, 1),
             ];

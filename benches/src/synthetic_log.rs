@@ -6,6 +6,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use boathouse_delta_table::protocol::log_path::commit_name;
 
 /// Days of the partition column.
 const DAYS: u64 = 365;
@@ -19,39 +20,84 @@ pub(crate) fn synthetic_log(folder: &Path, files: u64, stats_columns: usize, see
     if table.exists() {
         return Ok(table);
     }
+    made_once(&table, |log| {
+        let mut commit = create(&log.join(commit_name(0)))?;
+        write_head(&mut commit, stats_columns)?;
+        let (mut random, mut stats) = (Random(seed), String::new());
+        for file in 0..files {
+            write_add(&mut commit, &mut stats, &mut random, file, stats_columns)?;
+        }
+        commit.into_inner()?.sync_all()?;
+        Ok(())
+    })?;
+    Ok(table)
+}
+
+/// The same with one file in each of `commits` commits after the first.
+pub(crate) fn synthetic_commits(folder: &Path, commits: u64, stats_columns: usize, seed: u64) -> Result<PathBuf> {
+    let table = folder.join(format!("commits-{commits}-{stats_columns}-{seed}"));
+    if table.exists() {
+        return Ok(table);
+    }
+    made_once(&table, |log| {
+        let mut commit = create(&log.join(commit_name(0)))?;
+        write_head(&mut commit, stats_columns)?;
+        commit.flush()?;
+        let (mut random, mut stats) = (Random(seed), String::new());
+        for file in 0..commits {
+            let mut commit = create(&log.join(commit_name(file + 1)))?;
+            let at = 1_700_000_000_000 + file;
+            writeln!(
+                commit,
+                r#"{{"commitInfo":{{"timestamp":{at},"operation":"WRITE","operationParameters":{{}},"isBlindAppend":true}}}}"#
+            )?;
+            write_add(&mut commit, &mut stats, &mut random, file, stats_columns)?;
+            commit.flush()?;
+        }
+        Ok(())
+    })?;
+    Ok(table)
+}
+
+/// Under another name until it is whole: an interrupted run leaves no half input.
+fn made_once(table: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     eprintln!("making {} (once)", table.display());
-    // Under another name until it is whole: an interrupted run leaves no half input.
     let part = table.with_extension("part");
     let log = part.join("_delta_log");
     std::fs::create_dir_all(&log).with_context(|| format!("create {}", log.display()))?;
-    let commit = log.join("00000000000000000000.json");
-    let mut commit = BufWriter::new(File::create(&commit).with_context(|| format!("create {}", commit.display()))?);
+    make(&log)?;
+    std::fs::rename(&part, table).with_context(|| format!("rename {} to {}", part.display(), table.display()))
+}
+
+fn create(path: &Path) -> Result<BufWriter<File>> {
+    Ok(BufWriter::new(File::create(path).with_context(|| format!("create {}", path.display()))?))
+}
+
+fn write_head(commit: &mut impl Write, stats_columns: usize) -> Result<()> {
     writeln!(commit, r#"{{"commitInfo":{{"timestamp":1700000000000,"operation":"WRITE","operationParameters":{{}}}}}}"#)?;
     writeln!(commit, r#"{{"protocol":{{"minReaderVersion":1,"minWriterVersion":2}}}}"#)?;
     writeln!(commit, "{}", metadata(stats_columns))?;
-    let (mut random, mut stats) = (Random(seed), String::new());
-    for file in 0..files {
-        let day = 19_723 + random.below(DAYS);
-        let day = date(day);
-        stats.clear();
-        write_stats(&mut stats, &mut random, file, stats_columns)?;
-        let (high, low) = (random.next(), random.next());
-        writeln!(
-            commit,
-            r#"{{"add":{{"path":"day={day}/part-{:05}-{:08x}-{:04x}-{:04x}-{:04x}-{:012x}-c000.zstd.parquet","partitionValues":{{"day":"{day}"}},"size":{},"modificationTime":{},"dataChange":true,"stats":"{stats}"}}}}"#,
-            file % 200,
-            high >> 32,
-            (high >> 16) & 0xffff,
-            high & 0xffff,
-            low >> 48,
-            low & 0xffff_ffff_ffff,
-            60_000_000 + random.below(80_000_000),
-            1_700_000_000_000 + file,
-        )?;
-    }
-    commit.into_inner()?.sync_all()?;
-    std::fs::rename(&part, &table).with_context(|| format!("rename {} to {}", part.display(), table.display()))?;
-    Ok(table)
+    Ok(())
+}
+
+fn write_add(commit: &mut impl Write, stats: &mut String, random: &mut Random, file: u64, columns: usize) -> Result<()> {
+    let day = date(19_723 + random.below(DAYS));
+    stats.clear();
+    write_stats(stats, random, file, columns)?;
+    let (high, low) = (random.next(), random.next());
+    writeln!(
+        commit,
+        r#"{{"add":{{"path":"day={day}/part-{:05}-{:08x}-{:04x}-{:04x}-{:04x}-{:012x}-c000.zstd.parquet","partitionValues":{{"day":"{day}"}},"size":{},"modificationTime":{},"dataChange":true,"stats":"{stats}"}}}}"#,
+        file % 200,
+        high >> 32,
+        (high >> 16) & 0xffff,
+        high & 0xffff,
+        low >> 48,
+        low & 0xffff_ffff_ffff,
+        60_000_000 + random.below(80_000_000),
+        1_700_000_000_000 + file,
+    )?;
+    Ok(())
 }
 
 /// The type of a column.

@@ -2,6 +2,7 @@
 
 mod append;
 mod checkpoint;
+mod open;
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,16 @@ use crate::measure::Measured;
 
 /// Every claim, in the order of `list`.
 pub(crate) fn all() -> Vec<Box<dyn Claim>> {
-    vec![Box::new(append::Append::Streamed), Box::new(append::Append::Held), Box::new(checkpoint::Checkpoint)]
+    vec![
+        Box::new(append::Append::Streamed),
+        Box::new(append::Append::Held),
+        Box::new(open::Open::Json),
+        Box::new(open::Open::Checkpoint),
+        Box::new(open::Open::Commits),
+        Box::new(open::Open::Metadata),
+        Box::new(open::Open::Foreign),
+        Box::new(checkpoint::Checkpoint),
+    ]
 }
 
 /// The claim of that name.
@@ -55,7 +65,7 @@ pub(crate) struct Peer {
     pub(crate) script: &'static str,
 }
 
-/// The largest ratios (ours / peer, of the medians) with which a claim holds; `None` where it says nothing.
+/// The largest figures (ratios: ours / peer, of the medians) with which a claim holds; `None` where it says nothing.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize)]
 pub(crate) struct Bar {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,4 +77,10 @@ pub(crate) struct Bar {
     /// Bytes that were written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) written_ratio: Option<f64>,
+    /// Our own CPU seconds, whatever a peer needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_s: Option<f64>,
+    /// Our own wall seconds, whatever a peer needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) wall_s: Option<f64>,
 }

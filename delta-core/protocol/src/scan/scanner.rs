@@ -20,8 +20,8 @@ pub enum Wanted {
     EverythingButStats,
 }
 
-/// What a commit says.
-#[derive(Debug)]
+/// What a commit says. A clone shares the segments.
+#[derive(Debug, Clone)]
 pub struct CommitScan {
     /// The version.
     pub version: u64,

@@ -1,5 +1,7 @@
 //! Commit files.
 
+use std::sync::Arc;
+
 use boathouse_delta_protocol::action::{Action, CommitInfo};
 use boathouse_delta_protocol::log_path::{CommitFile, commit_name};
 use boathouse_delta_protocol::scan::{CommitScan, CommitScanner, Wanted};
@@ -58,14 +60,35 @@ pub(crate) fn info(actions: &[Action]) -> Option<&CommitInfo> {
 pub(crate) struct LogCommit {
     pub(crate) file: CommitFile,
     pub(crate) size_bytes: u64,
-    /// Its bytes, when it is short and was read already.
-    pub(crate) bytes: Option<Bytes>,
+    /// What it says, when it was read already.
+    pub(crate) kept: Kept,
+}
+
+/// What is kept of a commit that was read for something else than its files.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Kept {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The bytes of a short one.
+    Bytes(Bytes),
+    /// The files of a long one, without their statistics: to read it twice costs more than to keep them.
+    Files(Arc<CommitScan>),
 }
 
 impl LogCommit {
+    pub(crate) fn new(file: CommitFile, size_bytes: u64) -> Self {
+        Self { file, size_bytes, kept: Kept::Nothing }
+    }
+
     /// Whether it is read in pieces.
-    pub(crate) fn is_long(&self) -> bool {
-        self.bytes.is_none() && self.size_bytes > PIECE_BYTES
+    fn is_long(&self) -> bool {
+        self.size_bytes > PIECE_BYTES
+    }
+
+    /// Bytes that are kept.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        if let Kept::Bytes(bytes) = &self.kept { bytes.len() as u64 } else { 0 }
     }
 }
 
@@ -98,19 +121,23 @@ pub(crate) fn scan_commits(
 /// Of a long one no statistics are taken along: whoever needs them reads it again.
 async fn scan_commit(storage: &Storage, mut commit: LogCommit, wanted: Wanted) -> Result<ReadCommit> {
     let version = commit.file.to;
-    if commit.is_long() {
-        let wanted = if wanted == Wanted::Everything { Wanted::EverythingButStats } else { wanted };
-        let scan = scan_pieces(storage, &commit, wanted).await?;
-        return Ok(ReadCommit { scan, commit });
-    }
-    let bytes = match commit.bytes.take() {
-        Some(bytes) => bytes,
-        None => get(storage, &commit.file).await?,
+    let bytes = match &commit.kept {
+        Kept::Files(scan) => {
+            let scan = CommitScan::clone(scan);
+            return Ok(ReadCommit { scan, commit });
+        }
+        Kept::Nothing if commit.is_long() => {
+            let scan = scan_pieces(storage, &commit, Wanted::EverythingButStats).await?;
+            commit.kept = Kept::Files(Arc::new(scan.clone()));
+            return Ok(ReadCommit { scan, commit });
+        }
+        Kept::Nothing => get(storage, &commit.file).await?,
+        Kept::Bytes(bytes) => bytes.clone(),
     };
     let mut scanner = CommitScanner::new(version, wanted);
     scanner.scan(&bytes).on(storage.url())?;
     let scan = CommitScan::whole(version, [scanner.finish().on(storage.url())?]).on(storage.url())?;
-    commit.bytes = Some(bytes);
+    commit.kept = Kept::Bytes(bytes);
     Ok(ReadCommit { scan, commit })
 }
 
@@ -167,28 +194,19 @@ fn pieces(storage: &Storage, commit: &LogCommit) -> impl futures::Stream<Item = 
             async move { Ok((range.start / PIECE_BYTES, storage.get_range(&path, range).await?)) }
         })
         .buffered(2);
-    // The end of a piece that is no whole line goes before the next piece.
+    // A line that lies in two pieces becomes a piece of its own: the others are not copied.
     let cut = fetched.scan(Vec::new(), move |rest: &mut Vec<u8>, piece: Result<(u64, Bytes)>| {
         let whole = piece.map(|(at, bytes)| {
-            let end = if at == last { Some(bytes.len()) } else { memchr::memrchr(b'\n', &bytes).map(|end| end + 1) };
-            match end {
-                None => {
-                    rest.extend_from_slice(&bytes);
-                    Bytes::new()
-                }
-                Some(end) if rest.is_empty() => {
-                    rest.extend_from_slice(&bytes[end..]);
-                    bytes.slice(..end)
-                }
-                Some(end) => {
-                    let mut whole = std::mem::take(rest);
-                    whole.extend_from_slice(&bytes[..end]);
-                    rest.extend_from_slice(&bytes[end..]);
-                    whole.into()
-                }
-            }
+            let first = if rest.is_empty() { 0 } else { memchr::memchr(b'\n', &bytes).map_or(bytes.len(), |end| end + 1) };
+            rest.extend_from_slice(&bytes[..first]);
+            let end = if at == last { bytes.len() } else { memchr::memrchr(b'\n', &bytes).map_or(0, |end| end + 1) };
+            let ended = end > 0 || at == last;
+            let line = if ended { Bytes::from(std::mem::take(rest)) } else { Bytes::new() };
+            let end = end.max(first);
+            rest.extend_from_slice(&bytes[end..]);
+            [line, bytes.slice(first..end)]
         });
         futures::future::ready(Some(whole))
     });
-    cut.try_filter(|piece| futures::future::ready(!piece.is_empty()))
+    cut.map_ok(|pieces| futures::stream::iter(pieces.into_iter().filter(|piece| !piece.is_empty()).map(Ok))).try_flatten()
 }

@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::sync::OnceCell;
 
 use super::checkpoint_read::{self, CheckpointFile, CheckpointFiles, Columns};
-use super::commit::{LogCommit, ReadCommit, scan_commits, scan_pieces};
+use super::commit::{Kept, LogCommit, ReadCommit, scan_commits, scan_pieces};
 use super::load::{Rejected, is_damage, locate};
 use crate::error::{OnTable, Result};
 
@@ -64,9 +64,9 @@ impl LazyFiles {
     pub(crate) fn new(storage: &Storage, version: u64, start: Start, mut commits: Vec<LogCommit>) -> Self {
         let mut kept = 0;
         for commit in &mut commits {
-            kept += commit.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
-            if kept > KEPT_BYTES {
-                commit.bytes = None;
+            kept += commit.kept_bytes();
+            if kept > KEPT_BYTES && commit.kept_bytes() > 0 {
+                commit.kept = Kept::Nothing;
             }
         }
         Self { storage: storage.clone(), version, start, commits, loaded: OnceCell::new() }

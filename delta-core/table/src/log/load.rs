@@ -125,11 +125,7 @@ pub(crate) async fn refresh(storage: &Storage, base: &LoadedLog) -> Result<Optio
     if marks.len() as u64 != newest - known + 1 {
         return Ok(None);
     }
-    let commits = marks
-        .iter()
-        .skip(1)
-        .map(|(version, mark)| LogCommit { file: CommitFile::of(*version), size_bytes: mark.size_bytes, bytes: None })
-        .collect();
+    let commits = marks.iter().skip(1).map(|(version, mark)| LogCommit::new(CommitFile::of(*version), mark.size_bytes)).collect();
     let (replay, commits) = apply(storage, base.state.resume(), commits).await?;
     let state = finish(storage, replay)?;
     let timestamp_ms = timestamp(storage, &state, &marks, Some((known, base.timestamp_ms))).await?;
@@ -165,7 +161,7 @@ fn commits(listing: &[Listed], segment: &LogSegment) -> Vec<LogCommit> {
         };
         sizes.get(&name).copied().unwrap_or_default()
     };
-    segment.commits.iter().map(|file| LogCommit { file: *file, size_bytes: size(file), bytes: None }).collect()
+    segment.commits.iter().map(|file| LogCommit::new(*file, size(file))).collect()
 }
 
 /// Loads what was planned; `None` when its checkpoint is damaged.
