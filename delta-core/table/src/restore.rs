@@ -80,7 +80,8 @@ impl RestoreBuilder {
             }
         });
         futures::stream::iter(look_ups).buffered(AT_ONCE).try_collect::<Vec<()>>().await?;
-        let mut transaction = Transaction::begin(&now).read_whole_table();
+        // Also when nothing but rows comes back: a property that is changed meanwhile would stay.
+        let mut transaction = Transaction::begin(&now).read_whole_table().read_metadata();
         let (old, new) = (then.metadata(), now.metadata());
         if old != new {
             let metadata = Metadata { id: new.id.clone(), created_time: new.created_time, ..old.clone() };

@@ -329,10 +329,12 @@ impl Transaction {
         let info = CommitInfo { timestamp: Some(self.table.env().now_ms()), ..self.info.clone() };
         let actions: Vec<Action> = [info.into()].into_iter().chain(self.actions.iter().cloned()).collect();
         let bytes = bytes::Bytes::from(commit::to_json(&actions).on(storage.url())?);
-        let mut look_ups = 0;
+        let (mut look_ups, mut on_its_way) = (0, false);
         loop {
             let Err(error) = storage.put_if_absent(&path, bytes.clone()).await else { return Ok(Put::Done) };
             look_ups += 1;
+            // Whoever gets no answer does not know: the store may do later what it was asked.
+            on_its_way |= error.kind().is_retryable();
             match read_commit(storage, version).await {
                 Ok(Some(found)) if info_id(&found) == Some(txn_id) => {
                     tracing::info!(table = storage.url(), version, "the reply to a commit was lost; it had happened");
@@ -340,9 +342,9 @@ impl Transaction {
                 }
                 Ok(Some(found)) => return Ok(Put::Taken(found)),
                 // It did not happen: then the error stands, unless trying again may help.
-                Ok(None) if !error.kind().is_retryable() && error.kind() != ErrorKind::AlreadyExists => return Err(error.into()),
-                Ok(None) if look_ups >= LOOK_UPS => return Err(error.into()),
-                Ok(None) => {}
+                Ok(None) if look_ups < LOOK_UPS && (error.kind().is_retryable() || error.kind() == ErrorKind::AlreadyExists) => {}
+                Ok(None) if on_its_way => return Err(self.unknown(version, txn_id, error)),
+                Ok(None) => return Err(error.into()),
                 Err(_) if look_ups >= LOOK_UPS => return Err(self.unknown(version, txn_id, error)),
                 Err(look_up) => {
                     tracing::warn!(table = storage.url(), version, error = %look_up, "the outcome of a commit is not known yet")

@@ -105,6 +105,18 @@ async fn an_unreachable_store_after_the_commit_is_reported_as_unknown() {
 }
 
 #[tokio::test]
+async fn a_commit_that_never_got_an_answer_may_still_arrive_and_is_reported_as_unknown() {
+    let (sound, store, faulty) = prepared().await;
+    store.inject(FaultRule::new(Fault::FailBefore).on(Operation::PutIfAbsent).always());
+    let before = sound.storage().list("").await.unwrap().len();
+    let error = faulty.append(people(&[7], "a")).run().await.unwrap_err();
+    assert!(matches!(error, DeltaError::CommitUnknown { version: 2, .. }), "{error}");
+    assert_eq!(latest_ids(&sound).await, [0, 1]);
+    // The request may be on its way yet: so its file must stay.
+    assert_eq!(sound.storage().list("").await.unwrap().len(), before + 1);
+}
+
+#[tokio::test]
 async fn a_checkpoint_that_fails_does_not_fail_the_commit() {
     let (sound, store, faulty) = prepared().await;
     append_each(&sound, 2..10).await;

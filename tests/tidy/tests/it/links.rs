@@ -28,6 +28,7 @@ fn crates_below_the_engine_do_not_link_it() {
         "boathouse-mltrack",
         "boathouse-registry",
         "boathouse-serving",
+        "boathouse-simulation",
     ] {
         assert_absent(package, &[], &["datafusion", "sqlparser"]);
     }

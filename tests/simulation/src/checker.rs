@@ -1,0 +1,246 @@
+//! Whether the history is one that a table may have.
+//!
+//! The log is read by [`log_reader`](crate::log_reader), and every committed operation is done again, by its meaning, on
+//! what the table held at its place in the log. Under `Serializable` the commit must have had that very effect. Under
+//! `WriteSerializable` it may have overlooked rows that blind appends committed after the version that it read.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use boathouse_base::ErrorKind;
+
+use crate::disk::Disk;
+use crate::intent::{Content, Intent};
+use crate::ledger::{Attempt, Observation, Outcome};
+use crate::log_reader::{Commit, History, State, TABLE};
+use crate::schedule::Schedule;
+use crate::violation::Violation;
+
+/// Checks what actors were told against the history.
+pub(crate) fn check(history: &History, attempts: &[Attempt], schedule: &Schedule, disk: &Disk) -> Result<(), Violation> {
+    let mut by_op: BTreeMap<usize, Vec<&Commit>> = BTreeMap::new();
+    for commit in history.commits.iter().skip(1) {
+        let asked = commit.author.op.filter(|op| attempts.get(*op).is_some_and(|attempt| attempt.intent.writes()));
+        let says = commit.user_metadata.as_deref();
+        match asked {
+            Some(op) if says.is_none_or(|says| says == format!("op {op}")) => by_op.entry(op).or_default().push(commit),
+            _ => return Err(Violation::Unasked { version: commit.version, operation: commit.operation.clone() }),
+        }
+    }
+    for (op, attempt) in attempts.iter().enumerate() {
+        let found = by_op.get(&op).map_or(&[][..], Vec::as_slice);
+        outcome(op, attempt, found, history)?;
+        if let Some(commit) = found.first() {
+            effect(op, attempts, commit, history, schedule)?;
+        }
+        for observation in &attempt.observations {
+            read(op, attempt, observation, history, schedule)?;
+        }
+        explained(op, attempt, schedule, attempts)?;
+    }
+    files_are_there(history, disk)
+}
+
+/// What was acknowledged is there once, what was refused is not there.
+fn outcome(op: usize, attempt: &Attempt, found: &[&Commit], history: &History) -> Result<(), Violation> {
+    let what = || attempt.intent.to_string();
+    if let [first, second, ..] = found {
+        return Err(Violation::CommittedTwice { op, what: what(), first: first.version, second: second.version });
+    }
+    let ghost = |said: &str| match found.first() {
+        Some(commit) => Err(Violation::Ghost { op, what: what(), said: said.to_owned(), version: commit.version }),
+        None => Ok(()),
+    };
+    match &attempt.outcome {
+        Outcome::Unknown | Outcome::Undecided { .. } => Ok(()),
+        Outcome::Nothing => ghost("said that there was nothing to do"),
+        Outcome::Refused { message, .. } => ghost(&format!("was refused ({message})")),
+        Outcome::Skipped => {
+            ghost("was skipped")?;
+            let Intent::AppendOnce { app, number, .. } = &attempt.intent else { return Ok(()) };
+            let last = history.states.last().and_then(|state| state.txns.get(*app)).copied();
+            if last.is_some_and(|last| last >= number.cast_signed()) {
+                Ok(())
+            } else {
+                Err(Violation::Lost {
+                    op,
+                    what: what(),
+                    version: 0,
+                    found: format!("has transaction {last:?} of the application"),
+                })
+            }
+        }
+        Outcome::Committed { version } if found.first().is_some_and(|commit| commit.version == *version) => Ok(()),
+        Outcome::Committed { version } => {
+            let at = usize::try_from(*version).ok().and_then(|at| history.commits.get(at));
+            let found = match (found.first(), at) {
+                (Some(elsewhere), _) => format!("is not its version: that is {}", elsewhere.version),
+                (None, Some(other)) => format!("is the {} of another operation ({:?})", other.operation, other.author.op),
+                (None, None) => "does not exist".to_owned(),
+            };
+            Err(Violation::Lost { op, what: what(), version: *version, found })
+        }
+    }
+}
+
+fn content(state: &State) -> Content {
+    Content { rows: state.rows.clone(), properties: state.properties.clone() }
+}
+
+/// The commit did what its operation means at its place in the history.
+fn effect(op: usize, attempts: &[Attempt], commit: &Commit, history: &History, schedule: &Schedule) -> Result<(), Violation> {
+    let Some(attempt) = attempts.get(op) else { return Ok(()) };
+    let malformed = |what: String| Err(Violation::MalformedCommit { version: commit.version, what });
+    let state = |version: u64| usize::try_from(version).ok().and_then(|at| history.states.get(at));
+    let (Some(before), Some(after)) = (commit.version.checked_sub(1).and_then(state), state(commit.version)) else {
+        return malformed("there is no state before it".to_owned());
+    };
+    let Some(read_version) = commit.read_version.filter(|read| *read < commit.version) else {
+        return malformed(format!("it says that it read version {:?}", commit.read_version));
+    };
+    if attempt.intent.is_blind() && !commit.blind_append {
+        return malformed(format!("it does not say that it is a blind append: {}", attempt.intent));
+    }
+    if matches!(attempt.intent, Intent::Compact { .. }) && commit.data_change {
+        return malformed("it only rearranges rows, and says that it changes them".to_owned());
+    }
+    let restored = attempt.restored.and_then(state).map(content);
+    let (before, after) = (content(before), content(after));
+    let expected = attempt.intent.apply(&before, restored.as_ref());
+    if expected == after {
+        return Ok(());
+    }
+    if schedule.write_serializable {
+        let mut seen = before.clone();
+        let mut unseen = BTreeMap::new();
+        for other in &history.commits {
+            let blind = other.author.op.and_then(|op| attempts.get(op)).is_some_and(|attempt| attempt.intent.is_blind());
+            if blind && other.version > read_version && other.version < commit.version {
+                for (path, _) in &other.added {
+                    let rows = state(other.version).into_iter().flat_map(|state| &state.files).filter(|(key, _)| key.0 == *path);
+                    for row in rows.flat_map(|(_, file)| file.rows.iter()) {
+                        unseen.extend(seen.rows.remove(&row.id).map(|row| (row.id, row)));
+                    }
+                }
+            }
+        }
+        let mut expected = attempt.intent.apply(&seen, restored.as_ref());
+        expected.rows.extend(unseen);
+        if expected == after {
+            return Ok(());
+        }
+    }
+    Err(Violation::NotSerializable {
+        version: commit.version,
+        op,
+        what: attempt.intent.to_string(),
+        read_version,
+        difference: difference(&expected, &after),
+    })
+}
+
+/// What a snapshot of the log reader lacks or has beyond what is expected, in words.
+fn difference(expected: &Content, found: &Content) -> String {
+    let mut text = String::new();
+    let ids: std::collections::BTreeSet<_> = expected.rows.keys().chain(found.rows.keys()).collect();
+    for id in ids {
+        let (wanted, is) = (expected.rows.get(id), found.rows.get(id));
+        let show = |row: Option<&crate::data_files::Row>| {
+            row.map_or_else(|| "absent".to_owned(), |row| format!("in part {} with value {}", row.part.name(), row.value))
+        };
+        if wanted != is {
+            // Writing to a string never fails.
+            let _ = write!(text, "row {id} should be {}, and is {}; ", show(wanted), show(is));
+        }
+    }
+    let keys: std::collections::BTreeSet<_> = expected.properties.keys().chain(found.properties.keys()).collect();
+    for key in keys {
+        let (wanted, is) = (expected.properties.get(key), found.properties.get(key));
+        if wanted != is {
+            let _ = write!(text, "property {key} should be {wanted:?}, and is {is:?}; ");
+        }
+    }
+    text.trim_end_matches("; ").to_owned()
+}
+
+/// What an operation saw is what the log says of that version, and it is new enough.
+fn read(
+    op: usize,
+    attempt: &Attempt,
+    observation: &Observation,
+    history: &History,
+    schedule: &Schedule,
+) -> Result<(), Violation> {
+    let what = || attempt.intent.to_string();
+    if let Some(Some(acknowledged)) = observation.newest_since
+        && observation.version < acknowledged
+        && schedule.weather.stale_list_us == 0
+    {
+        return Err(Violation::StaleRead { op, what: what(), seen: observation.version, acknowledged });
+    }
+    compare(observation, history).map_err(|difference| Violation::WrongRead {
+        op,
+        what: what(),
+        version: observation.version,
+        difference,
+    })
+}
+
+/// Compares what a snapshot said with the log.
+pub(crate) fn compare(observation: &Observation, history: &History) -> Result<(), String> {
+    let Some(state) = usize::try_from(observation.version).ok().and_then(|at| history.states.get(at)) else {
+        return Err("the log has no such version".to_owned());
+    };
+    let paths: std::collections::BTreeSet<&str> = state.files.keys().map(|(path, _)| path.as_str()).collect();
+    let seen: std::collections::BTreeSet<&str> = observation.files.iter().map(String::as_str).collect();
+    if paths != seen {
+        let lacks: Vec<_> = paths.difference(&seen).collect();
+        let invents: Vec<_> = seen.difference(&paths).collect();
+        return Err(format!("it lacks the files {lacks:?} and has {invents:?} beside"));
+    }
+    let properties: BTreeMap<String, String> = state.properties.clone();
+    if properties != observation.properties {
+        return Err(format!("its properties are {:?} in place of {properties:?}", observation.properties));
+    }
+    if let Some(rows) = &observation.rows {
+        let wanted: Vec<_> = state.rows.values().copied().collect();
+        if *rows != wanted {
+            return Err(format!("its rows are {rows:?} in place of {wanted:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Every error has a cause in the schedule.
+fn explained(op: usize, attempt: &Attempt, schedule: &Schedule, attempts: &[Attempt]) -> Result<(), Violation> {
+    let Outcome::Refused { kind, message } = &attempt.outcome else { return Ok(()) };
+    let old = matches!(attempt.intent, Intent::ReadOld { .. } | Intent::Restore { .. });
+    let vacuumed = attempts.iter().any(|attempt| attempt.intent == Intent::Vacuum);
+    let fine = match kind {
+        // Nothing that others do here makes a blind append wrong.
+        ErrorKind::Conflict => !matches!(attempt.intent, Intent::Append { .. }),
+        ErrorKind::Unavailable => schedule.weather.is_faulty(),
+        // Vacuum may have taken the files of an old version; an old listing may not show a version that was seen before.
+        ErrorKind::NotFound => (old && vacuumed) || schedule.weather.stale_list_us > 0,
+        _ => false,
+    };
+    if fine {
+        return Ok(());
+    }
+    Err(Violation::Unexplained { op, what: attempt.intent.to_string(), kind: *kind, message: message.clone() })
+}
+
+/// No file that the newest version needs is gone.
+fn files_are_there(history: &History, disk: &Disk) -> Result<(), Violation> {
+    let Some(last) = history.states.last() else { return Ok(()) };
+    for (path, _) in last.files.keys() {
+        let Some(object) = crate::log_reader::undo_percent(path).map(|path| format!("{TABLE}/{path}")) else { continue };
+        if disk.get(&object).is_none() {
+            let deleted_by = disk.revisions(&object).last().and_then(|revision| revision.author.op);
+            let version = history.states.len() as u64 - 1;
+            let deleted_by = deleted_by.map_or_else(|| "?".to_owned(), |op| op.to_string());
+            return Err(Violation::MissingFile { version, path: path.clone(), deleted_by });
+        }
+    }
+    Ok(())
+}
