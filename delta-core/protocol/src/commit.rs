@@ -30,8 +30,8 @@ pub fn parse(version: u64, bytes: &[u8]) -> Result<Vec<Action>> {
             continue;
         }
         lines += 1;
-        let Line(action) =
-            serde_json::from_slice(line).map_err(|source| ProtocolError::CorruptCommit { version, line: index + 1, source })?;
+        let read = text(line).and_then(serde_json::from_str);
+        let Line(action) = read.map_err(|source| ProtocolError::CorruptCommit { version, line: index + 1, source })?;
         let Some(action) = action else { continue };
         let count = match action {
             Action::Metadata(_) => &mut metadata,
@@ -51,6 +51,11 @@ pub fn parse(version: u64, bytes: &[u8]) -> Result<Vec<Action>> {
         return Err(ProtocolError::EmptyCommit { version });
     }
     Ok(actions)
+}
+
+/// A line as text. The JSON parser does not look at bytes that it skips, and JSON is text everywhere.
+pub(crate) fn text(line: &[u8]) -> Result<&str, serde_json::Error> {
+    std::str::from_utf8(line).map_err(serde::de::Error::custom)
 }
 
 /// Writes actions as the bytes of a commit file: one in a line, commit info first.

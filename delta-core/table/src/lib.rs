@@ -78,6 +78,7 @@ mod checkpoint;
 mod commit_metadata;
 mod conform;
 mod create;
+mod decoder;
 mod error;
 mod filter;
 mod history;

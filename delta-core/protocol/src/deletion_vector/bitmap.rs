@@ -116,7 +116,7 @@ impl DeletionVector {
                     done = true;
                     rows.end
                 });
-                next = end + 1;
+                next = end.saturating_add(1);
                 if start < end {
                     return Some(start..end);
                 }

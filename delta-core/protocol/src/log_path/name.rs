@@ -80,7 +80,7 @@ impl LogFile {
             return Some(Self::LastCheckpoint);
         }
         let parts: Vec<&str> = name.split('.').collect();
-        let version = number(parts.first()?, 20)?;
+        let version = version(parts.first()?)?;
         match parts[1..] {
             ["json"] => Some(Self::Commit { version }),
             ["crc"] => Some(Self::Checksum { version }),
@@ -95,7 +95,7 @@ impl LogFile {
                 Some(Self::UuidCheckpoint { version, uuid: uuid.to_owned(), format })
             }
             [to, "compacted", "json"] => {
-                let to = number(to, 20)?;
+                let to = self::version(to)?;
                 (to > version).then_some(Self::Compacted { from: version, to })
             }
             _ => None,
@@ -114,6 +114,11 @@ impl LogFile {
             Self::LastCheckpoint => None,
         }
     }
+}
+
+/// A version in a name. Versions are signed numbers of 64 bits to everyone else: there is always a next one.
+fn version(text: &str) -> Option<u64> {
+    number(text, 20).filter(|version| *version < i64::MAX as u64)
 }
 
 /// Digits, all of them, of this width.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::cursor::Cursor;
 use super::file_action;
 use crate::action::{Action, Line};
+use crate::commit;
 use crate::deletion_vector::DeletionVectorDescriptor;
 use crate::error::{ProtocolError, Result};
 use crate::files::{NewFile, Segment, SegmentBuilder};
@@ -98,13 +99,12 @@ impl CommitScanner {
                 }
                 Ok(())
             }
-            // The slow parser says where it is no text.
-            Err(_) => bytes.split(|b| *b == b'\n').try_for_each(|line| match std::str::from_utf8(line) {
+            // Line by line, to say which one is no text.
+            Err(_) => bytes.split(|b| *b == b'\n').try_for_each(|line| match commit::text(line) {
                 Ok(line) => self.line(line),
-                Err(_) => {
+                Err(source) => {
                     self.line += 1;
-                    let Line(_) = serde_json::from_slice(line).map_err(|source| self.corrupt(source))?;
-                    Ok(())
+                    Err(self.corrupt(source))
                 }
             }),
         }

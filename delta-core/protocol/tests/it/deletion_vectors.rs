@@ -164,3 +164,12 @@ fn checksums_are_those_of_zip() {
     assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
     assert_eq!(crc32(b""), 0);
 }
+
+#[test]
+fn the_last_row_that_a_number_can_name_is_kept_or_deleted_like_others() {
+    let vector: DeletionVector = [3, u64::MAX - 1].into_iter().collect();
+    let kept =
+        |vector: &DeletionVector, from| vector.kept(from..u64::MAX).map(|range| (range.start, range.end)).collect::<Vec<_>>();
+    assert_eq!(kept(&vector, u64::MAX - 3), [(u64::MAX - 3, u64::MAX - 1)]);
+    assert_eq!(kept(&DeletionVector::new(), u64::MAX - 1), [(u64::MAX - 1, u64::MAX)]);
+}

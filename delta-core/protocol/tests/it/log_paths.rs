@@ -13,7 +13,7 @@ const UUID: &str = "80a083e8-7026-4e79-81be-64bd76c43a11";
 
 #[test]
 fn names_written_and_read_are_equal() {
-    for version in [0, 7, 10_000_000_000, u64::MAX] {
+    for version in [0, 7, 10_000_000_000, i64::MAX as u64 - 1] {
         assert_eq!(LogFile::parse(&commit_name(version)), Some(LogFile::Commit { version }));
         assert_eq!(LogFile::parse(&checkpoint_name(version)), Some(LogFile::Checkpoint { version }));
         assert_eq!(LogFile::parse(&checksum_name(version)), Some(LogFile::Checksum { version }));
@@ -159,4 +159,14 @@ fn last_checkpoint_is_read_as_others_write_it() {
     for bytes in [&b""[..], b"{}", b"{\"version\":-1}", b"\xff"] {
         assert_eq!(LastCheckpoint::parse(bytes).unwrap_err().kind(), ErrorKind::Corrupt);
     }
+}
+
+#[test]
+fn a_version_without_a_next_one_is_no_version() {
+    assert_eq!(LogFile::parse("09223372036854775806.json"), Some(LogFile::Commit { version: i64::MAX as u64 - 1 }));
+    for name in ["09223372036854775807.json", "18446744073709551615.checkpoint.parquet", "99999999999999999999.crc"] {
+        assert_eq!(LogFile::parse(name), None, "{name}");
+    }
+    let names = ["18446744073709551615.checkpoint.parquet", "00000000000000000000.json", "00000000000000000001.json"];
+    assert_eq!(plan_segment(names, None, &[]).unwrap().version, 1);
 }

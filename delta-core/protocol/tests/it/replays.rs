@@ -305,3 +305,15 @@ fn two_spellings_of_a_path_cancel() {
     assert!(index(0, &commits, None).is_empty());
     assert!(index(0, &commits[..2], None).apply(scan(2, &commits[2])).unwrap().is_empty());
 }
+
+#[test]
+fn a_line_that_is_no_text_is_refused_by_both_ways_even_in_a_field_that_nobody_reads() {
+    let mut bytes = b"{\"commitInfo\":{}}\n".to_vec();
+    bytes.extend_from_slice(
+        b"{\"add\":{\"path\":\"a\",\"partitionValues\":{},\"size\":1,\"modificationTime\":1,\"dataChange\":true,\"x\":\"\xff\"}}",
+    );
+    let mut scanner = CommitScanner::new(3, Wanted::Everything);
+    for error in [commit::parse(3, &bytes).unwrap_err(), scanner.scan(&bytes).unwrap_err()] {
+        assert!(error.to_string().starts_with("read commit 3 of the log: line 2"), "{error}");
+    }
+}

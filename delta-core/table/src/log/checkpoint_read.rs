@@ -37,8 +37,9 @@ use tokio::sync::OnceCell;
 use super::list::log_path;
 use super::parsed_stats;
 use crate::conform::{FieldMatch, conform};
+use crate::decoder::contained;
 use crate::error::{DeltaError, OnTable, Result};
-use crate::scan::ObjectReader;
+use crate::scan::{ObjectReader, check_footer};
 
 /// Files that are read at once.
 const AT_ONCE: usize = 2;
@@ -124,7 +125,11 @@ impl AsyncFileReader for Reader {
         match self {
             Self::Whole(bytes) => {
                 let read = ParquetMetaDataReader::new().with_arrow_reader_options(options).parse_and_finish(bytes);
-                ready(read.map(Arc::new)).boxed()
+                let checked = read.and_then(|metadata| {
+                    check_footer(&metadata, bytes.len() as u64)?;
+                    Ok(Arc::new(metadata))
+                });
+                ready(checked).boxed()
             }
             Self::Object(reader) => reader.get_metadata(options),
         }
@@ -180,6 +185,10 @@ pub(crate) async fn files(storage: &Storage, checkpoint: &CheckpointFiles) -> Re
 
 /// The active files in a file of a checkpoint.
 pub(crate) async fn adds(storage: &Storage, file: &CheckpointFile, columns: Columns) -> Result<Vec<Arc<Segment>>> {
+    contained(read_adds(storage, file, columns), |source| corrupt(storage, file, source)).await
+}
+
+async fn read_adds(storage: &Storage, file: &CheckpointFile, columns: Columns) -> Result<Vec<Arc<Segment>>> {
     // Of a small file there is nothing to save.
     let columns = if file.is_small() { Columns::All } else { columns };
     let mut builder = match columns {
@@ -246,6 +255,10 @@ async fn head_of(storage: &Storage, file: &CheckpointFile) -> Result<Vec<Action>
 
 /// The actions of some kinds, found by one narrow column of each.
 async fn read_actions(storage: &Storage, file: &CheckpointFile, kinds: &[&str]) -> Result<Vec<Action>> {
+    contained(read_rows(storage, file, kinds), |source| corrupt(storage, file, source)).await
+}
+
+async fn read_rows(storage: &Storage, file: &CheckpointFile, kinds: &[&str]) -> Result<Vec<Action>> {
     let (reader, metadata) = open(storage, file).await?;
     let failed = |source| corrupt(storage, file, source);
     let present = |group: &str| kinds.contains(&group);

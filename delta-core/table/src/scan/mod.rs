@@ -7,6 +7,7 @@
 
 mod columns;
 mod file;
+mod footer;
 mod object;
 mod open;
 mod selection;
@@ -14,6 +15,7 @@ mod stream;
 mod vector;
 
 pub use file::DataFile;
+pub(crate) use footer::check as check_footer;
 pub(crate) use object::{ObjectReader, below_table};
 pub use open::{DeletedRows, FileRead};
 pub(crate) use stream::{read_file, scan};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use boathouse_delta_protocol::action::decode_path;
 use boathouse_storage::Storage;
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::BoxFuture;
-use futures::{FutureExt, TryFutureExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
@@ -15,6 +15,7 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
+use super::footer;
 use crate::error::{DeltaError, OnTable, Result};
 
 /// Bytes at the end of a file that are fetched at first: most footers fit.
@@ -37,6 +38,15 @@ impl ObjectReader {
     pub(crate) async fn is_missing(&self) -> bool {
         matches!(self.store.head(&self.path).await, Err(object_store::Error::NotFound { .. }))
     }
+
+    /// Ranges come from the file itself: one that cannot lie in it is not asked for, because some stores allocate it first.
+    fn check(&self, range: &Range<u64>) -> ParquetResult<()> {
+        if range.start <= range.end && range.end <= self.size_bytes {
+            return Ok(());
+        }
+        let (Range { start, end }, size) = (range, self.size_bytes);
+        Err(ParquetError::General(format!("it points at the bytes from {start} to {end}, and the file has {size}")))
+    }
 }
 
 fn external(error: object_store::Error) -> ParquetError {
@@ -45,11 +55,19 @@ fn external(error: object_store::Error) -> ParquetError {
 
 impl AsyncFileReader for ObjectReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
-        self.store.get_range(&self.path, range).map_err(external).boxed()
+        async move {
+            self.check(&range)?;
+            self.store.get_range(&self.path, range).await.map_err(external)
+        }
+        .boxed()
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
-        async move { self.store.get_ranges(&self.path, &ranges).await.map_err(external) }.boxed()
+        async move {
+            ranges.iter().try_for_each(|range| self.check(range))?;
+            self.store.get_ranges(&self.path, &ranges).await.map_err(external)
+        }
+        .boxed()
     }
 
     fn get_metadata<'a>(
@@ -59,7 +77,9 @@ impl AsyncFileReader for ObjectReader {
         async move {
             let size = self.size_bytes;
             let reader = ParquetMetaDataReader::new().with_arrow_reader_options(options).with_prefetch_hint(Some(FOOTER_BYTES));
-            Ok(Arc::new(reader.load_and_finish(self, size).await?))
+            let metadata = reader.load_and_finish(self, size).await?;
+            footer::check(&metadata, size)?;
+            Ok(Arc::new(metadata))
         }
         .boxed()
     }

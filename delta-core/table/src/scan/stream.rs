@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::columns::Columns;
 use super::file::DataFile;
 use super::open::{DeletedRows, FileRead, OpenFile, Source};
+use crate::decoder::contained;
 use crate::error::{DeltaError, Result};
 use crate::snapshot::Snapshot;
 
@@ -121,7 +122,9 @@ impl Reading {
                 }
                 Ok(())
             };
-            if let Err(error) = read.await {
+            let path = || file.path().into_owned();
+            let damaged = |error| DeltaError::CorruptFile { url: source.storage.url().to_owned(), path: path(), source: error };
+            if let Err(error) = contained(read, damaged).await {
                 // Nobody listens any more: then nobody needs to know.
                 let _ = sender.send(Err(error)).await;
             }

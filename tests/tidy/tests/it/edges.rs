@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 7] = [
     ],
     &["boathouse-pipelines"],
     &["boathouse"],
-    &["boathouse-benches", "boathouse-interop", "boathouse-simulation", "boathouse-tidy", "xtask"],
+    &["boathouse-benches", "boathouse-fuzzing", "boathouse-interop", "boathouse-simulation", "boathouse-tidy", "xtask"],
 ];
 
 /// Delta is three crates on one floor's worth of ideas: the engine stands on the tables, and crosses into DataFusion
