@@ -38,13 +38,15 @@
 //! | `s3`, `azure`, `gcs` | that cloud's store |
 //! | `testing` | module `testing`: stores that fail, count, and take simulated time |
 //!
+//! Options of cloud stores are given by [`Stores::with_options`], or stand in environment variables; a store that is set up
+//! in another way is handed in with [`Stores::with_store`].
+//!
 //! # Durability
 //! A write to the local disk is whole or absent for every reader, and survives the end of the process. It is not forced
 //! to the disk: after a power cut the operating system decides.
 //!
 //! # What it does not do yet
-//! No layers of its own for retries, limits, caching or metering; cloud clients retry by themselves. Options of cloud
-//! stores come from environment variables, or with a store that is handed in ([`Stores::with_store`]).
+//! No layers of its own for retries, limits, caching or metering; cloud clients retry by themselves.
 
 mod clock;
 mod error;
@@ -52,6 +54,7 @@ mod location;
 #[cfg(feature = "testing")]
 mod operation;
 mod storage;
+mod store_options;
 mod stores;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -12,6 +12,7 @@ use url::Url;
 use crate::error::StorageError;
 use crate::location::Location;
 use crate::storage::Storage;
+use crate::store_options::StoreOptions;
 
 /// Opens locations, one store for each bucket or name. Clones share what they opened: `memory://name/` is one store for
 /// all who hold a clone.
@@ -31,6 +32,7 @@ use crate::storage::Storage;
 pub struct Stores {
     /// By scheme and host, such as `s3://bucket`.
     opened: Arc<Mutex<BTreeMap<String, Arc<dyn ObjectStore>>>>,
+    options: StoreOptions,
 }
 
 impl Stores {
@@ -54,10 +56,36 @@ impl Stores {
         Ok(self)
     }
 
-    /// Opens a location. Does no I/O. Credentials of cloud stores come from the environment variables that their own
-    /// tools use.
+    /// Sets options of cloud stores that are opened from now on: those of S3 begin with `aws_`, of Azure with `azure_`, of
+    /// Google's with `google_`. They go before the environment variables of the same names.
     ///
-    /// **Errors**: `Invalid` for a URL of an unknown kind; `Unsupported` when its feature is off.
+    /// # Example
+    /// ```
+    /// # use boathouse_storage::Stores;
+    /// // An S3 server of one's own.
+    /// let stores = Stores::new().with_options([
+    ///     ("aws_endpoint", "http://127.0.0.1:9000"),
+    ///     ("aws_allow_http", "true"),
+    ///     ("aws_region", "us-east-1"),
+    ///     ("aws_access_key_id", "me"),
+    ///     ("aws_secret_access_key", "a secret"),
+    /// ]);
+    /// // Debug output names options, and keeps their values to itself.
+    /// assert!(!format!("{stores:?}").contains("a secret"));
+    /// ```
+    #[must_use]
+    pub fn with_options<K: Into<String>, V: Into<String>>(mut self, options: impl IntoIterator<Item = (K, V)>) -> Self {
+        for (name, value) in options {
+            self.options.insert(name.into().to_ascii_lowercase(), value.into());
+        }
+        self
+    }
+
+    /// Opens a location. Does no I/O. Credentials of cloud stores come from [options](Self::with_options), and from the
+    /// environment variables that their own tools use.
+    ///
+    /// **Errors**: `Invalid` for a URL of an unknown kind, and for an option that its store does not have; `Unsupported`
+    /// when its feature is off.
     pub fn open(&self, location: &Location) -> Result<Storage, StorageError> {
         let url = location.url();
         let prefix = if url.scheme() == "file" { local_path(location)? } else { decoded(location)? };
@@ -65,7 +93,7 @@ impl Stores {
         let known = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&root).map(Arc::clone);
         let store = match known {
             Some(store) => store,
-            None => self.remember(root, build(location)?),
+            None => self.remember(root, build(location, &self.options)?),
         };
         Ok(Storage::from_object_store(store, prefix, location.as_str()))
     }
@@ -82,14 +110,14 @@ fn root_of(url: &Url) -> String {
     url[..url::Position::BeforePath].to_owned()
 }
 
-fn build(location: &Location) -> Result<Arc<dyn ObjectStore>, StorageError> {
+fn build(location: &Location, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>, StorageError> {
     let url = location.url();
     match url.scheme() {
         "file" => Ok(Arc::new(LocalFileSystem::new())),
         "memory" => Ok(Arc::new(InMemory::new())),
-        "s3" | "s3a" => s3(url),
-        "az" | "abfs" | "abfss" | "azure" => azure(url),
-        "gs" => gcs(url),
+        "s3" | "s3a" => s3(url, options),
+        "az" | "abfs" | "abfss" | "azure" => azure(url, options),
+        "gs" => gcs(url, options),
         other => Err(StorageError::InvalidLocation {
             text: location.as_str().to_owned(),
             reason: format!("there is no store for `{other}://`"),
@@ -111,36 +139,51 @@ fn decoded(location: &Location) -> Result<Path, StorageError> {
 }
 
 #[cfg(feature = "s3")]
-fn s3(url: &Url) -> Result<Arc<dyn ObjectStore>, StorageError> {
-    use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
-    let store = AmazonS3Builder::from_env().with_url(url.as_str()).with_conditional_put(S3ConditionalPut::ETagMatch).build();
-    Ok(Arc::new(store.map_err(|source| StorageError::Setup { url: url.to_string(), source })?))
+fn s3(url: &Url, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>, StorageError> {
+    use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
+    let failed = |source| StorageError::Setup { url: url.to_string(), source };
+    let mut builder = AmazonS3Builder::from_env();
+    for (name, value) in options.of("aws_") {
+        builder = builder.with_config(name.parse::<AmazonS3ConfigKey>().map_err(failed)?, value);
+    }
+    let store = builder.with_url(url.as_str()).with_conditional_put(S3ConditionalPut::ETagMatch).build();
+    Ok(Arc::new(store.map_err(failed)?))
 }
 
 #[cfg(feature = "azure")]
-fn azure(url: &Url) -> Result<Arc<dyn ObjectStore>, StorageError> {
-    let store = object_store::azure::MicrosoftAzureBuilder::from_env().with_url(url.as_str()).build();
-    Ok(Arc::new(store.map_err(|source| StorageError::Setup { url: url.to_string(), source })?))
+fn azure(url: &Url, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>, StorageError> {
+    use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+    let failed = |source| StorageError::Setup { url: url.to_string(), source };
+    let mut builder = MicrosoftAzureBuilder::from_env();
+    for (name, value) in options.of("azure_") {
+        builder = builder.with_config(name.parse::<AzureConfigKey>().map_err(failed)?, value);
+    }
+    Ok(Arc::new(builder.with_url(url.as_str()).build().map_err(failed)?))
 }
 
 #[cfg(feature = "gcs")]
-fn gcs(url: &Url) -> Result<Arc<dyn ObjectStore>, StorageError> {
-    let store = object_store::gcp::GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).build();
-    Ok(Arc::new(store.map_err(|source| StorageError::Setup { url: url.to_string(), source })?))
+fn gcs(url: &Url, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>, StorageError> {
+    use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+    let failed = |source| StorageError::Setup { url: url.to_string(), source };
+    let mut builder = GoogleCloudStorageBuilder::from_env();
+    for (name, value) in options.of("google_") {
+        builder = builder.with_config(name.parse::<GoogleConfigKey>().map_err(failed)?, value);
+    }
+    Ok(Arc::new(builder.with_url(url.as_str()).build().map_err(failed)?))
 }
 
 #[cfg(not(feature = "s3"))]
-fn s3(url: &Url) -> Result<Arc<dyn ObjectStore>, StorageError> {
+fn s3(url: &Url, _: &StoreOptions) -> Result<Arc<dyn ObjectStore>, StorageError> {
     Err(StorageError::FeatureOff { text: url.to_string(), feature: "s3" })
 }
 
 #[cfg(not(feature = "azure"))]
-fn azure(url: &Url) -> Result<Arc<dyn ObjectStore>, StorageError> {
+fn azure(url: &Url, _: &StoreOptions) -> Result<Arc<dyn ObjectStore>, StorageError> {
     Err(StorageError::FeatureOff { text: url.to_string(), feature: "azure" })
 }
 
 #[cfg(not(feature = "gcs"))]
-fn gcs(url: &Url) -> Result<Arc<dyn ObjectStore>, StorageError> {
+fn gcs(url: &Url, _: &StoreOptions) -> Result<Arc<dyn ObjectStore>, StorageError> {
     Err(StorageError::FeatureOff { text: url.to_string(), feature: "gcs" })
 }
 
@@ -171,5 +214,14 @@ mod tests {
         let error = Stores::new().open(&Location::parse("s3://bucket/x").unwrap()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains("feature `s3`"), "{error}");
+    }
+
+    #[cfg(feature = "s3")]
+    #[test]
+    fn an_option_that_no_store_has_is_refused_with_its_name() {
+        let stores = Stores::new().with_options([("aws_endpiont", "http://127.0.0.1:9000")]);
+        let error = stores.open(&Location::parse("s3://bucket/x").unwrap()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains("aws_endpiont"), "{error}");
     }
 }

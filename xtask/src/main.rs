@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::step::{Failed, cargo, cargo_has, root};
 
 /// The feature selection of every step: the same one each time, so that nothing is compiled twice.
-const FEATURES: [&str; 2] = ["--features", "boathouse-serving/onnx,boathouse-interop/peers"];
+const FEATURES: [&str; 2] = ["--features", "boathouse-serving/onnx,boathouse-interop/peers,boathouse-interop/s3"];
 
 /// The project's own commands.
 #[derive(Parser)]
@@ -94,15 +94,17 @@ enum Selection {
 fn tests(selection: Selection) -> Result<(), Failed> {
     let python = peers::install()?;
     let postgres = peers::Postgres::start(&python)?;
-    let mut tests = match (cargo_has("nextest"), selection) {
-        (true, _) => cargo(["nextest", "run", "--workspace", "--no-fail-fast"]),
-        (false, Selection::All) => cargo(["test", "--workspace", "--lib", "--bins", "--tests", "--examples", "--no-fail-fast"]),
-        (false, Selection::Interop) => cargo(["test", "--package", "boathouse-interop", "--tests", "--no-fail-fast"]),
+    let mut tests = match cargo_has("nextest") {
+        true => cargo(["nextest", "run", "--workspace", "--no-fail-fast"]),
+        false => cargo(["test", "--workspace", "--no-fail-fast"]),
+    };
+    match (selection, cargo_has("nextest")) {
+        // The program of tests/interop has a name of its own: nothing else is built.
+        (Selection::Interop, _) => tests.args(["--test", "peers"]),
+        (Selection::All, true) => &mut tests,
+        (Selection::All, false) => tests.args(["--lib", "--bins", "--tests", "--examples"]),
     };
     tests.args(FEATURES);
-    if selection == Selection::Interop && cargo_has("nextest") {
-        tests.args(["--filterset", "package(boathouse-interop)"]);
-    }
     tests.env("BOATHOUSE_INTEROP_PYTHON", &python).env("BOATHOUSE_TEST_POSTGRES_URL", postgres.url()).run()
 }
 

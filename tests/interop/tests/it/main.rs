@@ -2,5 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod delta;
+mod differential;
 mod mlflow;
 mod peers;
+#[cfg(feature = "s3")]
+mod s3;
