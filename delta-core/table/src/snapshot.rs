@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 use boathouse_base::{BatchStream, BoxFuture, CommittedAppTransaction, Predicate, ScanRequest, TableSnapshot};
 use boathouse_delta_protocol::action::{Metadata, Protocol, Remove};
-use boathouse_delta_protocol::files::FileIndex;
+use boathouse_delta_protocol::files::{FileIndex, FileRef};
 use boathouse_delta_protocol::partition;
 use boathouse_delta_protocol::properties::TableProperties;
 use boathouse_delta_protocol::replay::TableState;
@@ -158,23 +158,19 @@ impl Snapshot {
 
     /// The data files, in the order of the log; with a predicate, those that can hold a matching row.
     ///
-    /// **Cost**: as [`index_with_stats`](Self::index_with_stats); with a predicate over columns that are in files,
-    /// their statistics are parsed.
+    /// **Cost**: as [`index_with_stats`](Self::index_with_stats); the first predicate about a column reads its
+    /// statistics, and later ones find them typed.
     pub async fn files(&self, predicate: Option<&Predicate>) -> Result<Vec<DataFile>> {
         let layout = self.layout();
         let index = self.loaded.log.files.index_with_stats().await?;
-        let bounds = predicate.map(|predicate| {
-            (predicate, BoundsReader::for_predicates(&layout.schema, &layout.partition_columns, layout.mode, [predicate]))
-        });
-        let kept = index
-            .iter()
-            .filter(|file| bounds.as_ref().is_none_or(|(predicate, reader)| predicate.may_match(&reader.of_file(file))));
-        kept.map(|file| {
+        let data_file = |file: FileRef<'_>| {
             let add = Arc::new(file.to_add());
             let values = partition::values_of(&add, &layout.schema, &layout.partition_columns, layout.mode).on(self.url())?;
             Ok(DataFile::new(add, values, Arc::clone(layout)))
-        })
-        .collect()
+        };
+        let Some(predicate) = predicate else { return index.iter().map(data_file).collect() };
+        let reader = BoundsReader::for_predicates(&layout.schema, &layout.partition_columns, layout.mode, [predicate]);
+        index.matching(predicate, &reader).into_iter().map(data_file).collect()
     }
 
     /// Files that were removed and that the log still speaks of, by path.

@@ -137,6 +137,11 @@ impl FileIndex {
         self.parts.iter().map(|part| &part.segment)
     }
 
+    /// Segments with their active rows.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (&Segment, impl Iterator<Item = usize>)> {
+        self.parts.iter().map(|part| (part.segment.as_ref(), part.rows()))
+    }
+
     /// Whether the statistics of all files are here.
     pub fn has_stats(&self) -> bool {
         self.segments().all(|segment| segment.has_stats())

@@ -19,6 +19,7 @@
 //! **Source**: Delta protocol, "Action Reconciliation".
 
 mod bits;
+mod bounds;
 mod build;
 mod index;
 mod key;

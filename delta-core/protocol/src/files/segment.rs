@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use super::bits::Bits;
+use super::bounds::BoundsCache;
 use super::key::same_vector;
 use super::lookup::Lookup;
 use super::stats::{StatsBlock, StatsBlockBuilder};
@@ -20,6 +21,7 @@ const ROWS: usize = 16 * 1024;
 pub struct Segment {
     columns: Columns,
     stats: OnceLock<StatsBlock>,
+    bounds: BoundsCache,
     lookup: OnceLock<Lookup>,
 }
 
@@ -189,7 +191,7 @@ impl SegmentBuilder {
         if self.form != StatsForm::Later {
             let _ = stats.set(block.finish());
         }
-        self.done.push(Arc::new(Segment { columns, stats, lookup: OnceLock::new() }));
+        self.done.push(Arc::new(Segment { columns, stats, bounds: BoundsCache::default(), lookup: OnceLock::new() }));
     }
 
     /// The segments, in the order of the files.
@@ -325,6 +327,27 @@ impl Segment {
     /// Keeps the statistics unpacked as long as the value lives: for a walk over many files.
     pub fn open(&self) -> OpenStats {
         OpenStats { _texts: self.stats.get().map(StatsBlock::open) }
+    }
+
+    /// Calls back with the statistics of each file; nothing without statistics.
+    pub(super) fn each_stats(&self, mut call: impl FnMut(usize, Option<&str>)) {
+        let Some(block) = self.stats.get() else { return };
+        let open = block.open();
+        for row in 0..self.len() {
+            call(row, block.of(row, &open).as_deref());
+        }
+    }
+
+    /// Whether a partition value is null, or reads like it.
+    pub(super) fn has_null_partitions(&self) -> bool {
+        self.columns
+            .partitions
+            .iter()
+            .any(|column| column.codes.contains(&NULL) || (0..column.texts.len()).any(|at| column.texts.get(at).is_empty()))
+    }
+
+    pub(super) fn read_bounds(&self) -> &BoundsCache {
+        &self.bounds
     }
 
     /// Rows with this path. `hash` is that of the path.

@@ -6,24 +6,24 @@ use crate::files::unescape;
 
 /// A place in a text. Every step gives `None` where the text is not as expected; then the slow parser has its say.
 #[derive(Debug, Clone)]
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     text: &'a str,
     at: usize,
 }
 
 /// A text as it stands between its quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RawText<'a>(pub(super) &'a str);
+pub(crate) struct RawText<'a>(pub(crate) &'a str);
 
 impl<'a> RawText<'a> {
     /// What it means.
-    pub(super) fn decode(self) -> Option<Cow<'a, str>> {
+    pub(crate) fn decode(self) -> Option<Cow<'a, str>> {
         unescape(self.0)
     }
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
 
@@ -35,23 +35,23 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next byte that is no space, which stays.
-    pub(super) fn peek(&mut self) -> Option<u8> {
+    pub(crate) fn peek(&mut self) -> Option<u8> {
         self.skip_space();
         self.text.as_bytes().get(self.at).copied()
     }
 
     /// Steps over this byte.
-    pub(super) fn eat(&mut self, byte: u8) -> Option<()> {
+    pub(crate) fn eat(&mut self, byte: u8) -> Option<()> {
         (self.peek()? == byte).then(|| self.at += 1)
     }
 
     /// Nothing but space is left.
-    pub(super) fn end(&mut self) -> Option<()> {
+    pub(crate) fn end(&mut self) -> Option<()> {
         self.peek().is_none().then_some(())
     }
 
     /// A text, quotes and all.
-    pub(super) fn text(&mut self) -> Option<RawText<'a>> {
+    pub(crate) fn text(&mut self) -> Option<RawText<'a>> {
         self.eat(b'"')?;
         let start = self.at;
         let end = end_of_text(self.text.as_bytes(), start)?;
@@ -60,7 +60,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The key of the next entry of an object, past its colon.
-    pub(super) fn key(&mut self) -> Option<&'a str> {
+    pub(crate) fn key(&mut self) -> Option<&'a str> {
         let RawText(key) = self.text()?;
         self.eat(b':')?;
         // Keys with escapes are for the slow parser.
@@ -68,7 +68,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// After an entry: true when another one follows, false after the last.
-    pub(super) fn more(&mut self, close: u8) -> Option<bool> {
+    pub(crate) fn more(&mut self, close: u8) -> Option<bool> {
         if self.eat(b',').is_some() {
             return Some(true);
         }
@@ -76,7 +76,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Any value, as it stands. What is in it is not looked at more than needed to find its end.
-    pub(super) fn value(&mut self) -> Option<&'a str> {
+    pub(crate) fn value(&mut self) -> Option<&'a str> {
         let first = self.peek()?;
         let start = self.at;
         let bytes = self.text.as_bytes();
@@ -112,12 +112,12 @@ impl<'a> Cursor<'a> {
     }
 
     /// A whole number.
-    pub(super) fn long(&mut self) -> Option<i64> {
+    pub(crate) fn long(&mut self) -> Option<i64> {
         self.value()?.parse().ok()
     }
 
     /// True or false.
-    pub(super) fn bool(&mut self) -> Option<bool> {
+    pub(crate) fn bool(&mut self) -> Option<bool> {
         match self.value()? {
             "true" => Some(true),
             "false" => Some(false),
@@ -126,7 +126,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Whether null comes next; steps over it.
-    pub(super) fn null(&mut self) -> bool {
+    pub(crate) fn null(&mut self) -> bool {
         let is_null = self.peek() == Some(b'n') && self.text[self.at..].starts_with("null");
         if is_null {
             self.at += 4;

@@ -13,4 +13,5 @@ mod cursor;
 mod file_action;
 mod scanner;
 
+pub(crate) use cursor::Cursor;
 pub use scanner::{CommitScan, CommitScanner, RemovedFile, Wanted};

@@ -3,7 +3,7 @@
 use boathouse_base::{Bounds, ColumnBounds, Predicate, Value};
 
 use super::file_stats::ColumnStats;
-use super::read::RawStats;
+use super::quick::{Chosen, read_chosen};
 use crate::action::{Add, Remove, StringMap};
 use crate::deletion_vector::DeletionVectorDescriptor;
 use crate::files::FileRef;
@@ -139,10 +139,39 @@ impl BoundsReader {
         stats: Option<&str>,
         vector: Option<&DeletionVectorDescriptor>,
     ) -> FileBounds<'_> {
-        let raw = stats.and_then(|text| RawStats::parse(text).ok()).unwrap_or_default();
-        let num_records = raw.num_records();
-        let levels = raw.levels();
-        let wide = vector.is_some() || !raw.tight_bounds();
+        let chosen: Vec<Chosen<'_>> = self.chosen().collect();
+        let stats = read_chosen(stats.unwrap_or("{}"), &chosen);
+        self.put_together(partition, stats.num_records, stats.tight_bounds, stats.columns.into_iter(), vector)
+    }
+
+    /// The columns whose bounds are statistics, in order.
+    pub(crate) fn chosen(&self) -> impl Iterator<Item = Chosen<'_>> {
+        self.columns.iter().filter_map(|column| match &column.source {
+            Source::Partition { .. } => None,
+            Source::Stats { parents, name, field } => Some((parents.as_slice(), name.as_str(), field)),
+        })
+    }
+
+    /// What is known of a file whose statistics were read: those of the [chosen](Self::chosen) columns, in order.
+    pub(crate) fn of_typed(
+        &self,
+        file: &FileRef<'_>,
+        num_records: Option<u64>,
+        tight_bounds: bool,
+        stats: impl Iterator<Item = ColumnStats>,
+    ) -> FileBounds<'_> {
+        self.put_together(|key| file.partition_value(key), num_records, tight_bounds, stats, file.deletion_vector())
+    }
+
+    fn put_together<'p>(
+        &self,
+        partition: impl Fn(&str) -> Option<Option<&'p str>>,
+        num_records: Option<u64>,
+        tight_bounds: bool,
+        mut stats: impl Iterator<Item = ColumnStats>,
+        vector: Option<&DeletionVectorDescriptor>,
+    ) -> FileBounds<'_> {
+        let wide = vector.is_some() || !tight_bounds;
         let columns = self.columns.iter().map(|column| match &column.source {
             Source::Partition { physical, logical, data_type } => {
                 let value = partition(physical)
@@ -154,15 +183,7 @@ impl BoundsReader {
                     Some(value) => ColumnBounds { min: Some(value.clone()), max: Some(value), null_count: Some(0) },
                 }
             }
-            Source::Stats { parents, name, field } => {
-                let known = match parents.split_first() {
-                    None => levels.leaf(field, name),
-                    Some((top, rest)) => {
-                        rest.iter().fold(levels.below(top), |level, parent| level.below(parent)).leaf(field, name)
-                    }
-                };
-                bounds(known, num_records, wide)
-            }
+            Source::Stats { .. } => bounds(stats.next().unwrap_or_default(), num_records, wide),
         });
         let columns = columns.collect();
         let row_count = match (num_records, vector) {

@@ -16,6 +16,7 @@
 mod bounds;
 mod columns;
 mod file_stats;
+mod quick;
 mod read;
 mod text;
 mod write;
@@ -23,5 +24,6 @@ mod write;
 pub use bounds::{BoundsReader, FileBounds};
 pub use columns::{ColumnPath, indexed_columns};
 pub use file_stats::{ColumnStats, FileStats};
+pub(crate) use quick::{Chosen, read_chosen};
 pub use text::{TEXT_LIMIT, truncate_max, truncate_min};
 pub use write::bound_text;

@@ -68,15 +68,21 @@ impl<'a> Levels<'a> {
 
     /// What is known of a leaf.
     pub(super) fn leaf(&self, field: &StructField, name: &str) -> ColumnStats {
-        let null_count = self.nulls.get(name).and_then(|raw| raw.get().parse().ok());
-        // Files from before a type was widened have bounds in the old type, which rounds differently.
-        let widened = field.data_type == PrimitiveType::Double.into() && field.metadata.contains_key("delta.typeChanges");
-        let Some(data_type) = field.data_type.as_primitive().filter(|_| !widened) else {
-            return ColumnStats { null_count, ..ColumnStats::default() };
-        };
-        let bound = |tree: &Level<'a>, side| tree.get(name).and_then(|raw| parse_bound(data_type, raw.get(), side));
-        ColumnStats { min: bound(&self.min, Side::Min), max: bound(&self.max, Side::Max), null_count }
+        let raw = |tree: &Level<'a>| tree.get(name).map(|raw| raw.get());
+        leaf(field, raw(&self.min), raw(&self.max), raw(&self.nulls))
     }
+}
+
+/// What is known of a column, from the JSON of its minimum, its maximum and its null count.
+pub(super) fn leaf(field: &StructField, min: Option<&str>, max: Option<&str>, nulls: Option<&str>) -> ColumnStats {
+    let null_count = nulls.and_then(|raw| raw.parse().ok());
+    // Files from before a type was widened have bounds in the old type, which rounds differently.
+    let widened = field.data_type == PrimitiveType::Double.into() && field.metadata.contains_key("delta.typeChanges");
+    let Some(data_type) = field.data_type.as_primitive().filter(|_| !widened) else {
+        return ColumnStats { null_count, ..ColumnStats::default() };
+    };
+    let bound = |raw: Option<&str>, side| raw.and_then(|raw| parse_bound(data_type, raw, side));
+    ColumnStats { min: bound(min, Side::Min), max: bound(max, Side::Max), null_count }
 }
 
 /// An object's entries; nothing when it is no object.

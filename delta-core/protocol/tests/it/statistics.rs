@@ -3,6 +3,7 @@
 use boathouse_base::{Bounds, ColumnBounds, Comparison, Predicate, Value};
 use boathouse_delta_protocol::action::{Add, DeletionVectorDescriptor};
 use boathouse_delta_protocol::deletion_vector::StorageType;
+use boathouse_delta_protocol::files::{IndexBuilder, SegmentBuilder};
 use boathouse_delta_protocol::properties::TableProperties;
 use boathouse_delta_protocol::schema::{ArrayType, ColumnMappingMode, PrimitiveType, StructField, StructType};
 use boathouse_delta_protocol::stats::{
@@ -158,6 +159,35 @@ proptest! {
             if matches(&predicate, &rows[0]) {
                 let reader = BoundsReader::for_predicates(&schema(), &["part".to_owned()], ColumnMappingMode::None, [&predicate]);
                 prop_assert!(predicate.may_match(&reader.of_add(&add)), "{} skips {:?}", predicate, add.stats);
+            }
+        }
+    }
+
+    #[test]
+    fn an_index_finds_the_files_that_each_alone_would_not_be_skipped(
+        mut files in vec((vec(row(), 1..4), 0..3_usize), 1..8), predicates in vec(predicate(), 1..4),
+    ) {
+        let mut segments = SegmentBuilder::with_stats();
+        let mut adds = Vec::new();
+        for (nth, (rows, dead)) in files.iter_mut().enumerate() {
+            let dead = (*dead).min(rows.len());
+            adds.push(Add { path: format!("f{nth}"), ..file(rows, dead) });
+        }
+        adds.iter().for_each(|add| segments.push(add.into()));
+        let mut index = IndexBuilder::new();
+        segments.finish().into_iter().for_each(|segment| index.checkpoint(segment).unwrap());
+        let index = index.finish();
+        let schema = schema();
+        // The second predicate finds what the first one has read.
+        for predicate in &predicates {
+            let reader = BoundsReader::for_predicates(&schema, &["part".to_owned()], ColumnMappingMode::None, [predicate]);
+            let found: Vec<&str> = index.matching(predicate, &reader).iter().map(|file| file.path()).collect();
+            let alone = adds.iter().filter(|add| predicate.may_match(&reader.of_add(add))).map(|add| add.path.as_str());
+            if predicate.columns().iter().all(|column| *column == "part") {
+                // Then the number of rows is not looked up, and a file without any is kept.
+                prop_assert!(alone.clone().all(|path| found.contains(&path)), "{predicate}");
+            } else {
+                prop_assert_eq!(found, alone.collect::<Vec<_>>(), "{}", predicate);
             }
         }
     }
