@@ -66,6 +66,14 @@ pub enum ProtocolError {
         /// The deletion vector with which the file is there.
         known: String,
     },
+    /// A commit adds and removes the very same logical file: its lines have no order that could decide.
+    #[error("replay commit {version} of the log: it adds and removes {path} at once; the protocol allows one of them")]
+    AddedAndRemoved {
+        /// The version of the commit.
+        version: u64,
+        /// The file.
+        path: String,
+    },
     /// Commits were handed to the replay out of order.
     #[error("replay the log: commit {found} follows {previous}, expected {}", .previous + 1)]
     CommitOutOfOrder {
@@ -423,6 +431,7 @@ impl DomainError for ProtocolError {
             Self::CorruptCommit { .. }
             | Self::EmptyCommit { .. }
             | Self::DuplicateAction { .. }
+            | Self::AddedAndRemoved { .. }
             | Self::TwoVectors { .. }
             | Self::MissingAction { .. }
             | Self::InvalidPath { .. }

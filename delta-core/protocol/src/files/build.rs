@@ -60,7 +60,8 @@ impl IndexBuilder {
 
     /// The next older commit.
     ///
-    /// **Errors**: `Corrupt` when it adds a file twice, or one that is there with another deletion vector.
+    /// **Errors**: `Corrupt` when it adds a file twice, or adds and removes it, or adds one that is there with another
+    /// deletion vector.
     ///
     /// **Cost**: a hash of the path of each file; about 10 bytes for each until [`finish`](Self::finish).
     pub fn commit(&mut self, scan: CommitScan) -> Result<()> {
@@ -75,8 +76,12 @@ impl IndexBuilder {
         }
         for remove in removes {
             let hash = hash(&remove.path);
-            if self.find(hash, &remove.path, remove.deletion_vector.as_deref()).is_some() {
-                continue;
+            match self.find(hash, &remove.path, remove.deletion_vector.as_deref()) {
+                Some(Seen::Added { part, .. }) if part as usize >= own => {
+                    return Err(ProtocolError::AddedAndRemoved { version, path: remove.path.into() });
+                }
+                Some(_) => continue,
+                None => {}
             }
             let at = number(self.removed.len());
             self.removed.push(remove);

@@ -189,6 +189,14 @@ impl FileIndex {
             part.files = segment.len();
             next.parts.push(part);
         }
+        for remove in removes {
+            if let Some((by, row)) = next.find(hash(&remove.path), &remove.path)
+                && by >= own
+                && next.parts[by].segment.file(row).has_vector(remove.deletion_vector.as_deref())
+            {
+                return Err(ProtocolError::AddedAndRemoved { version, path: remove.path.into() });
+            }
+        }
         next.tidy();
         Ok(next)
     }

@@ -23,6 +23,8 @@ pub struct LogSegment {
     pub checkpoint: Option<Checkpoint>,
     /// The commits after it, without gap, up to the version.
     pub commits: Vec<CommitFile>,
+    /// Versions above that of the checkpoint whose own checkpoint lacks parts, and so saves nothing.
+    pub incomplete: Vec<u64>,
 }
 
 /// A file with one commit, or with several that were compacted.
@@ -99,6 +101,8 @@ pub fn plan_segment<S: AsRef<str>>(
             LogFile::Checksum { .. } | LogFile::LastCheckpoint => {}
         }
     }
+    let lacking: Vec<u64> =
+        parts.iter().filter(|((_, of), found)| found.len() < *of as usize).map(|((version, _), _)| *version).collect();
     let complete = parts.into_iter().filter(|((_, of), found)| found.len() == *of as usize).map(|((version, of), found)| {
         let files = found.into_iter().map(|part| LogFile::CheckpointPart { version, part, parts: of }).collect();
         Checkpoint { version, files }
@@ -127,7 +131,8 @@ pub fn plan_segment<S: AsRef<str>>(
         next = file.to + 1;
     }
     if next > wanted {
-        return Ok(LogSegment { version: wanted, checkpoint, commits: found });
+        let incomplete = lacking.into_iter().filter(|version| (start..=wanted).contains(version)).collect();
+        return Ok(LogSegment { version: wanted, checkpoint, commits: found, incomplete });
     }
     let missing = next;
     let have = commits.range(next..=wanted.max(next)).next().copied().filter(|v| *v <= wanted);

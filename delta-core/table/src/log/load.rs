@@ -56,9 +56,9 @@ pub(crate) async fn load(storage: &Storage, version: Option<u64>) -> Result<Load
                 Err(error) if !segment.commits.iter().any(CommitFile::is_compacted) => return Err(error),
                 Ok(None) | Err(_) => {}
             },
-            Ok(_) => {}
+            Ok(_) => tracing::warn!(table = storage.url(), hint, "`_last_checkpoint` names a checkpoint that is not there"),
             Err(error) => {
-                tracing::debug!(table = storage.url(), hint, %error, "the hint of `_last_checkpoint` does not hold");
+                tracing::warn!(table = storage.url(), hint, %error, "the hint of `_last_checkpoint` does not hold");
             }
         }
     }
@@ -166,6 +166,9 @@ fn commits(listing: &[Listed], segment: &LogSegment) -> Vec<LogCommit> {
 
 /// Loads what was planned; `None` when its checkpoint is damaged.
 async fn load_segment(storage: &Storage, listing: &[Listed], segment: &LogSegment) -> Result<Option<LoadedLog>> {
+    for version in &segment.incomplete {
+        tracing::warn!(table = storage.url(), version, "a checkpoint lacks parts; an older one or the commits are used instead");
+    }
     let start = start(listing, segment);
     let mut commits = commits(listing, segment);
     let checksum = match checksum_of(listing, segment, &commits) {

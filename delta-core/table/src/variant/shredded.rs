@@ -314,4 +314,28 @@ mod tests {
         let unsigned = Arc::new(arrow_array::UInt8Array::from(vec![1]));
         assert!(case(None, unsigned, NAMES).contains("UInt8"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(
+            metadata in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..24),
+            rest in proptest::option::of(proptest::collection::vec(proptest::prelude::any::<u8>(), 0..24)),
+            lying_count in proptest::prelude::any::<bool>(),
+        ) {
+            // Half of the time, a header that begins well.
+            let head: &[u8] = if lying_count { b"\x11\x02\x00\x01\x02ab" } else { b"" };
+            let metadata = [head, &metadata].concat();
+            let field = group(vec![("typed_value", Arc::new(Int64Array::from(vec![1])))]);
+            let typed = group(vec![("a", Arc::new(field))]);
+            let shredded = group(vec![
+                ("metadata", values(vec![Some(&metadata)])),
+                ("value", values(vec![rest.as_deref()])),
+                ("typed_value", Arc::new(typed)),
+            ]);
+            // An error or a value; and the value of a whole object can be taken apart again.
+            if let Ok(found) = value_of(&shredded) {
+                proptest::prop_assert_eq!(super::super::value::length(&found[0]), Some(found[0].len()));
+            }
+        }
+    }
 }

@@ -111,7 +111,7 @@ impl<'a> Names<'a> {
 }
 
 /// The bytes of the value that starts here. `None`: they are damaged.
-fn length(bytes: &[u8]) -> Option<usize> {
+pub(super) fn length(bytes: &[u8]) -> Option<usize> {
     let header = *bytes.first()?;
     let above = header >> 2;
     let length = match header & 0b11 {

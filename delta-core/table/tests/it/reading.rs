@@ -147,22 +147,6 @@ async fn deleted_rows_are_not_read_and_row_numbers_are_those_of_the_file() {
     assert_eq!(all.iter().map(RecordBatch::num_rows).sum::<usize>(), 100);
 }
 
-#[tokio::test]
-async fn a_deletion_vector_with_another_cardinality_is_corrupt() {
-    let table = numbered(10, 10).await;
-    delete_rows(&table, &[1, 2]).await;
-    let snapshot = table.snapshot().await.unwrap();
-    let file = &snapshot.files(None).await.unwrap()[0];
-    let mut add = file.add().as_ref().clone();
-    if let Some(vector) = add.deletion_vector.as_mut() {
-        vector.cardinality = 3;
-        vector.size_in_bytes -= 1;
-    }
-    Transaction::begin(&snapshot).remove(file).add(add).commit().await.unwrap();
-    let error = table.snapshot().await.unwrap().scan(ScanRequest::default()).unwrap().collect().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 

@@ -9,3 +9,4 @@ mod features;
 mod partition_values;
 mod paths;
 mod resilience;
+mod warnings;

@@ -6,7 +6,8 @@ use arrow_array::Int64Array;
 use boathouse_base::{DomainError, ErrorKind};
 use serde_json::{Value, json};
 
-use super::builder::{Made, batch, column, features, metadata, versions};
+use super::builder::{Made, batch, column, features, metadata, versions, with};
+use super::warnings::Warnings;
 
 fn add(path: &str) -> Value {
     json!({"add": {"path": path, "partitionValues": {}, "size": 9, "modificationTime": 1, "dataChange": true}})
@@ -219,11 +220,74 @@ async fn a_commit_that_is_cut_off_or_contradicts_itself_is_corrupt_with_version_
 }
 
 #[tokio::test]
+async fn a_commit_that_adds_and_removes_the_same_file_is_corrupt_and_with_another_vector_it_is_not() {
+    let vector = json!({"storageType": "i", "pathOrInlineDv": "00000", "sizeInBytes": 1, "cardinality": 1});
+    let remove = |changes: Value| with(json!({"remove": {"path": "a", "deletionTimestamp": 1, "dataChange": true}}), changes);
+    let log = || async {
+        let mut made = Made::in_memory().with_columns(id_column(), features(&["deletionVectors"])).await;
+        made.commit(&[add("a")]).await;
+        made
+    };
+    for actions in [[add("a"), remove(json!({}))], [remove(json!({})), add("a")]] {
+        // From the start, and going on from a version that is known.
+        let mut made = log().await;
+        let known = made.table();
+        assert_eq!(known.snapshot().await.unwrap().file_count().await.unwrap(), 1);
+        made.commit(&actions).await;
+        for table in [made.table(), known] {
+            let error = table.snapshot().await.unwrap().file_count().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            assert!(error.to_string().contains("commit 2"), "{error}");
+        }
+    }
+    let mut made = log().await;
+    made.commit(&[remove(json!({})), with(add("a"), json!({"deletionVector": vector.clone()}))]).await;
+    made.commit(&[remove(json!({"deletionVector": vector})), add("a")]).await;
+    assert_eq!(made.files().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn every_way_around_a_damage_is_told_in_a_warning() {
+    let checkpoint = "_delta_log/00000000000000000003.checkpoint.parquet";
+    let part = "_delta_log/00000000000000000003.checkpoint.0000000001.0000000002.parquet";
+    let compacted = "_delta_log/00000000000000000001.00000000000000000003.compacted.json";
+    let (side, text) = v2_checkpoint(
+        3,
+        &[
+            json!({"checkpointMetadata": {"version": 3}}),
+            versions(1, 2),
+            metadata(id_column(), &[], json!({})),
+            json!({"sidecar": {"path": "gone.parquet", "sizeInBytes": 9, "modificationTime": 1}}),
+        ],
+    );
+    let cases: [(&str, String, &str); 6] = [
+        (LAST, "{\"version\":".to_owned(), "`_last_checkpoint` is damaged"),
+        (LAST, "{\"version\":99,\"size\":1}".to_owned(), "`_last_checkpoint` does not hold"),
+        (checkpoint, "PAR1".to_owned(), "a checkpoint is damaged"),
+        (part, "PAR1".to_owned(), "a checkpoint lacks parts"),
+        (compacted, "{\"add\"".to_owned(), "compacted commits are damaged"),
+        (&side, text, "a checkpoint or compacted commits are damaged"),
+    ];
+    for (path, bytes, expected) in cases {
+        let made = log(3).await;
+        made.storage.put(path, bytes).await.unwrap();
+        let (warnings, _guard) = Warnings::listen();
+        assert_eq!(made.files().await.unwrap(), 3, "{path}");
+        let told = warnings.told();
+        assert!(told.iter().any(|warning| warning.contains(expected)), "{path}: {told:?}");
+    }
+    let made = log(3).await;
+    let (warnings, _guard) = Warnings::listen();
+    assert_eq!(made.files().await.unwrap(), 3);
+    assert!(warnings.told().is_empty(), "nothing is damaged, and nothing told");
+}
+
+#[tokio::test]
 async fn an_add_over_an_active_one_with_another_vector_is_corrupt() {
     let vector = |id: &str| json!({"storageType": "i", "pathOrInlineDv": id, "sizeInBytes": 1, "cardinality": 1});
     let mut made = Made::in_memory().with_columns(id_column(), features(&["deletionVectors"])).await;
     made.commit(&[add("a")]).await;
-    made.commit(&[super::builder::with(add("a"), json!({"deletionVector": vector("00000")}))]).await;
+    made.commit(&[with(add("a"), json!({"deletionVector": vector("00000")}))]).await;
     let error = made.files().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert!(error.to_string().contains("i00000") && error.to_string().contains("commit"), "{error}");
@@ -294,7 +358,7 @@ async fn unknown_actions_and_unknown_fields_are_ignored() {
     let mut made = Made::in_memory().with_columns(id_column(), versions(1, 2)).await;
     let rows = batch(vec![("id", Arc::new(Int64Array::from(vec![1])))]);
     let file = made.write("f.parquet", &rows).await;
-    let file = super::builder::with(file, json!({"later": {"deep": [1, {"add": {"path": "no"}}]}, "tags": {"k": null}}));
+    let file = with(file, json!({"later": {"deep": [1, {"add": {"path": "no"}}]}, "tags": {"k": null}}));
     made.commit(&[
         json!({"cleverAction": {"path": "x"}}),
         file,
