@@ -57,9 +57,10 @@ pub(crate) async fn run(world: &World, actors: usize, start: impl Fn(usize) -> P
             fence().await;
             // A task beside its actor may have been what ended the process.
             running.iter_mut().enumerate().for_each(|(actor, one)| bury(world, actor, one, &start));
-            if running.iter().any(|one| one.play.is_some() && one.flag.0.load(Ordering::SeqCst)) {
-                continue;
-            }
+        }
+        // A thread that ended just before it would have been waited for has woken its actor already.
+        if running.iter().any(|one| one.play.is_some() && one.flag.0.load(Ordering::SeqCst)) {
+            continue;
         }
         if world.step() == Step::Nothing {
             return Err(running.iter().filter(|one| one.play.is_some()).count());
