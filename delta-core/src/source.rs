@@ -119,17 +119,17 @@ impl DeltaSource {
         let latest = snapshot.version();
         let max_files = limit.files.or(limit.bytes.is_none().then_some(DEFAULT_FILES)).unwrap_or(u64::MAX);
         let max_bytes = limit.bytes.unwrap_or(u64::MAX);
-        let (mut files, mut bytes, mut end) = (0, 0, None);
+        let (mut files, mut bytes, mut end) = (0, 0_u64, None);
         let first = self.next_version(start, &id)?;
         self.recent.forget_before(first);
         for version in first..=latest {
             let adds = self.added(&id, version).await?;
             let (more_files, more_bytes) = (adds.len() as u64, size_of(&adds));
-            if files > 0 && (files + more_files > max_files || bytes + more_bytes > max_bytes) {
+            if files > 0 && (files + more_files > max_files || bytes.saturating_add(more_bytes) > max_bytes) {
                 break;
             }
             files += more_files;
-            bytes += more_bytes;
+            bytes = bytes.saturating_add(more_bytes);
             end = Some(version);
         }
         let Some(version) = end.filter(|_| files > 0) else { return Ok(None) };
@@ -196,7 +196,7 @@ impl DeltaSource {
 }
 
 fn size_of(adds: &[Add]) -> u64 {
-    adds.iter().map(|add| add.size).sum()
+    adds.iter().map(|add| add.size).fold(0, u64::saturating_add)
 }
 
 impl StreamSource for DeltaSource {

@@ -150,14 +150,14 @@ async fn commit(
     written: &WrittenFiles,
     condition: Option<&str>,
 ) -> Result<DeleteReport> {
-    let rows_deleted: Option<u64> = touched.iter().map(|touched| touched.matching).sum();
+    let rows_deleted: Option<u64> = touched.iter().try_fold(0_u64, |rows, touched| rows.checked_add(touched.matching?));
     let removed = touched.iter().map(|touched| &touched.file);
     let mut metrics = vec![
         ("numAddedFiles", written.adds.len() as u64),
         ("numRemovedFiles", touched.len() as u64),
         ("numCopiedRows", written.rows),
         ("numAddedBytes", written.bytes),
-        ("numRemovedBytes", removed.clone().map(DataFile::size_bytes).sum()),
+        ("numRemovedBytes", DataFile::total_bytes(removed.clone())),
     ];
     metrics.extend(rows_deleted.map(|rows| ("numDeletedRows", rows)));
     metrics.extend(running.times());

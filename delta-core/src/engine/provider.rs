@@ -154,9 +154,9 @@ impl TableProvider for DeltaTableProvider {
 
 /// Keeps files until they have enough rows.
 fn truncate(files: &mut Vec<DataFile>, limit: usize) {
-    let mut rows = 0;
+    let mut rows = 0_u64;
     let enough = files.iter().position(|file| {
-        rows += file.row_count().unwrap_or(0);
+        rows = rows.saturating_add(file.row_count().unwrap_or(0));
         rows >= limit as u64
     });
     files.truncate(enough.map_or(files.len(), |at| at + 1));

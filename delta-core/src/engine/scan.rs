@@ -150,7 +150,7 @@ impl ExecutionPlan for DeltaScanExec {
             None => files.iter().collect(),
         };
         let mut statistics = Statistics::new_unknown(&self.schema);
-        let rows: Option<u64> = of.iter().map(|file| file.row_count()).sum();
+        let rows = DataFile::total_rows(of);
         if let Some(rows) = rows.and_then(|rows| usize::try_from(rows).ok()) {
             statistics.num_rows = if *may_skip { Precision::Inexact(rows) } else { Precision::Exact(rows) };
         }

@@ -121,7 +121,7 @@ impl UpdateBuilder {
             ("numUpdatedRows", rows_updated),
             ("numCopiedRows", rows_copied),
             ("numAddedBytes", written.bytes),
-            ("numRemovedBytes", files.iter().map(|file| file.size_bytes()).sum()),
+            ("numRemovedBytes", DataFile::total_bytes(files.iter().copied())),
         ];
         metrics.extend(running.times());
         let transaction = running

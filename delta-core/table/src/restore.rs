@@ -106,8 +106,8 @@ impl RestoreBuilder {
             .metrics([
                 ("numRestoredFiles", back.len() as u64),
                 ("numRemovedFiles", gone.len() as u64),
-                ("restoredFilesSize", back.iter().map(DataFile::size_bytes).sum()),
-                ("removedFilesSize", gone.iter().map(DataFile::size_bytes).sum()),
+                ("restoredFilesSize", DataFile::total_bytes(&back)),
+                ("removedFilesSize", DataFile::total_bytes(&gone)),
                 ("numOfFilesAfterRestore", files_then.len() as u64),
                 ("tableSizeAfterRestore", files_then.size_bytes()),
             ])

@@ -149,11 +149,11 @@ impl Snapshot {
         Ok(self.loaded.log.files.index().await?.size_bytes())
     }
 
-    /// The rows, when the statistics of every file say how many it has.
+    /// The rows, when the statistics of every file say how many it has, and they can be counted.
     ///
     /// **Cost**: as [`files`](Self::files).
     pub async fn row_count(&self) -> Result<Option<u64>> {
-        Ok(self.files(None).await?.iter().map(DataFile::row_count).sum())
+        Ok(DataFile::total_rows(&self.files(None).await?))
     }
 
     /// The data files, in the order of the log; with a predicate, those that can hold a matching row.

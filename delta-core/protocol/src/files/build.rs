@@ -129,7 +129,7 @@ impl IndexBuilder {
                         self.insert(hash, Seen::Added { part, row: number(row) });
                     }
                     files += 1;
-                    bytes += segment.size(row);
+                    bytes = u64::saturating_add(bytes, segment.size(row));
                 }
                 Some(Seen::Added { part: by, .. }) if commit.is_some_and(|(_, own)| by as usize >= own) => {
                     let version = commit.map_or(0, |(version, _)| version);

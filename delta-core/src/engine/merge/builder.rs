@@ -178,7 +178,7 @@ impl MergeBuilder {
             transaction = transaction.row_change(RowChange::Rewrite);
         }
         let removed = changed.iter().map(|(file, _)| file);
-        let mut metrics = counts.metrics(removed.clone().map(DataFile::size_bytes).collect(), &written);
+        let mut metrics = counts.metrics((changed.len() as u64, DataFile::total_bytes(removed.clone())), &written);
         metrics.extend(running.times());
         let transaction =
             transaction.read_files(removed.clone()).remove_all(removed).operation("MERGE", self.parameters()).metrics(metrics);

@@ -61,7 +61,7 @@ impl Counts {
     }
 
     /// The metrics under the names that Spark gives them.
-    pub(crate) fn metrics(&self, removed_bytes: Vec<u64>, written: &WrittenFiles) -> Vec<(&'static str, u64)> {
+    pub(crate) fn metrics(&self, (files_removed, bytes_removed): (u64, u64), written: &WrittenFiles) -> Vec<(&'static str, u64)> {
         vec![
             ("numSourceRows", self.source_rows),
             ("numOutputRows", written.rows),
@@ -74,9 +74,9 @@ impl Counts {
             ("numTargetRowsNotMatchedBySourceUpdated", self.by_source_updated),
             ("numTargetRowsNotMatchedBySourceDeleted", self.by_source_deleted),
             ("numTargetFilesAdded", written.adds.len() as u64),
-            ("numTargetFilesRemoved", removed_bytes.len() as u64),
+            ("numTargetFilesRemoved", files_removed),
             ("numTargetBytesAdded", written.bytes),
-            ("numTargetBytesRemoved", removed_bytes.iter().sum()),
+            ("numTargetBytesRemoved", bytes_removed),
         ]
     }
 

@@ -85,6 +85,16 @@ impl DataFile {
         self.stats()?.num_records.map(|rows| rows.saturating_sub(deleted))
     }
 
+    /// The rows of all these files; nothing when one does not say how many it has, or when they cannot be counted.
+    pub fn total_rows<'a>(files: impl IntoIterator<Item = &'a Self>) -> Option<u64> {
+        files.into_iter().try_fold(0_u64, |rows, file| rows.checked_add(file.row_count()?))
+    }
+
+    /// The bytes of all these files, as the log has them; the largest number when they are more.
+    pub fn total_bytes<'a>(files: impl IntoIterator<Item = &'a Self>) -> u64 {
+        files.into_iter().map(Self::size_bytes).fold(0, u64::saturating_add)
+    }
+
     /// Which rows are deleted.
     pub fn deletion_vector(&self) -> Option<&DeletionVectorDescriptor> {
         self.add.deletion_vector.as_deref()

@@ -139,3 +139,23 @@ async fn a_data_file_that_is_no_parquet_is_corrupt_and_named() {
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains(file.path().as_ref()), "{error}");
 }
+
+#[tokio::test]
+async fn counts_in_the_log_that_cannot_be_summed_are_unknown_or_the_largest_number() {
+    let table = table();
+    append_each(&table, 0..1).await;
+    let add = |path: &str| {
+        format!(
+            r#"{{"add":{{"path":"{path}","partitionValues":{{}},"size":9223372036854775807,"modificationTime":1,"dataChange":true,"stats":"{{\"numRecords\":18446744073709551615}}"}}}}"#
+        )
+    };
+    for (version, paths) in [(1, ["a", "b", "c"]), (2, ["d", "e", "f"])] {
+        let commit = paths.map(add).join("\n");
+        table.storage().put(&format!("_delta_log/{version:020}.json"), commit).await.unwrap();
+    }
+    for table in [table.clone(), reopened(&table)] {
+        let snapshot = table.snapshot().await.unwrap();
+        assert_eq!((snapshot.file_count().await.unwrap(), snapshot.size_bytes().await.unwrap()), (7, u64::MAX));
+        assert_eq!(snapshot.row_count().await.unwrap(), None, "nobody can have so many rows");
+    }
+}

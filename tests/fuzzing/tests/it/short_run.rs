@@ -65,6 +65,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
 fn run(name: &str) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     count_panics();
+    PANICS.lock().unwrap_or_else(PoisonError::into_inner).clear();
     let target = TARGETS.iter().find(|target| target.name == name).unwrap();
     let seed = number("BOATHOUSE_SEED", 20_240_817);
     let cases = u64::from(target.cases) * number("BOATHOUSE_FUZZ_CASES", 1);

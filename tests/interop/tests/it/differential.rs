@@ -395,6 +395,6 @@ async fn we_and_deltalake_in_turn_keep_one_table_as_the_model_says() {
     let mut peer = PythonPeer::start("differential.py");
     let first = number("BOATHOUSE_SEED").unwrap_or(20_260_801);
     for nth in 0..number("BOATHOUSE_TABLES").unwrap_or(TABLES) {
-        duel(first + nth, (first + nth) % 2 == 0, &mut peer).await;
+        duel(first + nth, (first + nth).is_multiple_of(2), &mut peer).await;
     }
 }
