@@ -170,7 +170,7 @@ impl Snapshot {
         };
         let Some(predicate) = predicate else { return index.iter().map(data_file).collect() };
         let reader = BoundsReader::for_predicates(&layout.schema, &layout.partition_columns, layout.mode, [predicate]);
-        index.matching(predicate, &reader).into_iter().map(data_file).collect()
+        index.matching(predicate, &reader).map(data_file).collect()
     }
 
     /// Files that were removed and that the log still speaks of, by path.

@@ -173,37 +173,36 @@ impl FileIndex {
     /// let schema = StructType::new([StructField::nullable("delay", PrimitiveType::Integer)]);
     /// let late = Predicate::compare("delay", Comparison::Gt, 30);
     /// let reader = BoundsReader::for_predicates(&schema, &[], ColumnMappingMode::None, [&late]);
-    /// let paths: Vec<_> = files.matching(&late, &reader).iter().map(|file| file.path()).collect();
+    /// let paths: Vec<_> = files.matching(&late, &reader).map(|file| file.path()).collect();
     /// assert_eq!(paths, ["late"]);
     /// # Ok::<_, boathouse_delta_protocol::ProtocolError>(())
     /// ```
-    pub fn matching(&self, predicate: &Predicate, reader: &BoundsReader) -> Vec<FileRef<'_>> {
+    pub fn matching<'a>(&'a self, predicate: &'a Predicate, reader: &'a BoundsReader) -> impl Iterator<Item = FileRef<'a>> {
         let chosen: Vec<Chosen<'_>> = reader.chosen().collect();
-        let mut found = Vec::new();
-        for (segment, rows) in self.runs() {
+        self.runs().flat_map(move |(segment, rows)| {
             // Partition values decide without statistics, but for how many rows are null.
             let known = if chosen.is_empty() && !segment.has_null_partitions() { None } else { segment.bounds(&chosen) };
-            for row in rows {
-                let file = segment.file(row);
-                let bounds = match &known {
-                    Some((counts, columns)) => reader.of_typed(
-                        &file,
-                        counts.num_records.get(row),
-                        counts.tight.get(row),
-                        columns.iter().map(|column| ColumnStats {
-                            min: column.min.get(row),
-                            max: column.max.get(row),
-                            null_count: column.null_count.get(row),
-                        }),
-                    ),
-                    None => reader.of_file(&file),
-                };
-                if predicate.may_match(&bounds) {
-                    found.push(file);
-                }
-            }
-        }
-        found
+            let bounds = |row: usize| match &known {
+                Some((counts, columns)) => reader.of_typed(
+                    &segment.file(row),
+                    counts.num_records.get(row),
+                    counts.tight.get(row),
+                    columns.iter().map(|column| ColumnStats {
+                        min: column.min.get(row),
+                        max: column.max.get(row),
+                        null_count: column.null_count.get(row),
+                    }),
+                ),
+                None => reader.of_file(&segment.file(row)),
+            };
+            let found: Vec<usize> = rows.filter(|row| predicate.may_match(&bounds(*row))).collect();
+            // Whoever walks over the files may ask each for its statistics.
+            let open = (!found.is_empty()).then(|| segment.open());
+            found.into_iter().map(move |row| {
+                let _keep = &open;
+                segment.file(row)
+            })
+        })
     }
 }
 

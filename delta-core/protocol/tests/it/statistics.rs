@@ -181,7 +181,7 @@ proptest! {
         // The second predicate finds what the first one has read.
         for predicate in &predicates {
             let reader = BoundsReader::for_predicates(&schema, &["part".to_owned()], ColumnMappingMode::None, [predicate]);
-            let found: Vec<&str> = index.matching(predicate, &reader).iter().map(|file| file.path()).collect();
+            let found: Vec<&str> = index.matching(predicate, &reader).map(|file| file.path()).collect();
             let alone = adds.iter().filter(|add| predicate.may_match(&reader.of_add(add))).map(|add| add.path.as_str());
             if predicate.columns().iter().all(|column| *column == "part") {
                 // Then the number of rows is not looked up, and a file without any is kept.

@@ -8,6 +8,7 @@ mod contracts;
 mod corpora;
 mod faults;
 mod made;
+mod opening;
 mod reading;
 mod rows;
 mod time_travel;
