@@ -64,7 +64,6 @@
 //! - V2 checkpoints are only read: actions and names are here, nothing plans sidecars.
 //! - Conflicts are found by file: two deletions of different rows of one file do conflict. Row tracking and
 //!   in-commit timestamps are not rebased, so such tables are not written to (see [`features`]).
-//! - Compacted commits are recognised by name, and not used.
 //! - Collations are kept, and not applied.
 
 pub mod action;

@@ -51,8 +51,9 @@
 //! ```
 //!
 //! # Cost
-//! Opening a table: a GET of `_last_checkpoint`, one LIST from there, a GET for the checkpoint and for each commit after
-//! it. Writing: one pass over the data, and memory for about one encoded row group; columns are encoded in parallel on the
+//! Opening a table: a GET of `_last_checkpoint`, one LIST from there, then the newest version checksum (or a few narrow
+//! columns of the checkpoint) and the commits after it. No file of the table is looked at: that happens when rows or
+//! [`Snapshot::files`] are asked for, and later versions go on from there. Writing: one pass over the data, and memory for about one encoded row group; columns are encoded in parallel on the
 //! blocking threads of the tokio runtime, each as a sample of it suggests. Committing: one put.
 //!
 //! # Guarantees
@@ -64,7 +65,6 @@
 //!
 //! # What it does not do yet
 //! - The log is never cleaned up; vacuum is for data files.
-//! - Every file of a version is held in memory as one action (about 300 bytes and its statistics).
 //! - Writing to tables with column mapping, row tracking, generated or identity columns, CHECK constraints or
 //!   in-commit timestamps is refused; see `boathouse_delta_protocol::features`.
 //! - Variants are read, whole or shredded, and not written.
