@@ -2,6 +2,8 @@
 
 mod append;
 mod checkpoint;
+mod commits;
+mod conflicts;
 mod open;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +24,9 @@ pub(crate) fn all() -> Vec<Box<dyn Claim>> {
         Box::new(open::Open::Metadata),
         Box::new(open::Open::Foreign),
         Box::new(checkpoint::Checkpoint),
+        Box::new(commits::Commits::Small),
+        Box::new(commits::Commits::Group),
+        Box::new(conflicts::Conflicts),
     ]
 }
 

@@ -300,6 +300,26 @@ pub enum ProtocolError {
         /// What is wrong.
         problem: Box<ChecksumProblem>,
     },
+    /// A file needs a count of its rows in the statistics, and has none.
+    #[error(
+        "commit file `{path}`: its statistics do not say how many rows it has (`numRecords`), which deletion vectors and row ids need; write the file again"
+    )]
+    NoRowCount {
+        /// The file.
+        path: String,
+    },
+    /// A deletion vector does not fit into a file of vectors.
+    #[error("write a deletion vector of {bytes} bytes: a file of vectors ends at 2 GB; delete whole files instead")]
+    VectorTooLarge {
+        /// The bytes of the vector.
+        bytes: usize,
+    },
+    /// The row ids of a table are used up.
+    #[error("commit file `{path}`: the row ids of the table do not suffice for its rows")]
+    RowIdsExhausted {
+        /// The file.
+        path: String,
+    },
     /// The statistics of a file are not JSON.
     #[error("read the statistics of a file: {source}")]
     CorruptStats {
@@ -457,7 +477,9 @@ impl DomainError for ProtocolError {
             | Self::NoDataColumn { .. }
             | Self::UnfitPartitionValue { .. }
             | Self::InvalidProperty { .. }
+            | Self::NoRowCount { .. }
             | Self::AppendOnly => ErrorKind::Invalid,
+            Self::RowIdsExhausted { .. } | Self::VectorTooLarge { .. } => ErrorKind::Exhausted,
             Self::VersionNotFound { .. } | Self::VersionCleaned { .. } | Self::NoLog => ErrorKind::NotFound,
             Self::CommitOutOfOrder { .. } | Self::EncodeAction { .. } => ErrorKind::Internal,
         }

@@ -62,8 +62,6 @@
 //!
 //! # What it does not do yet
 //! - V2 checkpoints are only read: actions and names are here, nothing plans sidecars.
-//! - Conflicts are found by file: two deletions of different rows of one file do conflict. Row tracking and
-//!   in-commit timestamps are not rebased, so such tables are not written to (see [`features`]).
 //! - Collations are kept, and not applied.
 
 pub mod action;

@@ -20,6 +20,15 @@ pub(crate) fn keep_payload(info: &mut CommitInfo, app_id: &str, payload: &str) {
     }
 }
 
+/// Takes over the payloads of another commit info.
+pub(crate) fn merge_payloads(info: &mut CommitInfo, other: &CommitInfo) {
+    for (app_id, payload) in other.extra.get(PAYLOADS).and_then(Value::as_object).into_iter().flatten() {
+        if let Some(payload) = payload.as_str() {
+            keep_payload(info, app_id, payload);
+        }
+    }
+}
+
 pub(crate) async fn find(snapshot: &Snapshot, app_id: &str) -> Result<Option<CommittedAppTransaction>> {
     let Some(known) = snapshot.state().app_txns.get(app_id) else { return Ok(None) };
     let version = u64::try_from(known.txn.version).unwrap_or_default();

@@ -1,5 +1,7 @@
 //! What can go wrong with a table.
 
+use std::sync::Arc;
+
 use arrow_schema::{ArrowError, DataType};
 use boathouse_base::{DomainError, ErrorKind};
 use boathouse_delta_protocol::ProtocolError;
@@ -7,6 +9,8 @@ use boathouse_delta_protocol::conflict::Conflict;
 use boathouse_delta_protocol::schema::SchemaMismatch;
 use boathouse_storage::{StorageError, kind_of};
 use parquet::errors::ParquetError;
+
+use crate::committer::CommitterError;
 
 /// A result whose error is [`DeltaError`].
 pub type Result<T, E = DeltaError> = std::result::Result<T, E>;
@@ -282,8 +286,38 @@ pub enum DeltaError {
         version: u64,
         /// The id in its commit info, if it was.
         txn_id: String,
-        /// What the store said.
-        source: Box<StorageError>,
+        /// Why it is not known: what the store said, or that the work ended early.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// Whoever decides about commits did not decide for this one.
+    #[error("write to the table {url}: {source}")]
+    Committer {
+        /// The table.
+        url: String,
+        /// The version.
+        version: u64,
+        /// What it said.
+        source: Box<CommitterError>,
+    },
+    /// Commits that were decided could not be brought into the log.
+    #[error("publish the commits of the table {url}: {source}")]
+    Publish {
+        /// The table.
+        url: String,
+        /// Why.
+        source: Box<CommitterError>,
+    },
+    /// The commits behind the version that was read were cleaned up.
+    #[error(
+        "write to the table {url}: version {version}, which was read, is so old that the commits after it were cleaned up, up to version {newest};          read the table again and retry"
+    )]
+    BaseCleaned {
+        /// The table.
+        url: String,
+        /// The version that was read.
+        version: u64,
+        /// The newest version, or one near it.
+        newest: u64,
     },
     /// An application's own version is beyond what the log can hold.
     #[error("write to the table {url}: version {version} of application `{app_id}` is beyond 2^63 - 1")]
@@ -339,6 +373,55 @@ pub enum TransactionProblem {
     /// A new table without metadata.
     #[error("creates the table without metadata")]
     NoMetadata,
+    /// Metadata or protocol are set more than once.
+    #[error("sets `{action}` more than once")]
+    SetTwice {
+        /// The action's name in the log.
+        action: &'static str,
+    },
+    /// A file is changed in two ways at once.
+    #[error("changes the file `{path}` in two ways; delete its rows, or remove it, or put it together with others")]
+    ChangedTwice {
+        /// The file.
+        path: String,
+    },
+    /// Rows are deleted in a table without deletion vectors.
+    #[error(
+        "deletes single rows, for which the property `delta.enableDeletionVectors` must be true; set it, or write the file again"
+    )]
+    VectorsOff,
+    /// It is not known how many rows a file has.
+    #[error("needs the number of rows of the file `{path}`, which its statistics do not have; write the file again")]
+    RowsUnknown {
+        /// The file.
+        path: String,
+    },
+    /// A row that a file does not have.
+    #[error("deletes row {row} of the file `{path}`, which has {rows} rows, counted from 0")]
+    RowBeyondFile {
+        /// The file.
+        path: String,
+        /// The row.
+        row: u64,
+        /// How many it has.
+        rows: u64,
+    },
+    /// A file does not hold the rows of those that it was put together from.
+    #[error("puts files with {expected} rows together into the file `{path}`, which has {found}")]
+    RowsDiffer {
+        /// The new file.
+        path: String,
+        /// The rows of its sources.
+        expected: u64,
+        /// Its own.
+        found: u64,
+    },
+    /// Two transactions that do not stand on the same version are to be one.
+    #[error("is to be joined with one that stands on another version, or on the table {url}")]
+    AnotherBase {
+        /// The other's table.
+        url: String,
+    },
 }
 
 impl DomainError for DeltaError {
@@ -382,7 +465,8 @@ impl DomainError for DeltaError {
                 }
             }
             Self::Conflict { source, .. } => source.kind(),
-            Self::TooManyAttempts { .. } => ErrorKind::Conflict,
+            Self::TooManyAttempts { .. } | Self::BaseCleaned { .. } => ErrorKind::Conflict,
+            Self::Committer { source, .. } | Self::Publish { source, .. } => source.kind(),
             Self::CommitUnknown { .. } => ErrorKind::Unavailable,
         }
     }

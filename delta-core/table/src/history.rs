@@ -13,6 +13,7 @@ use crate::log::commit::{info, read_commit, read_commits};
 use crate::log::list::{list_log, no_table};
 use crate::log::load::{marks, monotonic};
 use crate::table::DeltaTable;
+use crate::transaction::{GroupMember, members};
 
 /// One commit, as the history shows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +40,8 @@ pub struct CommitSummary {
     pub isolation_level: Option<String>,
     /// Which program wrote it.
     pub engine: Option<String>,
+    /// The transactions that share the commit; empty when it is that of a single one.
+    pub group: Vec<GroupMember>,
     /// Data files added.
     pub files_added: u64,
     /// Data files removed.
@@ -133,6 +136,7 @@ fn summary(version: u64, time_ms: i64, actions: &[Action]) -> CommitSummary {
         read_version: info.read_version,
         isolation_level: info.isolation_level.clone(),
         engine: info.engine_info.clone(),
+        group: members(info),
         files_added: count(|a| matches!(a, Action::Add(_))),
         files_removed: count(|a| matches!(a, Action::Remove(_))),
     }

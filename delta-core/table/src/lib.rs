@@ -53,13 +53,16 @@
 //! # Cost
 //! Opening a table: a GET of `_last_checkpoint`, one LIST from there, then the newest version checksum (or a few narrow
 //! columns of the checkpoint) and the commits after it. No file of the table is looked at: that happens when rows or
-//! [`Snapshot::files`] are asked for, and later versions go on from there. Writing: one pass over the data, and memory for about one encoded row group; columns are encoded in parallel on the
+//! [`Snapshot::files`] are asked for, and later versions go on from there. Looking for a newer version: two HEADs.
+//! Writing: one pass over the data, and memory for about one encoded row group; columns are encoded in parallel on the
 //! blocking threads of the tokio runtime, each as a sample of it suggests. Committing: one put.
 //!
 //! # Guarantees
 //! - A version appears as a whole: data files are complete before the commit that names them, and the commit is one
 //!   put-if-absent.
 //! - A lost reply never doubles a write: a writer knows its own commit again by the id in it.
+//! - An append loses against no append, delete or compaction; two transactions that delete different rows of one file both succeed.
+//! - Appends that wait for the same handle become one version, and each gets its own report.
 //! - A damaged checkpoint or compacted commit, or a wrong pointer, costs time and not data: the log is read another way.
 //! - A whole checkpoint without protocol or metadata is corrupt, and so is whatever contradicts itself: nothing is guessed.
 //!
@@ -68,14 +71,15 @@
 //! - Writing to tables with column mapping, row tracking, generated or identity columns, CHECK constraints or
 //!   in-commit timestamps is refused; see `boathouse_delta_protocol::features`.
 //! - Variants are read, whole or shredded, and not written.
-//! - Deletion vectors are read, not written. There is no change feed, no OPTIMIZE.
+//! - There is no change feed, no OPTIMIZE; [`Transaction::concatenate`] commits a compaction that the caller has written.
 //! - Checkpoints are written in the classic form, statistics as JSON; V2 checkpoints and multi-part ones are read.
-//! - Two writers that create the same table at once: one gets a conflict, and has to write again.
+//! - With a catalog, a reader publishes what was ratified: it must be allowed to write to the log's folder.
 
 mod app_transaction;
 mod arrow_value;
 mod checkpoint;
 mod commit_metadata;
+mod committer;
 mod conform;
 mod create;
 mod decoder;
@@ -96,6 +100,10 @@ mod write;
 
 pub use boathouse_delta_protocol as protocol;
 pub use checkpoint::CheckpointReport;
+pub use committer::{
+    CatalogCommitter, CommitCatalog, Committer, CommitterError, Management, MemoryCatalog, MemoryCommitter, PutIfAbsent,
+    RatifiedCommit,
+};
 pub use create::{CreateBuilder, CreateReport};
 pub use error::{DeltaError, Result, TransactionProblem};
 pub use history::CommitSummary;
@@ -104,7 +112,7 @@ pub use scan::{DataFile, DeletedRows, FileRead};
 pub use sink::{DeltaSink, DeltaSinkSettings};
 pub use snapshot::Snapshot;
 pub use table::DeltaTable;
-pub use transaction::{CommitReport, Transaction};
+pub use transaction::{CommitReport, GroupMember, Transaction};
 pub use vacuum::{Retention, VacuumBuilder, VacuumReport};
 pub use write::{DataWriter, DataWriterSettings, WriteBuilder, WrittenFiles};
 

@@ -43,6 +43,8 @@ use crate::table::DeltaTable;
 pub struct Snapshot {
     table: DeltaTable,
     loaded: Arc<Loaded>,
+    /// When it was found to be the newest version, or asked for, by the monotonic clock.
+    seen_us: u64,
 }
 
 /// What a snapshot shares with its clones and with the cache of its table.
@@ -54,7 +56,8 @@ pub(crate) struct Loaded {
 
 impl Snapshot {
     pub(crate) fn new(table: DeltaTable, loaded: Arc<Loaded>) -> Self {
-        Self { table, loaded }
+        let seen_us = table.env().monotonic_us();
+        Self { table, loaded, seen_us }
     }
 
     /// The table.
@@ -208,6 +211,10 @@ impl Snapshot {
     /// checkpoint until it is found.
     pub async fn app_transaction(&self, app_id: &str) -> Result<Option<CommittedAppTransaction>> {
         app_transaction::find(self, app_id).await
+    }
+
+    pub(crate) fn seen_us(&self) -> u64 {
+        self.seen_us
     }
 
     pub(crate) fn layout(&self) -> &Arc<Layout> {

@@ -5,9 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::Schema;
 use boathouse_base::{BatchStream, BoxFuture, Env, Table, TableSnapshot, TableVersion, WriteMode, WriteReport, WriteRequest};
+use boathouse_delta_protocol::{Access, ProtocolError, features};
 use boathouse_storage::Storage;
+use bytes::Bytes;
 
 use crate::checkpoint::{self, CheckpointReport};
+use crate::committer::{Committer, Management, PutIfAbsent};
 use crate::create::CreateBuilder;
 use crate::error::{DeltaError, Result};
 use crate::history::{self, CommitSummary};
@@ -15,6 +18,7 @@ use crate::layout::Layout;
 use crate::log::load::{self, LoadedLog};
 use crate::restore::RestoreBuilder;
 use crate::snapshot::{Loaded, Snapshot};
+use crate::transaction::{CommitQueue, RecentCommits};
 use crate::vacuum::VacuumBuilder;
 use crate::write::WriteBuilder;
 
@@ -49,12 +53,29 @@ struct Inner {
     env: Env,
     /// The newest version that was loaded. A later load goes on from it.
     newest: Mutex<Option<Arc<Loaded>>>,
+    /// Appends that wait for their commit.
+    queue: CommitQueue,
+    /// Commits that were made or met lately.
+    recent: RecentCommits,
+    /// Who decides which commit becomes a version.
+    committer: Arc<dyn Committer>,
 }
 
 impl DeltaTable {
     /// A table at this folder. Does no I/O.
     pub fn at(storage: Storage, env: Env) -> Self {
-        Self { inner: Arc::new(Inner { storage, env, newest: Mutex::new(None) }) }
+        Self::new(storage, env, Arc::new(PutIfAbsent))
+    }
+
+    fn new(storage: Storage, env: Env, committer: Arc<dyn Committer>) -> Self {
+        let (newest, queue, recent) = (Mutex::new(None), CommitQueue::default(), RecentCommits::default());
+        Self { inner: Arc::new(Inner { storage, env, newest, queue, recent, committer }) }
+    }
+
+    /// The same folder, whose commits this one decides. Every handle of a table must be given the same.
+    #[must_use]
+    pub fn with_committer(&self, committer: Arc<dyn Committer>) -> Self {
+        Self::new(self.storage().clone(), self.env().clone(), committer)
     }
 
     /// The folder.
@@ -74,18 +95,21 @@ impl DeltaTable {
 
     /// The newest version.
     ///
-    /// **Cost**: the first time what [`snapshot_at`](Self::snapshot_at) costs; later a LIST from the last version
-    /// on, and a GET for each new commit.
+    /// **Cost**: the first time what [`snapshot_at`](Self::snapshot_at) costs; later two HEADs, and when there is a new
+    /// version a LIST from the last one on, and a GET for each new commit. Commits of this handle are known without.
     ///
     /// **Errors**: `NotFound` when there is no table; `Unsupported` names the feature that cannot be read;
     /// `Corrupt` names the commit and the line.
     pub async fn snapshot(&self) -> Result<Snapshot> {
+        self.publish().await?;
         let known = self.newest().clone();
         if let Some(known) = known {
             match load::refresh(self.storage(), &known.log).await? {
-                Some(log) if log.state.version == known.log.state.version => return Ok(self.wrap(known)),
+                Some(log) if log.state.version == known.log.state.version && log.last_commit == known.log.last_commit => {
+                    return Ok(self.wrap(known));
+                }
                 Some(log) => return self.remember(log, Some(&known)),
-                None => {}
+                None => self.recent().forget(),
             }
         }
         self.remember(load::load(self.storage(), None).await?, None)
@@ -98,6 +122,9 @@ impl DeltaTable {
     ///
     /// **Errors**: `NotFound` when there is no table, no such version, none that early, or none any more.
     pub async fn snapshot_at(&self, version: TableVersion) -> Result<Snapshot> {
+        if version != TableVersion::Latest {
+            self.publish().await?;
+        }
         let number = match version {
             TableVersion::Latest => return self.snapshot().await,
             TableVersion::Number(number) => number,
@@ -105,13 +132,13 @@ impl DeltaTable {
         };
         let known = self.newest().clone();
         if let Some(known) = known.filter(|k| k.log.state.version == number)
-            && load::refresh(self.storage(), &known.log).await?.is_some()
+            && let Some(log) = load::refresh(self.storage(), &known.log).await?
+            && log.state.version == number
         {
-            return Ok(self.wrap(known));
+            return self.remember(log, Some(&known));
         }
         let log = load::load(self.storage(), Some(number)).await?;
-        let layout = Arc::new(Layout::new(self.url(), &log.state.protocol, &log.state.metadata)?);
-        Ok(self.wrap(Arc::new(Loaded { log, layout })))
+        Ok(self.wrap(self.loaded(log, None)?))
     }
 
     /// Whether there is a table.
@@ -172,15 +199,67 @@ impl DeltaTable {
     }
 
     fn remember(&self, log: LoadedLog, before: Option<&Arc<Loaded>>) -> Result<Snapshot> {
+        let loaded = self.loaded(log, before)?;
+        let mut newest = self.newest();
+        // Another task may have been further already, unless the table is another one now.
+        let further = newest.as_ref().is_some_and(|newest| newest.log.state.version > loaded.log.state.version);
+        if before.is_none() || !further {
+            *newest = Some(Arc::clone(&loaded));
+        }
+        drop(newest);
+        Ok(self.wrap(loaded))
+    }
+
+    fn loaded(&self, log: LoadedLog, before: Option<&Arc<Loaded>>) -> Result<Arc<Loaded>> {
+        if self.committer().management() == Management::Files
+            && let Some(feature) =
+                ["catalogManaged", "catalogOwned-preview"].iter().find(|f| features::has(&log.state.protocol, f))
+        {
+            let reason = ": a catalog decides what its versions are; open it with that catalog's committer".to_owned();
+            let source = ProtocolError::UnsupportedFeature { feature: (*feature).to_owned(), access: Access::Read, reason };
+            return Err(DeltaError::Protocol { url: self.url().to_owned(), source });
+        }
         let unchanged = before
             .filter(|b| Arc::ptr_eq(&b.log.state.metadata, &log.state.metadata) && b.log.state.protocol == log.state.protocol);
         let layout = match unchanged {
             Some(before) => Arc::clone(&before.layout),
             None => Arc::new(Layout::new(self.url(), &log.state.protocol, &log.state.metadata)?),
         };
-        let loaded = Arc::new(Loaded { log, layout });
-        *self.newest() = Some(Arc::clone(&loaded));
-        Ok(self.wrap(loaded))
+        Ok(Arc::new(Loaded { log, layout }))
+    }
+
+    /// Takes note of a version that this process has just committed, if it follows the newest one that is known.
+    pub(crate) fn advance(&self, version: u64, bytes: &Bytes) {
+        let Some(known) = self.newest().clone().filter(|known| known.log.state.version + 1 == version) else { return };
+        let advanced = load::advanced(self.storage(), &known.log, version, bytes).and_then(|log| self.loaded(log, Some(&known)));
+        match advanced {
+            Ok(loaded) => {
+                let mut newest = self.newest();
+                if newest.as_ref().is_some_and(|newest| Arc::ptr_eq(newest, &known)) {
+                    *newest = Some(loaded);
+                }
+            }
+            // The next snapshot reads what is there.
+            Err(error) => tracing::warn!(table = self.url(), version, %error, "a commit of this process could not be read back"),
+        }
+    }
+
+    pub(crate) fn committer(&self) -> &dyn Committer {
+        self.inner.committer.as_ref()
+    }
+
+    /// Brings everything that was decided into the log's folder.
+    pub(crate) async fn publish(&self) -> Result<()> {
+        let failed = |source| DeltaError::Publish { url: self.url().to_owned(), source: Box::new(source) };
+        self.committer().publish(self.storage()).await.map_err(failed)
+    }
+
+    pub(crate) fn queue(&self) -> &CommitQueue {
+        &self.inner.queue
+    }
+
+    pub(crate) fn recent(&self) -> &RecentCommits {
+        &self.inner.recent
     }
 
     fn wrap(&self, loaded: Arc<Loaded>) -> Snapshot {

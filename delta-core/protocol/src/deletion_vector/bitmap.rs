@@ -60,6 +60,11 @@ impl DeletionVector {
         bytes
     }
 
+    /// How many bytes [`encode`](Self::encode) writes.
+    pub fn encoded_len(&self) -> usize {
+        4 + self.0.serialized_size()
+    }
+
     /// How many rows are deleted.
     pub fn len(&self) -> u64 {
         self.0.len()
@@ -83,6 +88,28 @@ impl DeletionVector {
     /// Deletes what the other one deletes as well.
     pub fn union_with(&mut self, other: &Self) {
         self.0 |= &other.0;
+    }
+
+    /// Those of these rows that the other one does not delete.
+    #[must_use]
+    pub fn minus(&self, other: &Self) -> Self {
+        Self(&self.0 - &other.0)
+    }
+
+    /// The rows that both of them delete.
+    #[must_use]
+    pub fn common_with(&self, other: &Self) -> Self {
+        Self(&self.0 & &other.0)
+    }
+
+    /// The first deleted row.
+    pub fn first(&self) -> Option<u64> {
+        self.0.min()
+    }
+
+    /// The last deleted row.
+    pub fn last(&self) -> Option<u64> {
+        self.0.max()
     }
 
     /// The deleted rows, ascending.

@@ -13,8 +13,10 @@ mod bitmap;
 mod checksum;
 mod descriptor;
 pub mod file;
+mod writer;
 pub mod z85;
 
 pub use bitmap::DeletionVector;
 pub use checksum::crc32;
 pub use descriptor::{DeletionVectorDescriptor, StorageType, VectorLocation};
+pub use writer::VectorFile;

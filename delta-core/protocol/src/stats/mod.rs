@@ -18,6 +18,7 @@ mod columns;
 mod file_stats;
 mod quick;
 mod read;
+mod record;
 mod text;
 mod write;
 
@@ -25,5 +26,6 @@ pub use bounds::{BoundsReader, FileBounds};
 pub use columns::{ColumnPath, indexed_columns};
 pub use file_stats::{ColumnStats, FileStats};
 pub(crate) use quick::{Chosen, read_chosen};
+pub use record::{record_count, with_wide_bounds};
 pub use text::{TEXT_LIMIT, truncate_max, truncate_min};
 pub use write::bound_text;

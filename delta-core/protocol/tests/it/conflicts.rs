@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use boathouse_base::{DomainError, ErrorKind, Predicate};
 use boathouse_delta_protocol::action::{Action, Add, CommitInfo, DomainMetadata, Metadata, Protocol, Remove, Txn};
 use boathouse_delta_protocol::commit;
-use boathouse_delta_protocol::conflict::{Attempt, Conflict, ReadScope, Reads, Winner};
+use boathouse_delta_protocol::conflict::{Attempt, Conflict, ReadScope, Reads, Stake, Winner};
 use boathouse_delta_protocol::files::FileIndex;
 use boathouse_delta_protocol::properties::IsolationLevel::{self, Serializable, WriteSerializable};
 use boathouse_delta_protocol::replay::Replay;
@@ -53,9 +53,11 @@ fn meet(reads: &Reads, staged: &[Action], isolation: IsolationLevel, won: &[Acti
     replay.apply_commit(0, scan.head.clone()).unwrap();
     let state = replay.finish().unwrap();
     let files = FileIndex::default().apply(scan).unwrap();
-    Attempt::new(reads, staged, isolation, &state.metadata, &schema(), ColumnMappingMode::None)
+    let stake = Stake { reads: reads.clone(), ..Stake::default() };
+    Attempt::new(&stake, staged, isolation, &state.metadata, &schema(), ColumnMappingMode::None)
         .with_files(&files)
         .check(&Winner { version: 9, actions: won })
+        .map(|touches| assert_eq!(touches, [], "nothing is at stake row by row"))
 }
 
 /// The name of the outcome.
@@ -67,10 +69,33 @@ fn outcome(result: &Result<(), Conflict>) -> &'static str {
         Err(Conflict::ConcurrentAppend { .. }) => "append",
         Err(Conflict::ConcurrentDeleteRead { .. }) => "delete/read",
         Err(Conflict::ConcurrentDeleteDelete { .. }) => "delete/delete",
+        Err(Conflict::ConcurrentRow { .. }) => "row",
+        Err(Conflict::RowsMoved { .. }) => "moved",
         Err(Conflict::ConcurrentTransaction { .. }) => "txn",
         Err(Conflict::ConcurrentDomain { .. }) => "domain",
         Err(other) => panic!("{other}"),
     }
+}
+
+fn note() -> StructField {
+    StructField::nullable("note", PrimitiveType::String)
+}
+
+fn with_default(mut field: StructField) -> StructField {
+    field.metadata.insert("CURRENT_DEFAULT".to_owned(), "'x'".into());
+    field
+}
+
+fn wider(field: StructField) -> String {
+    let mut schema = schema();
+    schema.fields.push(field);
+    schema.to_json()
+}
+
+fn retyped() -> String {
+    let mut schema = schema();
+    schema.fields[1].data_type = PrimitiveType::Double.into();
+    schema.to_json()
 }
 
 fn july() -> Predicate {
@@ -200,15 +225,28 @@ fn protocol_changes_always_conflict_and_metadata_changes_when_they_matter() {
         ("description", won(&|m| m.description = Some("new".into())), "fine"),
         ("maintenance", set("delta.logRetentionDuration"), "fine"),
         ("own property", set("team"), "fine"),
-        ("schema", won(&|m| m.schema_string = StructType::default().to_json()), "metadata"),
+        ("columns gone", won(&|m| m.schema_string = StructType::default().to_json()), "metadata"),
+        ("a new column", won(&|m| m.schema_string = wider(StructField::nullable("note", PrimitiveType::String))), "fine"),
+        (
+            "a new column that must be there",
+            won(&|m| m.schema_string = wider(StructField { nullable: false, ..note() })),
+            "metadata",
+        ),
+        ("a new column with a default", won(&|m| m.schema_string = wider(with_default(note()))), "metadata"),
+        ("another type", won(&|m| m.schema_string = retyped()), "metadata"),
         ("partitioning", won(&|m| m.partition_columns.clear()), "metadata"),
         ("constraint", set("delta.constraints.positive"), "metadata"),
-        ("append only", set("delta.appendOnly"), "metadata"),
-        ("append only away", won(&|m| m.configuration.clear()), "metadata"),
+        ("append only", set("delta.appendOnly"), "fine"),
+        ("append only away", won(&|m| m.configuration.clear()), "fine"),
+        ("change feed", set("delta.enableChangeDataFeed"), "fine"),
         ("another table", won(&|m| m.id = "other".into()), "metadata"),
     ] {
         assert_eq!(outcome(&meet(&nothing, &append, Serializable, &winner)), expected, "{name}");
     }
+    // Who removes rows must know whether that is allowed.
+    let delete = [remove("old-7", true)];
+    assert_eq!(outcome(&meet(&nothing, &delete, Serializable, &set("delta.appendOnly"))), "metadata");
+    assert_eq!(outcome(&meet(&nothing, &delete, Serializable, &set("delta.enableChangeDataFeed"))), "metadata");
     let harmless = won(&|m| m.description = Some("new".into()));
     assert_eq!(outcome(&meet(&nothing, &[metadata().into()], Serializable, &harmless)), "metadata", "both write metadata");
     let careful = Reads { metadata: true, ..Reads::default() };

@@ -10,5 +10,6 @@ mod log_paths;
 mod partitions;
 mod properties;
 mod replays;
+mod rows_at_once;
 mod schemas;
 mod statistics;

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use boathouse_delta_protocol::action::{Action, CommitInfo};
 use boathouse_delta_protocol::checksum::VersionChecksum;
 use boathouse_delta_protocol::log_path::{
-    Checkpoint, CheckpointFormat, CommitFile, LogFile, LogSegment, checksum_name, plan_segment,
+    Checkpoint, CheckpointFormat, CommitFile, LogFile, LogSegment, checksum_name, commit_name, plan_segment,
 };
 use boathouse_delta_protocol::replay::{Replay, TableState};
-use boathouse_delta_protocol::scan::Wanted;
+use boathouse_delta_protocol::scan::{CommitScan, CommitScanner, Wanted};
 use boathouse_delta_protocol::{ProtocolError, features};
 use boathouse_storage::Storage;
+use bytes::Bytes;
 use futures::TryStreamExt;
 
 use super::checkpoint_read::{self, CheckpointFiles};
-use super::commit::{LogCommit, ReadCommit, info, read_commit, scan_commits};
+use super::commit::{Kept, LogCommit, PIECE_BYTES, ReadCommit, info, read_commit, scan_commits};
 use super::files::{LazyFiles, Start};
 use super::list::{Listed, last_checkpoint, list_log, log_path, no_table};
 use crate::error::{DeltaError, OnTable, Result};
@@ -27,7 +28,7 @@ pub(crate) struct LoadedLog {
     /// When the version was committed, in milliseconds since the Unix epoch.
     pub(crate) timestamp_ms: i64,
     /// The last commit file, to notice that it was replaced; nothing when it is not there any more.
-    pub(crate) last_commit: Option<CommitMark>,
+    pub(crate) last_commit: Option<LastCommit>,
     /// The checkpoint or the checksum that it was loaded from: of what came with it or earlier it is not known
     /// which commit it came with.
     pub(crate) summary: Option<u64>,
@@ -40,6 +41,24 @@ pub(crate) struct LoadedLog {
 pub(crate) struct CommitMark {
     pub(crate) modified_ms: i64,
     pub(crate) size_bytes: u64,
+}
+
+/// The last commit file of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LastCommit {
+    /// As a listing shows it.
+    Seen(CommitMark),
+    /// This process wrote it, and perhaps others before it, after a version of which the time is known: when the store wrote them is not.
+    Written { size_bytes: u64, seen: (u64, i64) },
+}
+
+impl LastCommit {
+    fn is(&self, found: &CommitMark) -> bool {
+        match self {
+            Self::Seen(mark) => mark == found,
+            Self::Written { size_bytes, .. } => *size_bytes == found.size_bytes,
+        }
+    }
 }
 
 /// Loads a version; `None`: the newest.
@@ -109,13 +128,22 @@ pub(crate) async fn locate(storage: &Storage, version: u64, rejected: &Rejected)
 
 /// Goes on from a loaded version to the newest. `None`: nothing can be gone on from, load it all.
 ///
-/// **Cost**: a LIST from the version on, a GET for each later commit.
+/// **Cost**: a HEAD of the last commit and of the next one; when there is one, a LIST from there and a GET for each.
 pub(crate) async fn refresh(storage: &Storage, base: &LoadedLog) -> Result<Option<LoadedLog>> {
     let known = base.state.version;
+    let Some(last) = base.last_commit else { return Ok(None) };
+    let (this, next) = (log_path(&commit_name(known)), log_path(&commit_name(known + 1)));
+    let (this, next) = futures::try_join!(storage.head(&this), storage.head(&next))?;
+    let this = this.map(|entry| CommitMark { modified_ms: entry.modified_us.div_euclid(1000), size_bytes: entry.size_bytes });
+    // The table may have been deleted and made anew in the meantime.
+    let Some(this) = this.filter(|mark| last.is(mark)) else { return Ok(None) };
+    let base = &seen(storage, base, this).await?;
+    if next.is_none() {
+        return Ok(Some(base.clone()));
+    }
     let listing = list_log(storage, Some(known)).await?;
     let marks = marks(&listing);
-    // The table may have been deleted and made anew in the meantime.
-    if base.last_commit.is_none() || marks.get(&known) != base.last_commit.as_ref() {
+    if marks.get(&known) != Some(&this) {
         return Ok(None);
     }
     let newest = marks.keys().next_back().copied().unwrap_or(known);
@@ -130,7 +158,57 @@ pub(crate) async fn refresh(storage: &Storage, base: &LoadedLog) -> Result<Optio
     let state = finish(storage, replay)?;
     let timestamp_ms = timestamp(storage, &state, &marks, Some((known, base.timestamp_ms))).await?;
     let files = Arc::new(base.files.followed_by(commits));
-    Ok(Some(LoadedLog { state, timestamp_ms, last_commit: marks.get(&newest).copied(), summary: base.summary, files }))
+    Ok(Some(LoadedLog {
+        state,
+        timestamp_ms,
+        last_commit: marks.get(&newest).copied().map(LastCommit::Seen),
+        summary: base.summary,
+        files,
+    }))
+}
+
+/// The same version, now that its commit file was seen.
+///
+/// **Cost**: nothing more for one commit of this process; a LIST for several in a row.
+async fn seen(storage: &Storage, base: &LoadedLog, mark: CommitMark) -> Result<LoadedLog> {
+    let mut seen = base.clone();
+    if let Some(LastCommit::Written { seen: (version, at_ms), .. }) = base.last_commit {
+        let known = base.state.version;
+        seen.last_commit = Some(LastCommit::Seen(mark));
+        if !has_in_commit_timestamps(&base.state) {
+            let marks = match known == version + 1 {
+                true => BTreeMap::from([(known, mark)]),
+                false => marks(&list_log(storage, Some(version)).await?),
+            };
+            seen.timestamp_ms = timestamp(storage, &base.state, &marks, Some((version, at_ms))).await?;
+        }
+    }
+    Ok(seen)
+}
+
+/// The version after this one, which this process has just committed with these bytes.
+pub(crate) fn advanced(storage: &Storage, base: &LoadedLog, version: u64, bytes: &Bytes) -> Result<LoadedLog> {
+    let size_bytes = bytes.len() as u64;
+    let mut scanner = CommitScanner::new(version, Wanted::Head);
+    scanner.scan(bytes).on(storage.url())?;
+    let scan = CommitScan::whole(version, [scanner.finish().on(storage.url())?]).on(storage.url())?;
+    let mut replay = base.state.resume();
+    replay.apply_commits(version, version, scan.head).on(storage.url())?;
+    let state = finish(storage, replay)?;
+    let at = state.commit_info.as_deref().and_then(|info| info.in_commit_timestamp.filter(|_| has_in_commit_timestamps(&state)));
+    let seen = match base.last_commit {
+        Some(LastCommit::Written { seen, .. }) if at.is_none() => seen,
+        _ => (base.state.version, base.timestamp_ms),
+    };
+    let kept = if size_bytes <= PIECE_BYTES { Kept::Bytes(bytes.clone()) } else { Kept::Nothing };
+    let commit = LogCommit { file: CommitFile::of(version), size_bytes, kept };
+    Ok(LoadedLog {
+        timestamp_ms: at.unwrap_or(base.timestamp_ms),
+        last_commit: Some(LastCommit::Written { size_bytes, seen }),
+        summary: base.summary,
+        files: Arc::new(base.files.followed_by(vec![commit])),
+        state,
+    })
 }
 
 fn without_compacted(listing: &mut Vec<Listed>) {
@@ -217,7 +295,7 @@ async fn load_segment(storage: &Storage, listing: &[Listed], segment: &LogSegmen
         Some(at) => at,
         None => timestamp(storage, &state, &marks, base).await?,
     };
-    let last_commit = marks.get(&state.version).copied();
+    let last_commit = marks.get(&state.version).copied().map(LastCommit::Seen);
     let files = Arc::new(LazyFiles::new(storage, state.version, start, commits));
     Ok(Some(LoadedLog { state, timestamp_ms, last_commit, summary, files }))
 }

@@ -19,3 +19,4 @@ pub(crate) use footer::check as check_footer;
 pub(crate) use object::{ObjectReader, below_table};
 pub use open::{DeletedRows, FileRead};
 pub(crate) use stream::{read_file, scan};
+pub(crate) use vector::load_vector;

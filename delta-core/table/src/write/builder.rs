@@ -8,7 +8,7 @@ use boathouse_base::{
     AppTransaction, BatchStream, IfAbsent, Predicate, Progress, ProgressUnit, SchemaMode, WriteMode, WriteReport, WriteRequest,
 };
 use boathouse_delta_protocol::action::{Metadata, Protocol};
-use boathouse_delta_protocol::conflict::Conflict;
+use boathouse_delta_protocol::conflict::{Conflict, change_that_matters};
 use boathouse_delta_protocol::features::{self, RowChange};
 use boathouse_delta_protocol::schema::StructType;
 
@@ -178,7 +178,18 @@ impl WriteBuilder {
         let rows = writer.rows() - replaced.rows_kept;
         let files = writer.finish().await?;
         let created = target.base.is_none();
-        let committed = commit(&table, &target, &request, &files, &replaced, rows).await;
+        let mut committed = commit(&table, &target, &request, &files, &replaced, rows).await;
+        if matches!(committed, Err(DeltaError::CreatedMeanwhile { .. }))
+            && let Some(joined) = join(&table, &target, &request).await?
+        {
+            if let (Some(base), Some(asked)) = (&joined.base, &request.app_transaction)
+                && let Some(report) = already_done(base, asked)
+            {
+                discard(&storage, &files.adds).await;
+                return Ok(report);
+            }
+            committed = commit(&table, &joined, &request, &files, &replaced, rows).await;
+        }
         let report = match committed {
             Ok(report) => report,
             Err(error) => {
@@ -214,6 +225,19 @@ fn already_done(base: &Snapshot, asked: &AppTransaction) -> Option<WriteReport> 
     let known = base.state().app_txns.get(&asked.app_id)?;
     let done = i64::try_from(asked.version).is_ok_and(|version| version <= known.txn.version);
     done.then(|| WriteReport { version: base.version(), skipped: true, ..WriteReport::default() })
+}
+
+/// Another writer created the table at the same time: the table that is there now, if the written files fit into it as they are.
+async fn join(table: &DeltaTable, target: &Target, request: &WriteRequest) -> Result<Option<Target>> {
+    let Some(mine) = target.metadata.as_ref().filter(|_| request.mode == WriteMode::Append) else { return Ok(None) };
+    let base = table.snapshot().await?;
+    features::check_write(base.protocol(), base.metadata()).on(table.url())?;
+    // The name of the table is the other's, and so are properties that these files do not show.
+    let mine = Metadata { id: base.metadata().id.clone(), ..mine.clone() };
+    if change_that_matters(&mine, base.metadata(), true).is_some() {
+        return Ok(None);
+    }
+    Ok(Some(Target { base: Some(base), protocol: None, metadata: None, layout: Arc::clone(&target.layout) }))
 }
 
 /// Checks the schema of the data against the table, and decides what becomes of the table's.

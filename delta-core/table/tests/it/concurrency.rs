@@ -53,7 +53,7 @@ async fn a_stale_append_goes_behind_a_delete_an_overwrite_and_a_compaction() {
     Transaction::begin(&now).read_whole_table().remove(&files[0]).commit().await.unwrap();
     table.overwrite(people(&[7], "a")).run().await.unwrap();
     let report = append.commit().await.unwrap();
-    assert_eq!((report.version, report.attempts), (5, 2));
+    assert_eq!((report.version, report.attempts), (5, 1), "commits of the same handle are known without an attempt");
     assert_eq!(latest_ids(&table).await, [7, 100]);
 }
 
@@ -104,9 +104,12 @@ async fn a_changed_schema_stops_a_stale_append_and_says_why() {
     append_each(&table, 0..1).await;
     let append = written(&table.snapshot().await.unwrap(), &[5], "a").await;
     let wide = crate::rows::batch(&[("more", std::sync::Arc::new(arrow_array::Int32Array::from(vec![1])))]);
-    table.append(crate::rows::stream(wide)).merge_schema().run().await.unwrap();
+    table.append(crate::rows::stream(wide.clone())).merge_schema().run().await.unwrap();
+    // A new column that may be null does not touch it.
+    append.clone().commit().await.unwrap();
+    table.overwrite(crate::rows::stream(wide)).overwrite_schema().run().await.unwrap();
     let error = conflict(append.commit().await.unwrap_err());
-    assert!(matches!(&error, Conflict::MetadataChanged { change, .. } if change == "schema"), "{error}");
+    assert!(matches!(&error, Conflict::MetadataChanged { change, .. } if change == "schema (column `id` is gone)"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -146,8 +149,51 @@ async fn too_many_faster_writers_end_in_a_typed_error() {
     let table = table();
     append_each(&table, 0..1).await;
     let append = written(&table.snapshot().await.unwrap(), &[5], "a").await;
-    append_each(&table, 1..2).await;
+    append_each(&reopened(&table), 1..2).await;
     let error = append.max_attempts(1).commit().await.unwrap_err();
     assert!(matches!(error, DeltaError::TooManyAttempts { attempts: 1, .. }), "{error}");
     assert_eq!(error.kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn writers_that_create_the_same_table_at_once_all_succeed() {
+    for round in 0..5_u64 {
+        let storage = boathouse_storage::Storage::memory();
+        let writers: Vec<_> = (1..=6_u64)
+            .map(|id| {
+                let table = DeltaTable::at(storage.clone(), boathouse_storage::seeded_env(id + 10 * round));
+                tokio::spawn(async move {
+                    let rows = people(&[i64::try_from(id).unwrap()], "a");
+                    table.append(rows).create_if_absent().partition_by(["part"]).run().await.unwrap()
+                })
+            })
+            .collect();
+        let mut versions = Vec::new();
+        for writer in writers {
+            versions.push(writer.await.unwrap().version);
+        }
+        versions.sort_unstable();
+        assert_eq!(versions, [0, 1, 2, 3, 4, 5]);
+        let table = DeltaTable::at(storage, boathouse_storage::seeded_env(1));
+        assert_eq!(latest_ids(&table).await, [1, 2, 3, 4, 5, 6]);
+    }
+}
+
+#[tokio::test]
+async fn creators_whose_tables_differ_conflict() {
+    use boathouse_storage::testing::{LatencyProfile, LatencyStore, run_on_clock};
+    let clock = boathouse_base::ManualClock::default();
+    let env = boathouse_base::Env::new(clock.clone(), 1);
+    let storage = LatencyStore::wrap(&boathouse_storage::Storage::memory(), env.clone(), LatencyProfile::default());
+    let (one, two) = (DeltaTable::at(storage.clone(), env.clone()), DeltaTable::at(storage, env));
+    let other = crate::rows::batch(&[("x", std::sync::Arc::new(arrow_array::Int32Array::from(vec![1])))]);
+    let both = async {
+        futures::join!(
+            one.append(people(&[1], "a")).create_if_absent().run(),
+            two.append(crate::rows::stream(other)).create_if_absent().run()
+        )
+    };
+    let (one, two) = run_on_clock(&clock, both).await;
+    let lost = one.err().or(two.err()).unwrap();
+    assert!(matches!(lost, DeltaError::CreatedMeanwhile { .. }), "{lost}");
 }

@@ -157,3 +157,49 @@ async fn random_faults_never_double_or_lose_a_write_that_was_reported() {
         assert!(found.iter().all(|id| done.contains(id) || unknown.contains(id)), "seed {seed}: {done:?} {unknown:?} {found:?}");
     }
 }
+
+#[tokio::test]
+async fn a_commit_that_was_cleaned_away_before_its_outcome_was_known_is_unknown_and_not_written_again() {
+    let (sound, store, faulty) = prepared().await;
+    let commit = "_delta_log/00000000000000000002.json";
+    // The put is done and its reply lost; so is the first look-up. Meanwhile others go on, and the log is cleaned.
+    store.inject(FaultRule::new(Fault::FailAfter).on(Operation::PutIfAbsent).on_path_containing(commit));
+    store.inject(FaultRule::new(Fault::FailBefore).on(Operation::Get).on_path_containing(commit));
+    let clock = boathouse_base::ManualClock::default();
+    let slow = DeltaTable::at(faulty.storage().clone(), boathouse_base::Env::new(clock.clone(), 1));
+    let mut write = Box::pin(slow.append(people(&[7], "a")).run());
+    while store.injected().len() < 2 {
+        assert!(futures::poll!(write.as_mut()).is_pending());
+        tokio::task::yield_now().await;
+    }
+    append_each(&sound, 8..9).await;
+    sound.checkpoint().await.unwrap();
+    for version in 0..3 {
+        sound.storage().delete(&format!("_delta_log/{version:020}.json")).await.unwrap();
+    }
+    let error = boathouse_storage::testing::run_on_clock(&clock, write).await.unwrap_err();
+    assert!(matches!(error, DeltaError::CommitUnknown { version: 2, .. }), "{error}");
+    assert_eq!(latest_ids(&sound).await, [0, 1, 7, 8], "it had happened, once");
+    assert!(sound.storage().head(commit).await.unwrap().is_none(), "it was not written again");
+}
+
+#[tokio::test]
+async fn a_version_that_was_read_long_ago_is_not_followed_by_one_that_was_cleaned_away() {
+    use boathouse_delta_table::Transaction;
+    let clock = boathouse_base::ManualClock::default();
+    let table = DeltaTable::at(Storage::memory(), boathouse_base::Env::new(clock.clone(), 1));
+    append_each(&table, 0..2).await;
+    let stale = table.snapshot().await.unwrap();
+    let file = stale.files(None).await.unwrap()[0].add().as_ref().clone();
+    let append =
+        || Transaction::begin(&stale).add(boathouse_delta_table::protocol::action::Add { path: "copy".into(), ..file.clone() });
+    append_each(&table, 2..4).await;
+    table.checkpoint().await.unwrap();
+    for version in 0..3 {
+        table.storage().delete(&format!("_delta_log/{version:020}.json")).await.unwrap();
+    }
+    clock.advance(std::time::Duration::from_secs(3600));
+    let error = append().commit().await.unwrap_err();
+    assert!(matches!(error, DeltaError::BaseCleaned { version: 1, newest: 3, .. }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+}

@@ -3,13 +3,16 @@
 
 mod bad_input;
 mod checkpoints;
+mod committers;
 mod concurrency;
 mod contracts;
 mod corpora;
 mod faults;
+mod groups;
 mod made;
 mod opening;
 mod reading;
+mod row_changes;
 mod rows;
 mod time_travel;
 mod vacuuming;
