@@ -45,7 +45,7 @@ impl Claim for Checkpoint {
         let table = DeltaTable::at(Storage::open(&Location::from_path(output)?)?, system_env());
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let watch = Stopwatch::start()?;
-        let report = runtime.block_on(table.checkpoint())?;
+        let report = runtime.block_on(table.checkpoint().run())?;
         watch.stop(report.files, report.bytes)
     }
 }

@@ -292,6 +292,14 @@ pub enum ProtocolError {
         /// What the JSON parser found.
         source: serde_json::Error,
     },
+    /// `_last_checkpoint` was changed after it was written, or cut off.
+    #[error("read `_last_checkpoint`: its checksum is {found}, it says {expected}")]
+    LastCheckpointChecksum {
+        /// What it says.
+        expected: String,
+        /// That of its fields.
+        found: String,
+    },
     /// A version checksum is not what it should be.
     #[error("read the checksum of version {version}: {problem}")]
     CorruptChecksum {
@@ -463,6 +471,7 @@ impl DomainError for ProtocolError {
             | Self::NoStart { .. }
             | Self::CorruptLastCheckpoint { .. }
             | Self::CorruptChecksum { .. }
+            | Self::LastCheckpointChecksum { .. }
             | Self::CorruptStats { .. } => ErrorKind::Corrupt,
             Self::UnsupportedType { .. }
             | Self::UnsupportedTypeChange { .. }

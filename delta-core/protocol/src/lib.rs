@@ -67,6 +67,7 @@
 pub mod action;
 pub mod checksum;
 pub mod commit;
+pub mod compaction;
 pub mod conflict;
 pub mod deletion_vector;
 mod error;

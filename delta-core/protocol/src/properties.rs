@@ -46,6 +46,16 @@ pub enum CompressionCodec {
     Zstd,
 }
 
+/// Which checkpoints writers make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum CheckpointPolicy {
+    /// One file that every reader knows.
+    #[default]
+    Classic,
+    /// The V2 form, on tables with the feature `v2Checkpoint`.
+    V2,
+}
+
 /// The properties of a table, parsed. Those that are not here are kept, but mean nothing to this build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableProperties {
@@ -69,6 +79,8 @@ pub struct TableProperties {
     pub column_mapping_mode: ColumnMappingMode,
     /// `delta.parquet.compression.codec`.
     pub compression_codec: CompressionCodec,
+    /// `delta.checkpointPolicy`.
+    pub checkpoint_policy: CheckpointPolicy,
     /// `delta.checkpoint.writeStatsAsJson`.
     pub checkpoint_write_stats_as_json: bool,
     /// `delta.checkpoint.writeStatsAsStruct`.
@@ -100,6 +112,7 @@ impl Default for TableProperties {
             isolation_level: IsolationLevel::Serializable,
             column_mapping_mode: ColumnMappingMode::None,
             compression_codec: CompressionCodec::Zstd,
+            checkpoint_policy: CheckpointPolicy::Classic,
             checkpoint_write_stats_as_json: true,
             checkpoint_write_stats_as_struct: false,
             enable_change_data_feed: false,
@@ -172,6 +185,13 @@ impl TableProperties {
                         "lz4" | "lz4_raw" => CompressionCodec::Lz4Raw,
                         "zstd" => CompressionCodec::Zstd,
                         _ => return Err(invalid("uncompressed, snappy, gzip, lz4_raw or zstd")),
+                    }
+                }
+                "delta.checkpointpolicy" => {
+                    properties.checkpoint_policy = match text.to_ascii_lowercase().as_str() {
+                        "classic" => CheckpointPolicy::Classic,
+                        "v2" => CheckpointPolicy::V2,
+                        _ => return Err(invalid("classic or v2")),
                     }
                 }
                 "delta.checkpoint.writestatsasjson" => properties.checkpoint_write_stats_as_json = boolean()?,

@@ -342,6 +342,56 @@ pub enum DeltaError {
         /// The table's.
         required_us: u64,
     },
+    /// A table whose catalog decides about maintenance.
+    #[error("{operation} the table {url}: a catalog manages it (`{feature}`), and decides what may be deleted; ask the catalog")]
+    MaintenanceByCatalog {
+        /// The table.
+        url: String,
+        /// What was attempted.
+        operation: &'static str,
+        /// The feature of the table.
+        feature: &'static str,
+    },
+    /// A lite vacuum reads the log since the last one, and parts of it are gone.
+    #[error(
+        "vacuum the table {url} by its log: commits from version {needed} on are needed, the log starts at {first}; run a full \
+         vacuum once"
+    )]
+    LiteVacuumNeedsCommits {
+        /// The table.
+        url: String,
+        /// The first version that is needed.
+        needed: u64,
+        /// The first version that is there.
+        first: u64,
+    },
+    /// A checkpoint holds something else than it should.
+    #[error(
+        "write a checkpoint of version {version} of the table {url}: it was read back with {found} {what} in place of {written}, and \
+         deleted; the table is as it was"
+    )]
+    CheckpointUnsound {
+        /// The table.
+        url: String,
+        /// The version.
+        version: u64,
+        /// What was counted.
+        what: &'static str,
+        /// How many were written.
+        written: u64,
+        /// How many were found.
+        found: u64,
+    },
+    /// A checkpoint in a form that the table does not allow.
+    #[error(
+        "write a checkpoint of the table {url} as `{form}`: the table does not have the feature `v2Checkpoint`; use `Classic`"
+    )]
+    CheckpointNeedsFeature {
+        /// The table.
+        url: String,
+        /// The form that was asked for.
+        form: &'static str,
+    },
     /// Two actions of a transaction speak of the same file.
     #[error("commit to the table {url}: the transaction {problem}")]
     InvalidTransaction {
@@ -443,6 +493,8 @@ impl DomainError for DeltaError {
             | Self::ReplacedRowOutside { .. }
             | Self::AppVersionTooLarge { .. }
             | Self::RetentionTooShort { .. }
+            | Self::CheckpointNeedsFeature { .. }
+            | Self::LiteVacuumNeedsCommits { .. }
             | Self::InvalidTransaction { .. } => ErrorKind::Invalid,
             Self::Cast { attempted, .. } => {
                 if *attempted == "read" {
@@ -452,10 +504,10 @@ impl DomainError for DeltaError {
                 }
             }
             Self::CorruptFile { .. } | Self::UnfitFile { .. } | Self::NoFieldIds { .. } => ErrorKind::Corrupt,
-            Self::ForeignFile { .. } => ErrorKind::Unsupported,
+            Self::ForeignFile { .. } | Self::MaintenanceByCatalog { .. } => ErrorKind::Unsupported,
             Self::Storage(source) => source.kind(),
             Self::Store { source, .. } => kind_of(source),
-            Self::Encode { .. } | Self::Compute { .. } => ErrorKind::Internal,
+            Self::Encode { .. } | Self::Compute { .. } | Self::CheckpointUnsound { .. } => ErrorKind::Internal,
             Self::Input { source, .. } => source.kind(),
             Self::Task { source, .. } => {
                 if source.is_cancelled() {

@@ -67,12 +67,11 @@
 //! - A whole checkpoint without protocol or metadata is corrupt, and so is whatever contradicts itself: nothing is guessed.
 //!
 //! # What it does not do yet
-//! - The log is never cleaned up; vacuum is for data files.
 //! - Writing to tables with column mapping, row tracking, generated or identity columns, CHECK constraints or
 //!   in-commit timestamps is refused; see `boathouse_delta_protocol::features`.
 //! - Variants are read, whole or shredded, and not written.
 //! - There is no change feed, no OPTIMIZE; [`Transaction::concatenate`] commits a compaction that the caller has written.
-//! - Checkpoints are written in the classic form, statistics as JSON; V2 checkpoints and multi-part ones are read.
+//! - Multi-part checkpoints are read, and never written. Sidecars are not carried over from one checkpoint to the next.
 //! - With a catalog, a reader publishes what was ratified: it must be allowed to write to the log's folder.
 
 mod app_transaction;
@@ -83,23 +82,26 @@ mod committer;
 mod conform;
 mod create;
 mod decoder;
+mod deletion;
 mod error;
 mod filter;
 mod history;
 mod layout;
 mod log;
+mod log_cleanup;
 mod restore;
 mod scan;
 mod sink;
 mod snapshot;
 mod table;
 mod transaction;
+mod upkeep;
 mod vacuum;
 mod variant;
 mod write;
 
 pub use boathouse_delta_protocol as protocol;
-pub use checkpoint::CheckpointReport;
+pub use checkpoint::{CheckpointBuilder, CheckpointForm, CheckpointReport};
 pub use committer::{
     CatalogCommitter, CommitCatalog, Committer, CommitterError, Management, MemoryCatalog, MemoryCommitter, PutIfAbsent,
     RatifiedCommit,
@@ -107,13 +109,15 @@ pub use committer::{
 pub use create::{CreateBuilder, CreateReport};
 pub use error::{DeltaError, Result, TransactionProblem};
 pub use history::CommitSummary;
+pub use log_cleanup::{LogCleanupBuilder, LogCleanupReport};
 pub use restore::{RestoreBuilder, RestoreReport};
 pub use scan::{DataFile, DeletedRows, FileRead};
 pub use sink::{DeltaSink, DeltaSinkSettings};
 pub use snapshot::Snapshot;
 pub use table::DeltaTable;
 pub use transaction::{CommitReport, GroupMember, Transaction};
-pub use vacuum::{Retention, VacuumBuilder, VacuumReport};
+pub use upkeep::{ChecksumReport, UpkeepSettings, UpkeepTime};
+pub use vacuum::{InventoryFile, Retention, VacuumBuilder, VacuumReport, VacuumScope};
 pub use write::{DataWriter, DataWriterSettings, WriteBuilder, WrittenFiles};
 
 /// Who wrote it, as files and commits say.

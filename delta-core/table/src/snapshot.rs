@@ -20,6 +20,7 @@ use crate::log::load::LoadedLog;
 use crate::log::tombstones::tombstones;
 use crate::scan::{self, DataFile, FileRead};
 use crate::table::DeltaTable;
+use crate::upkeep::{self, ChecksumReport};
 
 /// One version of a table. Immutable, and cheap to clone.
 ///
@@ -215,6 +216,15 @@ impl Snapshot {
 
     pub(crate) fn seen_us(&self) -> u64 {
         self.seen_us
+    }
+
+    /// Compares the checksum file of this version with a replay of the log.
+    ///
+    /// **Cost**: reads the log as if there was no checksum: the checkpoint, its files, the commits after it.
+    ///
+    /// **Errors**: `Corrupt` when the checksum file cannot be read. What does not agree is no error, but in the report.
+    pub async fn validate_checksum(&self) -> Result<ChecksumReport> {
+        upkeep::validate(self).await
     }
 
     pub(crate) fn layout(&self) -> &Arc<Layout> {

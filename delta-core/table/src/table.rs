@@ -9,16 +9,18 @@ use boathouse_delta_protocol::{Access, ProtocolError, features};
 use boathouse_storage::Storage;
 use bytes::Bytes;
 
-use crate::checkpoint::{self, CheckpointReport};
+use crate::checkpoint::CheckpointBuilder;
 use crate::committer::{Committer, Management, PutIfAbsent};
 use crate::create::CreateBuilder;
 use crate::error::{DeltaError, Result};
 use crate::history::{self, CommitSummary};
 use crate::layout::Layout;
 use crate::log::load::{self, LoadedLog};
+use crate::log_cleanup::LogCleanupBuilder;
 use crate::restore::RestoreBuilder;
 use crate::snapshot::{Loaded, Snapshot};
 use crate::transaction::{CommitQueue, RecentCommits};
+use crate::upkeep::{Upkeep, UpkeepSettings};
 use crate::vacuum::VacuumBuilder;
 use crate::write::WriteBuilder;
 
@@ -59,23 +61,39 @@ struct Inner {
     recent: RecentCommits,
     /// Who decides which commit becomes a version.
     committer: Arc<dyn Committer>,
+    /// What is done after commits.
+    upkeep: Upkeep,
 }
 
 impl DeltaTable {
     /// A table at this folder. Does no I/O.
     pub fn at(storage: Storage, env: Env) -> Self {
-        Self::new(storage, env, Arc::new(PutIfAbsent))
+        Self::new(storage, env, Arc::new(PutIfAbsent), UpkeepSettings::default())
     }
 
-    fn new(storage: Storage, env: Env, committer: Arc<dyn Committer>) -> Self {
+    fn new(storage: Storage, env: Env, committer: Arc<dyn Committer>, upkeep: UpkeepSettings) -> Self {
         let (newest, queue, recent) = (Mutex::new(None), CommitQueue::default(), RecentCommits::default());
-        Self { inner: Arc::new(Inner { storage, env, newest, queue, recent, committer }) }
+        Self { inner: Arc::new(Inner { storage, env, newest, queue, recent, committer, upkeep: Upkeep::new(upkeep) }) }
     }
 
     /// The same folder, whose commits this one decides. Every handle of a table must be given the same.
     #[must_use]
     pub fn with_committer(&self, committer: Arc<dyn Committer>) -> Self {
-        Self::new(self.storage().clone(), self.env().clone(), committer)
+        Self::new(self.storage().clone(), self.env().clone(), committer, self.upkeep().settings.clone())
+    }
+
+    /// The same table with other [upkeep](UpkeepSettings) after commits. A handle of its own: it shares no cache with
+    /// this one.
+    #[must_use]
+    pub fn with_upkeep(&self, settings: UpkeepSettings) -> Self {
+        Self::new(self.storage().clone(), self.env().clone(), Arc::clone(&self.inner.committer), settings)
+    }
+
+    /// Waits until the upkeep after commits of this handle is done: checksums, checkpoints, cleaning.
+    ///
+    /// Nothing depends on it. A process that ends without it leaves the rest to the next writer.
+    pub async fn settle(&self) {
+        self.upkeep().settle().await;
     }
 
     /// The folder.
@@ -189,13 +207,28 @@ impl DeltaTable {
 
     /// Writes a checkpoint of the newest version. Writers do that by themselves every
     /// `delta.checkpointInterval` commits.
-    pub async fn checkpoint(&self) -> Result<CheckpointReport> {
-        checkpoint::write(&self.snapshot().await?).await
+    pub fn checkpoint(&self) -> CheckpointBuilder {
+        CheckpointBuilder::new(self.clone())
+    }
+
+    /// Deletes commits and checkpoints that no version within `delta.logRetentionDuration` needs. Writers do that by
+    /// themselves after a checkpoint, unless `delta.enableExpiredLogCleanup` is false.
+    pub fn clean_log(&self) -> LogCleanupBuilder {
+        LogCleanupBuilder::new(self.clone())
     }
 
     /// Deletes files that no version within the retention needs.
     pub fn vacuum(&self) -> VacuumBuilder {
         VacuumBuilder::new(self.clone())
+    }
+
+    pub(crate) fn upkeep(&self) -> &Upkeep {
+        &self.inner.upkeep
+    }
+
+    /// The id of the table, if it was loaded.
+    pub(crate) fn known_id(&self) -> Option<String> {
+        self.newest().as_ref().map(|loaded| loaded.log.state.metadata.id.clone())
     }
 
     fn remember(&self, log: LoadedLog, before: Option<&Arc<Loaded>>) -> Result<Snapshot> {

@@ -61,6 +61,8 @@ async fn a_batch_does_not_read_again_the_commits_that_its_plan_has_read() {
     for id in 0..5 {
         table.append(batch(&[row(id, "a", 1)]).into()).run().await.unwrap();
     }
+    // What comes after commits reads the log, too.
+    table.settle().await;
     // The same batch twice: by a source that planned it, and by one that is told of it.
     let (planner, stranger) = (DeltaSource::new(table.clone()), DeltaSource::new(table));
     let end = planner.plan(None, ReadLimit::default()).await.unwrap().unwrap().end;

@@ -9,7 +9,7 @@ use boathouse_storage::Storage;
 use boathouse_storage::testing::FaultStore;
 use object_store::path::Path;
 
-use crate::engine::Hand;
+use crate::engine::{Hand, open};
 use crate::executor::Play;
 use crate::intent::Intent;
 use crate::ledger::{Ledger, Outcome};
@@ -51,7 +51,7 @@ impl Stage {
         let faults = FaultStore::new(Arc::new(network)).with_env(env.clone());
         faults.inject_at_random(seed, self.weather.faults.clone());
         let storage = Storage::from_object_store(Arc::new(faults), Path::from(TABLE), "simulated:///t");
-        let table = DeltaTable::at(storage, env);
+        let table = open(storage, env);
         while let Some(step) = script.steps.get(next.load(Ordering::SeqCst)) {
             self.world.sleep_us(step.pause_us).await;
             let once = matches!(step.intent, Intent::AppendOnce { .. });

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 
 use arrow_schema::ArrowError;
-use boathouse_base::{AppTransaction, Comparison, Predicate, ScanRequest, TableVersion};
+use boathouse_base::{AppTransaction, Comparison, Env, Predicate, ScanRequest, TableVersion};
 use boathouse_delta_table::protocol::action::{Add, Metadata};
 use boathouse_delta_table::protocol::features::RowChange;
 use boathouse_delta_table::{
-    DataFile, DataWriter, DataWriterSettings, DeltaError, DeltaTable, FileRead, Retention, Snapshot, Transaction,
+    DataFile, DataWriter, DataWriterSettings, DeltaError, DeltaTable, FileRead, Retention, Snapshot, Transaction, UpkeepSettings,
+    UpkeepTime,
 };
+use boathouse_storage::Storage;
 
 use crate::data_files::{Part, Row, batch, rows_of, schema, stream};
 use crate::intent::{COUNTER, Intent, count};
@@ -21,6 +23,12 @@ type Result<T> = std::result::Result<T, DeltaError>;
 
 /// The properties of the simulated table, isolation aside. Files that left are kept for an hour.
 const PROPERTIES: [(&str, &str); 1] = [("delta.deletedFileRetentionDuration", "interval 1 hour")];
+
+/// A handle on the table. What comes after its commits is done before they return: a task beside the actors would not be
+/// in the hands of the schedule.
+pub(crate) fn open(storage: Storage, env: Env) -> DeltaTable {
+    DeltaTable::at(storage, env).with_upkeep(UpkeepSettings { when: UpkeepTime::BeforeReturn, ..UpkeepSettings::default() })
+}
 
 /// Creates the table.
 pub(crate) async fn create(table: &DeltaTable, properties: &BTreeMap<String, String>) -> Result<()> {
@@ -91,7 +99,7 @@ impl Hand<'_> {
                     Some(Sabotage::GreedyVacuum) => Retention::Unsafe(std::time::Duration::ZERO),
                     _ => Retention::Table,
                 };
-                self.table.vacuum().retention(retention).run().await?;
+                self.table.vacuum().unrecorded().retention(retention).run().await?;
                 Ok(Outcome::Nothing)
             }
             Intent::Read { nap_us } => {

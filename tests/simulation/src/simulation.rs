@@ -12,7 +12,7 @@ use crate::actor::Stage;
 use crate::chance::Chance;
 use crate::checker::{check, compare};
 use crate::data_files::{Part, Row, stream};
-use crate::engine::{all_rows, create, observation};
+use crate::engine::{all_rows, create, observation, open};
 use crate::executor;
 use crate::intent::Intent;
 use crate::ledger::{Attempt, Ledger, Observation, Outcome};
@@ -130,7 +130,7 @@ impl Simulation {
     fn sound_table(&self, world: &World, actor: usize) -> DeltaTable {
         let network = Network::new(world.clone(), actor, Arc::new(Weather::fine()), None);
         let storage = Storage::from_object_store(Arc::new(network), Path::from(TABLE), "simulated:///t");
-        DeltaTable::at(storage, Env::new(world.clock(0), self.seed ^ 0x5bd1_e995))
+        open(storage, Env::new(world.clock(0), self.seed ^ 0x5bd1_e995))
     }
 
     async fn found(&self, world: &World, schedule: &Schedule) -> Result<(), Violation> {

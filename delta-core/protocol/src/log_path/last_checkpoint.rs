@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::json_checksum::{CHECKSUM, checksum};
 use crate::action::StringMap;
 use crate::error::{ProtocolError, Result};
 
@@ -32,7 +33,7 @@ pub struct LastCheckpoint {
     /// Free facts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<StringMap>,
-    /// MD5 of the other fields; not verified.
+    /// MD5 of the other fields; [written](Self::to_json) by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<String>,
 }
@@ -40,15 +41,30 @@ pub struct LastCheckpoint {
 impl LastCheckpoint {
     /// Reads the file.
     ///
-    /// **Errors**: `Corrupt`; a reader then lists the log from the start.
+    /// **Errors**: `Corrupt` when it is not JSON, or has a checksum that is not its own; a reader then lists the log
+    /// from the start.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        serde_json::from_slice(bytes).map_err(|source| ProtocolError::CorruptLastCheckpoint { source })
+        let corrupt = |source| ProtocolError::CorruptLastCheckpoint { source };
+        let fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(corrupt)?;
+        if let Some(Value::String(expected)) = fields.get(CHECKSUM) {
+            let found = checksum(&fields);
+            if found != *expected {
+                return Err(ProtocolError::LastCheckpointChecksum { expected: expected.clone(), found });
+            }
+        }
+        serde_json::from_value(Value::Object(fields)).map_err(corrupt)
     }
 
-    /// Writes the file.
+    /// Writes the file, with its checksum.
     ///
     /// **Errors**: none in practice: every value of this type is JSON.
     pub fn to_json(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self).map_err(|source| ProtocolError::CorruptLastCheckpoint { source })
+        let corrupt = |source| ProtocolError::CorruptLastCheckpoint { source };
+        let mut value = serde_json::to_value(self).map_err(corrupt)?;
+        if let Value::Object(fields) = &mut value {
+            let checksum = checksum(fields);
+            fields.insert(CHECKSUM.to_owned(), Value::String(checksum));
+        }
+        serde_json::to_vec(&value).map_err(corrupt)
     }
 }

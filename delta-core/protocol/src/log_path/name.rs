@@ -4,6 +4,8 @@
 pub const LOG_FOLDER: &str = "_delta_log";
 /// The sidecars' folder below the log's.
 pub const SIDECAR_FOLDER: &str = "_sidecars";
+/// The folder of commits that a catalog has not published, below the log's.
+pub const STAGED_FOLDER: &str = "_staged_commits";
 /// The name of the pointer to the last checkpoint.
 pub const LAST_CHECKPOINT: &str = "_last_checkpoint";
 

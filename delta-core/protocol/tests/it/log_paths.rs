@@ -150,12 +150,21 @@ proptest! {
 #[test]
 fn last_checkpoint_is_read_as_others_write_it() {
     // Written by Spark for a table with V2 checkpoints, shortened.
-    let spark = br#"{"version":2,"size":6,"sizeInBytes":8978,"numOfAddFiles":0,"v2Checkpoint":{"path":"x"},"checkpointSchema":{"type":"struct","fields":[]},"checksum":"0d15"}"#;
+    let spark = br#"{"version":2,"size":6,"sizeInBytes":8978,"numOfAddFiles":0,"v2Checkpoint":{"path":"x"},"checkpointSchema":{"type":"struct","fields":[]}}"#;
     let read = LastCheckpoint::parse(spark).unwrap();
     assert_eq!((read.version, read.size, read.parts, read.num_of_add_files), (2, 6, None, Some(0)));
-    assert_eq!(LastCheckpoint::parse(&read.to_json().unwrap()).unwrap(), read);
     let small = LastCheckpoint { version: 10, size: 3, ..LastCheckpoint::default() };
-    assert_eq!(small.to_json().unwrap(), br#"{"version":10,"size":3}"#);
+    let text = String::from_utf8(small.to_json().unwrap()).unwrap();
+    let fields: serde_json::Value = serde_json::from_str(&text).unwrap();
+    // The MD5 of `"size"=3,"version"=10`.
+    assert_eq!(fields, serde_json::json!({"checksum": "004278f3c68a651ecd67be175bfee481", "size": 3, "version": 10}));
+    let again = LastCheckpoint::parse(text.as_bytes()).unwrap();
+    assert_eq!(LastCheckpoint { checksum: None, ..again.clone() }, small);
+    assert_eq!(LastCheckpoint::parse(&again.to_json().unwrap()).unwrap(), again);
+    let changed = text.replace("10", "11");
+    let error = LastCheckpoint::parse(changed.as_bytes()).unwrap_err();
+    assert!(matches!(error, ProtocolError::LastCheckpointChecksum { .. }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
     for bytes in [&b""[..], b"{}", b"{\"version\":-1}", b"\xff"] {
         assert_eq!(LastCheckpoint::parse(bytes).unwrap_err().kind(), ErrorKind::Corrupt);
     }

@@ -3,6 +3,8 @@
 
 mod actions;
 mod checksums;
+mod cleanups;
+mod compactions;
 mod conflicts;
 mod deletion_vectors;
 mod features;

@@ -69,6 +69,11 @@ pub(crate) struct CheckpointFiles {
 }
 
 impl CheckpointFiles {
+    /// The version.
+    pub(crate) fn version(&self) -> u64 {
+        self.name.version
+    }
+
     /// Looks up the sizes in a listing.
     pub(crate) fn new(name: Checkpoint, size_of: impl Fn(&LogFile) -> u64) -> Self {
         let version = name.version;

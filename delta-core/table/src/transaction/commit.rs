@@ -10,9 +10,9 @@ use super::group;
 use super::member::grouped;
 use super::pursuit::{Encoded, Pursuit, Won, commits_between, encode, winners_from};
 use super::put::{Put, put};
-use crate::checkpoint;
 use crate::error::{DeltaError, Result};
 use crate::table::DeltaTable;
+use crate::upkeep::after_commit;
 
 /// A commit that happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +31,8 @@ impl Transaction {
     /// Appends that wait for the same table handle become one version, unless they are to be [`alone`](Self::alone).
     /// May be dropped: then the commit happened as a whole or not at all, or still happens.
     ///
-    /// **Cost**: one put without contention; a GET of each commit that was faster. Every
-    /// `delta.checkpointInterval` versions a checkpoint more, whose failure is a warning only.
+    /// **Cost**: one put without contention; a GET of each commit that was faster. Checksums, checkpoints and a clean
+    /// log come after it, as the table's [`UpkeepSettings`](crate::UpkeepSettings) say.
     ///
     /// **Errors**: `Conflict` names the winner; `Invalid` when the table forbids the change; `Unavailable` with
     /// [`DeltaError::CommitUnknown`] when the store does not say whether it happened.
@@ -42,7 +42,7 @@ impl Transaction {
         let interval = pursuit.checkpoint_interval();
         let report = if pursuit.can_share() { group::commit(pursuit).await? } else { alone(pursuit).await? };
         if report.members == 1 {
-            checkpoint_if_due(&table, report.version, interval).await;
+            after_commit(&table, report.version, interval).await;
         }
         Ok(report)
     }
@@ -193,19 +193,5 @@ impl Party {
                 self.reports[place] = Some(Box::pin(alone(member)).await);
             }
         }
-    }
-}
-
-/// A checkpoint makes later loads faster; a table without it is as right.
-pub(super) async fn checkpoint_if_due(table: &DeltaTable, version: u64, interval: u64) {
-    if version == 0 || interval == 0 || !version.is_multiple_of(interval) {
-        return;
-    }
-    let written = async {
-        let snapshot = table.snapshot().await?;
-        checkpoint::write(&snapshot).await
-    };
-    if let Err(error) = written.await {
-        tracing::warn!(table = table.url(), version, %error, "the commit succeeded, its checkpoint did not");
     }
 }

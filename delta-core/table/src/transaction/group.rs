@@ -17,11 +17,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::commit::{CommitReport, alone, checkpoint_if_due, together};
+use super::commit::{CommitReport, alone, together};
 use super::member::facts_agree;
 use super::pursuit::Pursuit;
 use crate::error::{DeltaError, Result};
 use crate::table::DeltaTable;
+use crate::upkeep::after_commit;
 
 /// Transactions that share a commit at most.
 const LARGEST_GROUP: usize = 1000;
@@ -100,7 +101,7 @@ async fn run(turn: Turn, group: Vec<Waiting>) {
         let _ = reply.send(report);
     }
     if let Some(version) = shared {
-        checkpoint_if_due(&table, version, interval).await;
+        after_commit(&table, version, interval).await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::Int64Array;
 use arrow_schema::{DataType, Field, Schema};
 use boathouse_base::{DomainError, ErrorKind};
-use boathouse_delta_table::{DeltaError, Transaction};
+use boathouse_delta_table::{DeltaError, Transaction, UpkeepSettings};
 
 use crate::rows::{append_each, batch, people, reopened, stream, table};
 
@@ -26,7 +26,8 @@ async fn no_table_and_a_folder_that_is_none_are_told_apart() {
 
 #[tokio::test]
 async fn a_damaged_commit_is_named_with_its_version_and_line() {
-    let table = table();
+    // With a checksum of the newest version, older commits are not looked at before files are needed.
+    let table = table().with_upkeep(UpkeepSettings::none());
     append_each(&table, 0..3).await;
     let path = "_delta_log/00000000000000000001.json";
     table.storage().put(path, "{\"commitInfo\":{}}\n{\"add\":{\"path\":").await.unwrap();

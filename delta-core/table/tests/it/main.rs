@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_input;
+mod checkpoint_forms;
 mod checkpoints;
 mod committers;
 mod concurrency;
@@ -9,11 +10,13 @@ mod contracts;
 mod corpora;
 mod faults;
 mod groups;
+mod log_cleanups;
 mod made;
 mod opening;
 mod reading;
 mod row_changes;
 mod rows;
 mod time_travel;
+mod upkeep;
 mod vacuuming;
 mod writing;

@@ -6,17 +6,22 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use boathouse_base::{BatchStream, ScanRequest};
-use boathouse_delta_table::{DeltaTable, Snapshot};
+use boathouse_delta_table::{DeltaTable, Snapshot, UpkeepSettings, UpkeepTime};
 use boathouse_storage::{Storage, seeded_env};
 
-/// A table in a new store in memory.
+/// A table in a new store in memory. Its upkeep is done when a commit returns, so that tests see what there is.
 pub(crate) fn table() -> DeltaTable {
-    DeltaTable::at(Storage::memory().at("lake/t"), seeded_env(7))
+    kept(DeltaTable::at(Storage::memory().at("lake/t"), seeded_env(7)))
+}
+
+/// The same table, its upkeep done before a commit returns.
+pub(crate) fn kept(table: DeltaTable) -> DeltaTable {
+    table.with_upkeep(UpkeepSettings { when: UpkeepTime::BeforeReturn, ..UpkeepSettings::default() })
 }
 
 /// Another handle on the same table, without its cache.
 pub(crate) fn reopened(table: &DeltaTable) -> DeltaTable {
-    DeltaTable::at(table.storage().clone(), seeded_env(8))
+    kept(DeltaTable::at(table.storage().clone(), seeded_env(8)))
 }
 
 pub(crate) fn batch(columns: &[(&str, ArrayRef)]) -> RecordBatch {
