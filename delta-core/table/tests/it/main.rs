@@ -1,5 +1,5 @@
 //! Integration tests of Delta tables.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::single_range_in_vec_init)]
 
 mod bad_input;
 mod checkpoint_forms;
