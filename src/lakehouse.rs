@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use boathouse_base::{Env, Result, SinkResolver, StreamSink, Table, TableResolver};
-use boathouse_delta_core::{DeltaSink, DeltaTable, DeltaTableProvider};
+use boathouse_delta_core::{DeltaSink, DeltaTable, DeltaTableProvider, SparkExpressions};
 use boathouse_mltrack::Tracker;
 use boathouse_registry::{Registry, RegistrySettings};
 use boathouse_storage::{Location, Storage, Stores, system_env};
@@ -68,7 +68,9 @@ impl Lakehouse {
     /// The Delta table of that name. It need not exist yet; any text will do as a name here, and
     /// [`TableResolver::table`] checks it.
     pub fn table(&self, name: &str) -> DeltaTable {
-        DeltaTable::at(self.inner.root.at("tables").at(name), self.inner.env.clone())
+        let table = DeltaTable::at(self.inner.root.at("tables").at(name), self.inner.env.clone());
+        // Constraints, generated columns and defaults are SQL: whoever writes needs somebody who understands it.
+        table.with_expressions(Arc::new(SparkExpressions::default()))
     }
 
     /// A sink that appends to the table of that name, makes it with the first epoch, and adds columns that come later.

@@ -19,7 +19,7 @@
 //! # What it does not do yet
 //! - Deletion vectors are read, not written: DELETE, UPDATE and MERGE copy the files that they touch.
 //! - MERGE holds its source in memory and does not add columns to the table.
-//! - CHECK constraints, generated columns and the change feed: tables with them are refused by the protocol checks.
+//! - Tables whose change feed is enabled take additions and lose whole files; their rows are not changed.
 //! - Fields within a struct cannot be set one by one.
 //! - SQL has no time travel (use [`DeltaTableExt::provider_at`]) and no subqueries in DELETE and UPDATE. These statements
 //!   go through [`delta_sql`]: DataFusion's own hooks lose conditions that its optimizer rewrites, so they are refused.

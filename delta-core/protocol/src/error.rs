@@ -240,6 +240,46 @@ pub enum ProtocolError {
         /// What was found.
         found: String,
     },
+    /// The metadata of a column holds something that the protocol does not know.
+    #[error("column `{column}`: its metadata `{key}` is {found}, expected {expected}")]
+    InvalidColumnMetadata {
+        /// The column.
+        column: String,
+        /// The key of the metadata.
+        key: String,
+        /// What was found.
+        found: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// The text of a metadata domain of the protocol cannot be understood.
+    #[error("read the metadata domain `{domain}`: found {found:?}, expected {expected}")]
+    InvalidDomain {
+        /// The domain.
+        domain: &'static str,
+        /// What was found.
+        found: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// An identity column has no number left.
+    #[error("number the rows of identity column `{column}` in steps of {step}: the next number does not fit into 64 bits")]
+    IdentityExhausted {
+        /// The column.
+        column: String,
+        /// Its step.
+        step: i64,
+    },
+    /// A feature of the table and something else in it exclude each other.
+    #[error("the table feature `{feature}`, which `{property}` enables, does not go together with {found}")]
+    FeatureConflict {
+        /// The feature.
+        feature: &'static str,
+        /// What enables it: a property, or the feature itself.
+        property: String,
+        /// What it excludes.
+        found: String,
+    },
     /// Rows of an append-only table were to be removed.
     #[error("remove rows from the table: its property `delta.appendOnly` is true; set it to false first")]
     AppendOnly,
@@ -466,6 +506,8 @@ impl DomainError for ProtocolError {
             | Self::CorruptSchema { .. }
             | Self::InvalidPartitionValue { .. }
             | Self::InvalidProtocol { .. }
+            | Self::InvalidColumnMetadata { .. }
+            | Self::InvalidDomain { .. }
             | Self::CorruptDeletionVector { .. }
             | Self::LogGap { .. }
             | Self::NoStart { .. }
@@ -487,9 +529,11 @@ impl DomainError for ProtocolError {
             | Self::UnfitPartitionValue { .. }
             | Self::InvalidProperty { .. }
             | Self::NoRowCount { .. }
+            | Self::FeatureConflict { .. }
             | Self::AppendOnly => ErrorKind::Invalid,
             Self::RowIdsExhausted { .. } | Self::VectorTooLarge { .. } => ErrorKind::Exhausted,
             Self::VersionNotFound { .. } | Self::VersionCleaned { .. } | Self::NoLog => ErrorKind::NotFound,
+            Self::IdentityExhausted { .. } => ErrorKind::Exhausted,
             Self::CommitOutOfOrder { .. } | Self::EncodeAction { .. } => ErrorKind::Internal,
         }
     }

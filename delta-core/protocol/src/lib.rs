@@ -66,6 +66,7 @@
 
 pub mod action;
 pub mod checksum;
+pub mod clustering;
 pub mod commit;
 pub mod compaction;
 pub mod conflict;
@@ -78,6 +79,7 @@ pub mod log_path;
 pub mod partition;
 pub mod properties;
 pub mod replay;
+pub mod rules;
 pub mod scan;
 pub mod schema;
 pub mod stats;

@@ -97,6 +97,24 @@ pub struct TableProperties {
     pub target_file_size_bytes: Option<u64>,
     /// `delta.setTransactionRetentionDuration`, in microseconds: how long `txn` actions are kept.
     pub transaction_retention_us: Option<u64>,
+    /// `delta.columnMapping.maxColumnId`: the highest column id that was ever given.
+    pub column_mapping_max_column_id: Option<i64>,
+    /// `delta.enableTypeWidening`: whether types of columns may become wider.
+    pub enable_type_widening: bool,
+    /// `delta.enableIcebergCompatV1`.
+    pub enable_iceberg_compat_v1: bool,
+    /// `delta.enableIcebergCompatV2`.
+    pub enable_iceberg_compat_v2: bool,
+    /// `delta.rowTrackingSuspended`: writers give rows no ids.
+    pub row_tracking_suspended: bool,
+    /// `delta.rowTracking.materializedRowIdColumnName`.
+    pub materialized_row_id_column: Option<String>,
+    /// `delta.rowTracking.materializedRowCommitVersionColumnName`.
+    pub materialized_row_commit_version_column: Option<String>,
+    /// `delta.inCommitTimestampEnablementVersion`: the first version with a time in it, when earlier ones have none.
+    pub in_commit_timestamp_enablement_version: Option<u64>,
+    /// `delta.inCommitTimestampEnablementTimestamp`: the time of that version, in milliseconds since the Unix epoch.
+    pub in_commit_timestamp_enablement_ms: Option<i64>,
 }
 
 impl Default for TableProperties {
@@ -121,6 +139,15 @@ impl Default for TableProperties {
             enable_row_tracking: false,
             target_file_size_bytes: None,
             transaction_retention_us: None,
+            column_mapping_max_column_id: None,
+            enable_type_widening: false,
+            enable_iceberg_compat_v1: false,
+            enable_iceberg_compat_v2: false,
+            row_tracking_suspended: false,
+            materialized_row_id_column: None,
+            materialized_row_commit_version_column: None,
+            in_commit_timestamp_enablement_version: None,
+            in_commit_timestamp_enablement_ms: None,
         }
     }
 }
@@ -203,6 +230,28 @@ impl TableProperties {
                 "delta.targetfilesize" => {
                     properties.target_file_size_bytes =
                         Some(bytes(text).ok_or_else(|| invalid("bytes, such as 134217728 or 128mb"))?);
+                }
+                "delta.columnmapping.maxcolumnid" => {
+                    let id = text.parse::<i64>().ok().filter(|id| *id >= 0);
+                    properties.column_mapping_max_column_id = Some(id.ok_or_else(|| invalid("a whole number from 0"))?);
+                }
+                "delta.enabletypewidening" => properties.enable_type_widening = boolean()?,
+                "delta.enableicebergcompatv1" => properties.enable_iceberg_compat_v1 = boolean()?,
+                "delta.enableicebergcompatv2" => properties.enable_iceberg_compat_v2 = boolean()?,
+                "delta.rowtrackingsuspended" => properties.row_tracking_suspended = boolean()?,
+                "delta.rowtracking.materializedrowidcolumnname" => {
+                    properties.materialized_row_id_column = Some(value.clone());
+                }
+                "delta.rowtracking.materializedrowcommitversioncolumnname" => {
+                    properties.materialized_row_commit_version_column = Some(value.clone());
+                }
+                "delta.incommittimestampenablementversion" => {
+                    properties.in_commit_timestamp_enablement_version =
+                        Some(text.parse().map_err(|_| invalid("a version: a whole number from 0"))?);
+                }
+                "delta.incommittimestampenablementtimestamp" => {
+                    properties.in_commit_timestamp_enablement_ms =
+                        Some(text.parse().map_err(|_| invalid("milliseconds since the Unix epoch"))?);
                 }
                 _ => {}
             }

@@ -125,7 +125,7 @@ async fn copy_rest(running: &Running, files: &[&DataFile], filter: &Filter) -> R
             while let Some(batch) = rows.next().await {
                 let batch = batch.map_err(|error| attempt.rows(error))?;
                 let stays = not(&filter.wide.is_true(&batch, attempt)?).map_err(|source| attempt.compute(source))?;
-                writer.write(&filter_record_batch(&batch, &stays).map_err(|source| attempt.compute(source))?).await?;
+                writer.write_kept(&filter_record_batch(&batch, &stays).map_err(|source| attempt.compute(source))?).await?;
             }
         }
         Ok(())

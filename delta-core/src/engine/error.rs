@@ -201,6 +201,24 @@ pub enum EngineError {
         /// What the engine said.
         source: boathouse_base::Error,
     },
+    /// An expression of a table that has no counterpart here.
+    #[error("understand the expression `{expression}`: {what} cannot be translated; state it in another way")]
+    ForeignExpression {
+        /// The expression.
+        expression: String,
+        /// What has no counterpart.
+        what: &'static str,
+    },
+    /// A column is set that the table numbers itself.
+    #[error("{attempted} the table {url}: the table numbers column `{column}` itself; leave it as it is")]
+    SetsIdentity {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+        /// The column.
+        column: String,
+    },
     /// A statement asks for something that is not there yet.
     #[error("run `{statement}`: {what} is not supported; {instead}")]
     Unsupported {
@@ -241,6 +259,7 @@ impl DomainError for EngineError {
             | Self::Volatile { .. }
             | Self::UnknownColumn { .. }
             | Self::SetTwice { .. }
+            | Self::SetsIdentity { .. }
             | Self::NothingSet { .. }
             | Self::NoClause { .. }
             | Self::MissingInSource { .. }
@@ -250,7 +269,7 @@ impl DomainError for EngineError {
             | Self::Lossy { .. }
             | Self::NotDelta { .. }
             | Self::Pinned { .. } => ErrorKind::Invalid,
-            Self::Unsupported { .. } => ErrorKind::Unsupported,
+            Self::Unsupported { .. } | Self::ForeignExpression { .. } => ErrorKind::Unsupported,
             Self::Compute { .. } => ErrorKind::Internal,
         }
     }

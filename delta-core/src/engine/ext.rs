@@ -9,6 +9,7 @@ use datafusion::prelude::{DataFrame, SessionContext};
 
 use super::delete::DeleteBuilder;
 use super::error::{EngineError, Result};
+use super::expressions::SparkExpressions;
 use super::formula::Formula;
 use super::merge::MergeBuilder;
 use super::provider::DeltaTableProvider;
@@ -35,23 +36,31 @@ pub trait DeltaTableExt {
 
 impl DeltaTableExt for DeltaTable {
     fn delete(&self) -> DeleteBuilder {
-        DeleteBuilder::new(self.clone())
+        DeleteBuilder::new(understood(self))
     }
 
     fn update(&self) -> UpdateBuilder {
-        UpdateBuilder::new(self.clone())
+        UpdateBuilder::new(understood(self))
     }
 
     fn merge(&self, source: DataFrame, on: impl Into<Formula>) -> MergeBuilder {
-        MergeBuilder::new(self.clone(), source, on.into())
+        MergeBuilder::new(understood(self), source, on.into())
     }
 
     fn provider(&self) -> BoxFuture<'_, Result<DeltaTableProvider>> {
-        Box::pin(async move { Ok(DeltaTableProvider::newest(self.snapshot().await?)) })
+        Box::pin(async move { Ok(DeltaTableProvider::newest(understood(self).snapshot().await?)) })
     }
 
     fn provider_at(&self, version: TableVersion) -> BoxFuture<'_, Result<DeltaTableProvider>> {
-        Box::pin(async move { Ok(DeltaTableProvider::pinned(self.snapshot_at(version).await?)) })
+        Box::pin(async move { Ok(DeltaTableProvider::pinned(understood(self).snapshot_at(version).await?)) })
+    }
+}
+
+/// The table with somebody who understands the SQL of its rules: whom it has, or the engine.
+pub(crate) fn understood(table: &DeltaTable) -> DeltaTable {
+    match table.expressions() {
+        Some(_) => table.clone(),
+        None => table.clone().with_expressions(Arc::new(SparkExpressions::default())),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use boathouse_delta_table::DeltaTable;
 use boathouse_frames::{from_engine, into_datafusion};
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::not_impl_err;
 use datafusion::datasource::sink::{DataSink, DataSinkExec};
 use datafusion::error::Result;
@@ -24,6 +24,9 @@ pub(crate) fn plan(
     if op == InsertOp::Replace {
         return not_impl_err!("REPLACE INTO a Delta table, which has no keys; use MERGE");
     }
+    // The writer fills in what the table generates or numbers, and then looks for nulls: before, there may be some.
+    let fields: Vec<_> = schema.fields().iter().map(|field| super::cast::nullable(field)).collect();
+    let schema = Arc::new(Schema::new(fields));
     Ok(Arc::new(DataSinkExec::new(input, Arc::new(Insert { table, schema, op }), None)))
 }
 

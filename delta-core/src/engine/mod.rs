@@ -14,6 +14,7 @@ mod assign;
 mod cast;
 mod delete;
 mod error;
+mod expressions;
 mod ext;
 mod formula;
 mod insert;
@@ -28,6 +29,7 @@ mod update;
 
 pub use delete::{DeleteBuilder, DeleteReport};
 pub use error::EngineError;
+pub use expressions::SparkExpressions;
 pub use ext::{DeltaTableExt, register_delta};
 pub use formula::Formula;
 pub use merge::{MergeBuilder, MergeDelete, MergeInsert, MergeReport, MergeUpdate};

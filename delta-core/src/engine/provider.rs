@@ -1,18 +1,22 @@
 //! A Delta table as a table of the engine.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use boathouse_delta_protocol::rules::ValueOf;
 use boathouse_delta_table::{DataFile, DeltaTable, Snapshot};
 use boathouse_frames::{into_datafusion, pushdown, to_conjunction};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{not_impl_err, plan_err};
+use datafusion::common::{DFSchema, not_impl_err, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::assign::rules;
+use super::expressions::SparkExpressions;
 use super::insert;
 use super::scan::{DeltaScanExec, Locators, Scan, scan_schema};
 
@@ -52,17 +56,19 @@ pub struct DeltaTableProvider {
     snapshot: Snapshot,
     schema: SchemaRef,
     pinned: bool,
+    /// Values for columns that an INSERT does not name.
+    defaults: HashMap<String, Expr>,
 }
 
 impl DeltaTableProvider {
     /// This version, for ever.
     pub fn pinned(snapshot: Snapshot) -> Self {
-        Self { schema: snapshot.schema(), snapshot, pinned: true }
+        Self { schema: snapshot.schema(), defaults: defaults(&snapshot), snapshot, pinned: true }
     }
 
     /// The newest version at each scan, with the columns of this one.
     pub fn newest(snapshot: Snapshot) -> Self {
-        Self { schema: snapshot.schema(), snapshot, pinned: false }
+        Self { schema: snapshot.schema(), defaults: defaults(&snapshot), snapshot, pinned: false }
     }
 
     /// The table.
@@ -105,6 +111,10 @@ impl TableProvider for DeltaTableProvider {
 
     fn table_type(&self) -> TableType {
         TableType::Base
+    }
+
+    fn get_column_default(&self, column: &str) -> Option<&Expr> {
+        self.defaults.get(column)
     }
 
     async fn scan(
@@ -150,6 +160,15 @@ impl TableProvider for DeltaTableProvider {
     async fn update(&self, _: &dyn Session, _: Vec<(String, Expr)>, _: Vec<Expr>) -> Result<Arc<dyn ExecutionPlan>> {
         not_impl_err!("UPDATE through `SessionContext::sql`; use `delta_sql(&session, statement)`, or `table.update()`")
     }
+}
+
+/// The defaults of columns, as expressions without columns. One that is not understood is not here: the writer refuses
+/// such a table before it takes a row.
+fn defaults(snapshot: &Snapshot) -> HashMap<String, Expr> {
+    let Ok(rules) = rules(snapshot) else { return HashMap::new() };
+    let expressions = SparkExpressions::default();
+    let value = |value: ValueOf| Some((value.column, expressions.logical(&value.expression, &DFSchema::empty()).ok()?));
+    rules.defaults.into_iter().filter_map(value).collect()
 }
 
 /// Keeps files until they have enough rows.

@@ -32,7 +32,11 @@ pub(crate) async fn write<T>(
 
 /// Commits; when that fails, the files of the transaction are deleted again, unless the commit may have happened.
 pub(crate) async fn commit(snapshot: &Snapshot, transaction: Transaction, written: &WrittenFiles) -> Result<CommitReport> {
-    match transaction.add_all(written.adds.iter().cloned()).commit().await {
+    let committed = match transaction.add_written(written) {
+        Ok(transaction) => transaction.commit().await,
+        Err(error) => Err(error),
+    };
+    match committed {
         Ok(report) => Ok(report),
         Err(error) => {
             if !matches!(error, DeltaError::CommitUnknown { .. }) {

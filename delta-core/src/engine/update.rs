@@ -102,7 +102,7 @@ impl UpdateBuilder {
         let (snapshot, session, attempt) = (&running.snapshot, &running.session, &running.attempt);
         let schema = snapshot.schema();
         let row = DFSchema::try_from(schema.clone()).map_err(|error| attempt.frame(error))?;
-        let assignments = Assignments::new(&self.sets, &schema, &row, session, attempt)?;
+        let assignments = Assignments::new(&self.sets, &schema, &row, session, attempt)?.of_update(snapshot, attempt)?;
         let text = self.condition.as_ref().map(ToString::to_string);
         let condition = self.condition.unwrap_or_else(|| Formula::from(lit(true)));
         let filter = Filter::new(&condition, session, &schema, attempt)?;
@@ -162,7 +162,7 @@ async fn rewrite_files(
             let before = filter_record_batch(&batch, &matching).map_err(|source| attempt.compute(source))?;
             updated += before.num_rows() as u64;
             if before.num_rows() == 0 {
-                writer.write(&batch).await?;
+                writer.write_kept(&batch).await?;
                 continue;
             }
             let after = assignments.columns(&before, attempt, |at| before.column(at).clone())?;
@@ -178,7 +178,7 @@ async fn rewrite_files(
             let places: Vec<(usize, usize)> = matching.values().iter().enumerate().map(place).collect();
             let sets: [&[ArrayRef]; 2] = [batch.columns(), &after];
             let columns = weave(&sets, &places, attempt)?;
-            writer.write(&checked(snapshot, columns, attempt)?).await?;
+            writer.write_changed(&checked(snapshot, columns, attempt)?).await?;
         }
     }
     Ok(updated)

@@ -24,7 +24,7 @@ pub(crate) enum FieldMatch {
 }
 
 /// The key under which the Parquet reader keeps a field id.
-const PARQUET_FIELD_ID: &str = "PARQUET:field_id";
+pub(crate) const PARQUET_FIELD_ID: &str = "PARQUET:field_id";
 /// The key under which the schema of the table keeps it.
 const MAPPING_ID: &str = "delta.columnMapping.id";
 

@@ -4,14 +4,24 @@ use std::collections::BTreeMap;
 
 use arrow_schema::Schema;
 use boathouse_delta_protocol::action::{Metadata, Protocol};
-use boathouse_delta_protocol::features;
-use boathouse_delta_protocol::schema::{ColumnMappingMode, StructType};
+use boathouse_delta_protocol::features::{self, FEATURE_PREFIX};
+use boathouse_delta_protocol::properties::TableProperties;
+use boathouse_delta_protocol::rules::Rules;
+use boathouse_delta_protocol::schema::StructType;
 
+use crate::enforce::Enforcer;
 use crate::error::{DeltaError, OnTable, Result};
+use crate::layout::Layout;
+use crate::mapping::{self, PhysicalNames};
 use crate::table::DeltaTable;
 use crate::transaction::Transaction;
 
 /// Creates an empty table. Made by [`DeltaTable::create`].
+///
+/// Metadata of the Arrow fields becomes that of the columns, and so do its keys of the protocol: `CURRENT_DEFAULT`,
+/// `delta.generationExpression`, `delta.identity.start`, `delta.identity.step`, `delta.identity.allowExplicitInsert`.
+/// Properties such as `delta.constraints.NAME`, `delta.columnMapping.mode` or `delta.enableDeletionVectors` enable
+/// features, and the table demands of its clients what these need.
 ///
 /// # Example
 /// ```
@@ -154,10 +164,19 @@ pub(crate) fn new_table(
     description: Option<String>,
 ) -> Result<(Protocol, Metadata)> {
     let url = table.url();
-    schema.validate(ColumnMappingMode::None).on(url)?;
+    let parsed = TableProperties::parse(properties).on(url)?;
+    let schema = schema.without_mapping();
+    schema.validate(parsed.column_mapping_mode).on(url)?;
     schema.validate_partitioning(partition_columns).on(url)?;
     let protocol = features::protocol_for(&schema, properties).on(url)?;
-    let configuration = properties.iter().filter(|(key, _)| !key.starts_with("delta.feature."));
+    let kept = properties.iter().filter(|(key, _)| !key.starts_with(FEATURE_PREFIX));
+    let mut configuration: BTreeMap<String, String> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let schema = mapping::map_new_columns(table, &schema, &mut configuration, PhysicalNames::Fresh).on(url)?;
+    if parsed.enable_row_tracking {
+        for (key, prefix) in ROW_TRACKING_COLUMNS {
+            configuration.entry(key.to_owned()).or_insert_with(|| format!("{prefix}{}", table.env().uuid()));
+        }
+    }
     let metadata = Metadata {
         id: table.env().uuid(),
         name,
@@ -165,8 +184,19 @@ pub(crate) fn new_table(
         schema_string: schema.to_json(),
         partition_columns: partition_columns.to_vec(),
         created_time: Some(table.env().now_ms()),
-        configuration: configuration.map(|(key, value)| (key.clone(), value.clone())).collect(),
+        configuration,
         ..Metadata::default()
     };
+    features::check_write(&protocol, &metadata).on(url)?;
+    // A rule that nobody understands would make a table that nobody can write to.
+    let layout = Layout::new(url, &protocol, &metadata)?;
+    let rules = Rules::of(&protocol, &metadata, &layout.schema).on(url)?;
+    Enforcer::new(url, &layout, &rules, table.expressions())?;
     Ok((protocol, metadata))
 }
+
+/// The columns of files in which rows carry their ids along: the property that names each, and how the name begins.
+const ROW_TRACKING_COLUMNS: [(&str, &str); 2] = [
+    ("delta.rowTracking.materializedRowIdColumnName", "_row-id-col-"),
+    ("delta.rowTracking.materializedRowCommitVersionColumnName", "_row-commit-version-col-"),
+];

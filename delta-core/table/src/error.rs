@@ -91,6 +91,98 @@ pub enum DeltaError {
         /// The first such row of the batch, from 0.
         row: usize,
     },
+    /// The table cannot be changed in this way.
+    #[error("alter the table {url}: {problem}")]
+    CannotAlter {
+        /// The table.
+        url: String,
+        /// Why not.
+        problem: AlterProblem,
+    },
+    /// The table has rules in SQL, and nobody is there who understands them.
+    #[error(
+        "write to the table {url}: {user} uses the table feature `{feature}`, whose SQL nobody here understands; hand in an engine with `DeltaTable::with_expressions`"
+    )]
+    NeedsExpressions {
+        /// The table.
+        url: String,
+        /// The feature.
+        feature: &'static str,
+        /// The column or property that uses it.
+        user: String,
+    },
+    /// The SQL of a rule cannot be understood or evaluated.
+    #[error("write to the table {url}: {attempted} the {subject}, `{expression}`: {source}")]
+    Expression {
+        /// The table.
+        url: String,
+        /// What was attempted: `understand`, `evaluate`.
+        attempted: &'static str,
+        /// The rule.
+        subject: String,
+        /// Its text.
+        expression: String,
+        /// What is wrong.
+        source: Box<boathouse_base::Error>,
+    },
+    /// A condition of the table is neither true nor false.
+    #[error("write to the table {url}: the CHECK constraint `{constraint}`, `{expression}`, is of type {found}, not a boolean")]
+    CheckNotBoolean {
+        /// The table.
+        url: String,
+        /// The constraint.
+        constraint: String,
+        /// Its text.
+        expression: String,
+        /// Its type.
+        found: Box<DataType>,
+    },
+    /// A row does not satisfy a condition of the table.
+    #[error(
+        "write to the table {url}: row {row} of a batch violates the CHECK constraint `{constraint}`, `{expression}`: {values}"
+    )]
+    CheckViolated {
+        /// The table.
+        url: String,
+        /// The constraint, or the column whose invariant it is.
+        constraint: String,
+        /// Its text.
+        expression: String,
+        /// The first such row of the batch, from 0.
+        row: usize,
+        /// The row, as far as it fits a message.
+        values: String,
+    },
+    /// A generated column was given another value than the one that it must have.
+    #[error(
+        "write to the table {url}: column `{column}` is generated as `{expression}`, which gives {right}, but row {row} of a batch has {given}; leave the column out"
+    )]
+    GeneratedDiffers {
+        /// The table.
+        url: String,
+        /// The column.
+        column: String,
+        /// How it is generated.
+        expression: String,
+        /// The first such row of the batch, from 0.
+        row: usize,
+        /// The value that was given.
+        given: String,
+        /// The value that it must have.
+        right: String,
+    },
+    /// A value was given for a column that the table numbers itself.
+    #[error(
+        "write to the table {url}: the table numbers column `{column}` itself, but row {row} of a batch has a value; leave it out"
+    )]
+    IdentityGiven {
+        /// The table.
+        url: String,
+        /// The column.
+        column: String,
+        /// The first such row of the batch, from 0.
+        row: usize,
+    },
     /// A value does not fit the type of its column.
     #[error("{attempted} column `{column}`: cast {from} to {to}: {source}")]
     Cast {
@@ -402,6 +494,114 @@ pub enum DeltaError {
     },
 }
 
+/// Why a table cannot be changed in some way.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AlterProblem {
+    /// Files know columns by the names that users see.
+    #[error(
+        "column `{column}` cannot be renamed or dropped while files know it by this name; set `delta.columnMapping.mode` = `name` first"
+    )]
+    NeedsMapping {
+        /// The column.
+        column: String,
+    },
+    /// The table is partitioned by the column.
+    #[error("column `{column}` is a partition column, which cannot be dropped or get another type")]
+    PartitionColumn {
+        /// The column.
+        column: String,
+    },
+    /// The table is clustered by the column.
+    #[error("column `{column}` is a clustering column, which cannot be dropped")]
+    ClusteringColumn {
+        /// The column.
+        column: String,
+    },
+    /// Nothing would be left.
+    #[error("column `{column}` is the last one of its table or struct, which cannot be dropped")]
+    LastColumn {
+        /// The column.
+        column: String,
+    },
+    /// There is such a column.
+    #[error("there is a column `{column}` already")]
+    NameTaken {
+        /// The name.
+        column: String,
+    },
+    /// Rows that are there have no value for it.
+    #[error("column `{column}` is NOT NULL, and rows that are there have no value for it; make it nullable")]
+    RequiredColumn {
+        /// The column.
+        column: String,
+    },
+    /// The property does not allow it.
+    #[error("the type of column `{column}` can only be changed while `delta.enableTypeWidening` is true; set it first")]
+    WideningOff {
+        /// The column.
+        column: String,
+    },
+    /// The protocol does not allow it.
+    #[error("column `{column}` of type {from} cannot become {to}: the protocol does not count that as wider")]
+    NotWider {
+        /// The column.
+        column: String,
+        /// Its type.
+        from: String,
+        /// The type that was asked for.
+        to: String,
+    },
+    /// Files that are there would not be understood any more.
+    #[error("the column mapping mode cannot change from `{from}` to `{to}`: only from `none` to `name`")]
+    MappingMode {
+        /// The mode.
+        from: String,
+        /// The mode that was asked for.
+        to: String,
+    },
+    /// Files that are there would have to be written again.
+    #[error("`{key}` cannot be set while there are data files that were written without it; create a new table with it")]
+    NeedsRewrite {
+        /// The property.
+        key: String,
+    },
+    /// Writers keep it, users do not.
+    #[error("`{key}` is kept by writers and cannot be set")]
+    InternalProperty {
+        /// The property.
+        key: String,
+    },
+    /// There is such a constraint.
+    #[error("there is a CHECK constraint `{name}` already; drop it first")]
+    ConstraintExists {
+        /// Its name.
+        name: String,
+    },
+    /// There is no such constraint.
+    #[error("there is no CHECK constraint `{name}`")]
+    NoConstraint {
+        /// Its name.
+        name: String,
+    },
+    /// A rule needs the column as it was.
+    #[error("column `{column}` is used by the {subject}, `{expression}`; drop or change that first")]
+    UsedByRule {
+        /// The column.
+        column: String,
+        /// The rule.
+        subject: String,
+        /// Its text.
+        expression: String,
+    },
+    /// Rows are read as the columns are, and not as they will be.
+    #[error("a CHECK constraint is added in one step with changes of columns; add it in a step of its own")]
+    ConstraintWithColumns,
+    /// Nothing was asked for.
+    #[error("no change was asked for")]
+    Nothing,
+}
+
 /// What can be wrong with a transaction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -490,6 +690,11 @@ impl DomainError for DeltaError {
             Self::SchemaOverwriteKeepsRows { .. }
             | Self::PartitionColumnsDiffer { .. }
             | Self::NullInRequiredColumn { .. }
+            | Self::CannotAlter { .. }
+            | Self::CheckNotBoolean { .. }
+            | Self::CheckViolated { .. }
+            | Self::GeneratedDiffers { .. }
+            | Self::IdentityGiven { .. }
             | Self::ReplacedRowOutside { .. }
             | Self::AppVersionTooLarge { .. }
             | Self::RetentionTooShort { .. }
@@ -503,6 +708,8 @@ impl DomainError for DeltaError {
                     ErrorKind::Invalid
                 }
             }
+            Self::NeedsExpressions { .. } => ErrorKind::Unsupported,
+            Self::Expression { source, .. } => source.kind(),
             Self::CorruptFile { .. } | Self::UnfitFile { .. } | Self::NoFieldIds { .. } => ErrorKind::Corrupt,
             Self::ForeignFile { .. } | Self::MaintenanceByCatalog { .. } => ErrorKind::Unsupported,
             Self::Storage(source) => source.kind(),

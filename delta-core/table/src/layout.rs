@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{FieldRef, Schema, SchemaRef};
+use arrow_schema::{DataType as ArrowType, Field, FieldRef, Schema, SchemaRef};
 use boathouse_delta_protocol::action::{Metadata, Protocol};
 use boathouse_delta_protocol::features;
 use boathouse_delta_protocol::properties::TableProperties;
-use boathouse_delta_protocol::schema::{ColumnMappingMode, DataType, PrimitiveType, StructType};
+use boathouse_delta_protocol::schema::{ColumnMappingMode, DataType, PrimitiveType, StructField, StructType};
 
-use crate::conform::FieldMatch;
+use crate::conform::{FieldMatch, PARQUET_FIELD_ID};
 use crate::error::{OnTable, Result};
 
 /// What a table looks like at a version.
@@ -22,6 +22,8 @@ pub(crate) struct Layout {
     pub(crate) mode: ColumnMappingMode,
     pub(crate) partition_columns: Vec<String>,
     pub(crate) properties: TableProperties,
+    /// Whether files hold the partition columns too, behind the others.
+    pub(crate) materialized: bool,
 }
 
 impl Layout {
@@ -41,7 +43,9 @@ impl Layout {
             .iter()
             .map(|name| schema.field(name).map_or_else(|| name.clone(), |f| f.name.clone()))
             .collect();
-        Ok(Self { schema, arrow, physical, mode, partition_columns, properties })
+        let materialized = (properties.enable_iceberg_compat_v1 && features::has(protocol, "icebergCompatV1"))
+            || (properties.enable_iceberg_compat_v2 && features::has(protocol, "icebergCompatV2"));
+        Ok(Self { schema, arrow, physical, mode, partition_columns, properties, materialized })
     }
 
     pub(crate) fn field_match(&self) -> FieldMatch {
@@ -64,30 +68,70 @@ impl Layout {
             .collect()
     }
 
-    /// Places of the columns that files have: all but partition columns, and those that are always null.
+    /// Places of the columns that files have: all but partition columns, and those that are always null; then the
+    /// partition columns where files hold them too.
     pub(crate) fn file_columns(&self) -> Vec<usize> {
-        let stored = |(_, field): &(usize, &boathouse_delta_protocol::schema::StructField)| {
-            !self.partition_columns.contains(&field.name) && field.data_type != DataType::Primitive(PrimitiveType::Void)
-        };
-        self.schema.fields.iter().enumerate().filter(stored).map(|(at, _)| at).collect()
+        let is_partition = |at: &usize| self.partition_columns.contains(&self.schema.fields[*at].name);
+        let is_stored = |at: &usize| self.schema.fields[*at].data_type != DataType::Primitive(PrimitiveType::Void);
+        let all = || 0..self.schema.fields.len();
+        let mut columns: Vec<usize> = all().filter(|at| !is_partition(at) && is_stored(at)).collect();
+        if self.materialized {
+            columns.extend(all().filter(is_partition));
+        }
+        columns
     }
 
-    /// The schema of files that are written.
+    /// The schema of files that are written: physical names, and field ids where column mapping asks for them.
+    ///
+    /// What else the log keeps about a column has no place in files: a field id there would mean column mapping.
     pub(crate) fn file_schema(&self) -> SchemaRef {
-        let fields: Vec<FieldRef> = self
-            .file_columns()
-            .into_iter()
-            .map(|at| {
-                // What the log keeps about a column has no place in files: a field id there would mean column mapping.
-                let field = self.physical.field(at);
-                Arc::new(field.clone().with_metadata(Default::default()))
-            })
-            .collect();
+        let fields: Vec<FieldRef> =
+            self.file_columns().into_iter().map(|at| Arc::new(file_field(&self.schema.fields[at], self.mode))).collect();
         Arc::new(Schema::new(fields))
+    }
+
+    /// The name of a column at the top in files, partition values and statistics.
+    pub(crate) fn physical_name<'a>(&'a self, column: &'a str) -> &'a str {
+        self.schema.field(column).map_or(column, |field| field.physical_name(self.mode))
     }
 
     /// The place of a column that the caller named: exactly, or else without regard to letter case.
     pub(crate) fn column(&self, name: &str) -> Option<usize> {
         self.schema.index_of(name)
+    }
+}
+
+/// A column as files have it.
+fn file_field(column: &StructField, mode: ColumnMappingMode) -> Field {
+    let name = column.physical_name(mode);
+    let data_type = file_type(name, &column.data_type, column, mode);
+    let field = Field::new(name, data_type, column.nullable);
+    with_id(field, (mode != ColumnMappingMode::None).then(|| column.column_mapping_id()).flatten())
+}
+
+/// A type as files have it; `path` leads there from the nearest column above, whose metadata knows its id.
+fn file_type(path: &str, data_type: &DataType, nearest: &StructField, mode: ColumnMappingMode) -> ArrowType {
+    let id = |path: &str| (mode != ColumnMappingMode::None).then(|| nearest.nested_id(path)).flatten();
+    let part = |name: &str, data_type: &DataType, nullable: bool| {
+        let path = format!("{path}.{name}");
+        let field = Field::new(name, file_type(&path, data_type, nearest, mode), nullable);
+        with_id(field, id(&path))
+    };
+    match data_type {
+        DataType::Primitive(primitive) => primitive.to_arrow(),
+        DataType::Variant => data_type.to_arrow(),
+        DataType::Struct(inner) => ArrowType::Struct(inner.fields.iter().map(|field| file_field(field, mode)).collect()),
+        DataType::Array(array) => ArrowType::List(Arc::new(part("element", &array.element, array.contains_null))),
+        DataType::Map(map) => {
+            let entries = vec![part("key", &map.key, false), part("value", &map.value, map.value_contains_null)];
+            ArrowType::Map(Arc::new(Field::new("key_value", ArrowType::Struct(entries.into()), false)), false)
+        }
+    }
+}
+
+fn with_id(field: Field, id: Option<i64>) -> Field {
+    match id {
+        Some(id) => field.with_metadata([(PARQUET_FIELD_ID.to_owned(), id.to_string())].into()),
+        None => field,
     }
 }

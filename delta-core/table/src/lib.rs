@@ -67,13 +67,15 @@
 //! - A whole checkpoint without protocol or metadata is corrupt, and so is whatever contradicts itself: nothing is guessed.
 //!
 //! # What it does not do yet
-//! - Writing to tables with column mapping, row tracking, generated or identity columns, CHECK constraints or
-//!   in-commit timestamps is refused; see `boathouse_delta_protocol::features`.
+//! - Tables with features that cannot be written yet are refused by the feature's name: see
+//!   `boathouse_delta_protocol::features`. SQL of constraints, generated columns and defaults is not understood here:
+//!   hand in [`Expressions`].
 //! - Variants are read, whole or shredded, and not written.
 //! - There is no change feed, no OPTIMIZE; [`Transaction::concatenate`] commits a compaction that the caller has written.
 //! - Multi-part checkpoints are read, and never written. Sidecars are not carried over from one checkpoint to the next.
 //! - With a catalog, a reader publishes what was ratified: it must be allowed to write to the log's folder.
 
+mod alter;
 mod app_transaction;
 mod arrow_value;
 mod checkpoint;
@@ -83,12 +85,15 @@ mod conform;
 mod create;
 mod decoder;
 mod deletion;
+mod enforce;
 mod error;
+mod expressions;
 mod filter;
 mod history;
 mod layout;
 mod log;
 mod log_cleanup;
+mod mapping;
 mod restore;
 mod scan;
 mod sink;
@@ -100,6 +105,7 @@ mod vacuum;
 mod variant;
 mod write;
 
+pub use alter::{AlterBuilder, AlterReport};
 pub use boathouse_delta_protocol as protocol;
 pub use checkpoint::{CheckpointBuilder, CheckpointForm, CheckpointReport};
 pub use committer::{
@@ -107,7 +113,8 @@ pub use committer::{
     RatifiedCommit,
 };
 pub use create::{CreateBuilder, CreateReport};
-pub use error::{DeltaError, Result, TransactionProblem};
+pub use error::{AlterProblem, DeltaError, Result, TransactionProblem};
+pub use expressions::{Expression, Expressions};
 pub use history::CommitSummary;
 pub use log_cleanup::{LogCleanupBuilder, LogCleanupReport};
 pub use restore::{RestoreBuilder, RestoreReport};

@@ -4,11 +4,14 @@ use boathouse_base::TableVersion;
 use boathouse_delta_protocol::action::Metadata;
 use boathouse_delta_protocol::features::protocol_upgrade;
 use boathouse_delta_protocol::files::FileIndex;
+use boathouse_delta_protocol::rules::Rules;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 
 use crate::error::{DeltaError, OnTable, Result};
+use crate::mapping::MAX_COLUMN_ID;
 use crate::scan::DataFile;
+use crate::snapshot::Snapshot;
 use crate::table::DeltaTable;
 use crate::transaction::Transaction;
 
@@ -84,7 +87,7 @@ impl RestoreBuilder {
         let mut transaction = Transaction::begin(&now).read_whole_table().read_metadata();
         let (old, new) = (then.metadata(), now.metadata());
         if old != new {
-            let metadata = Metadata { id: new.id.clone(), created_time: new.created_time, ..old.clone() };
+            let metadata = carry_on(Metadata { id: new.id.clone(), created_time: new.created_time, ..old.clone() }, &now)?;
             if let Some(protocol) = protocol_upgrade(now.protocol(), then.delta_schema(), &metadata.configuration).on(&url)? {
                 transaction = transaction.set_protocol(protocol);
             }
@@ -120,4 +123,26 @@ impl RestoreBuilder {
             files_removed: gone.len() as u64,
         })
     }
+}
+
+/// What only ever grows goes on from where the table is: ids of columns, and the numbers of identity columns.
+fn carry_on(mut metadata: Metadata, now: &Snapshot) -> Result<Metadata> {
+    let url = now.url();
+    let (then_max, now_max) =
+        (metadata.properties().on(url)?.column_mapping_max_column_id, now.properties().column_mapping_max_column_id);
+    if let Some(max) = now_max.filter(|max| Some(*max) > then_max) {
+        metadata.configuration.insert(MAX_COLUMN_ID.to_owned(), max.to_string());
+    }
+    let rules = Rules::of(now.protocol(), now.metadata(), now.delta_schema()).on(url)?;
+    let schema = metadata.schema().on(url)?;
+    let marks: Vec<(String, i64)> = rules
+        .identities
+        .into_iter()
+        .filter(|column| schema.field(&column.column).is_some())
+        .filter_map(|column| Some((column.column, column.high_water_mark?)))
+        .collect();
+    if !marks.is_empty() {
+        metadata.schema_string = schema.with_high_water_marks(&marks).to_json();
+    }
+    Ok(metadata)
 }

@@ -9,10 +9,12 @@ use boathouse_delta_protocol::{Access, ProtocolError, features};
 use boathouse_storage::Storage;
 use bytes::Bytes;
 
+use crate::alter::AlterBuilder;
 use crate::checkpoint::CheckpointBuilder;
 use crate::committer::{Committer, Management, PutIfAbsent};
 use crate::create::CreateBuilder;
 use crate::error::{DeltaError, Result};
+use crate::expressions::Expressions;
 use crate::history::{self, CommitSummary};
 use crate::layout::Layout;
 use crate::log::load::{self, LoadedLog};
@@ -48,6 +50,7 @@ use crate::write::WriteBuilder;
 #[derive(Clone)]
 pub struct DeltaTable {
     inner: Arc<Inner>,
+    expressions: Option<Arc<dyn Expressions>>,
 }
 
 struct Inner {
@@ -73,20 +76,27 @@ impl DeltaTable {
 
     fn new(storage: Storage, env: Env, committer: Arc<dyn Committer>, upkeep: UpkeepSettings) -> Self {
         let (newest, queue, recent) = (Mutex::new(None), CommitQueue::default(), RecentCommits::default());
-        Self { inner: Arc::new(Inner { storage, env, newest, queue, recent, committer, upkeep: Upkeep::new(upkeep) }) }
+        Self {
+            inner: Arc::new(Inner { storage, env, newest, queue, recent, committer, upkeep: Upkeep::new(upkeep) }),
+            expressions: None,
+        }
     }
 
     /// The same folder, whose commits this one decides. Every handle of a table must be given the same.
     #[must_use]
     pub fn with_committer(&self, committer: Arc<dyn Committer>) -> Self {
-        Self::new(self.storage().clone(), self.env().clone(), committer, self.upkeep().settings.clone())
+        let settings = self.upkeep().settings.clone();
+        let expressions = self.expressions.clone();
+        Self { expressions, ..Self::new(self.storage().clone(), self.env().clone(), committer, settings) }
     }
 
     /// The same table with other [upkeep](UpkeepSettings) after commits. A handle of its own: it shares no cache with
     /// this one.
     #[must_use]
     pub fn with_upkeep(&self, settings: UpkeepSettings) -> Self {
-        Self::new(self.storage().clone(), self.env().clone(), Arc::clone(&self.inner.committer), settings)
+        let committer = Arc::clone(&self.inner.committer);
+        let expressions = self.expressions.clone();
+        Self { expressions, ..Self::new(self.storage().clone(), self.env().clone(), committer, settings) }
     }
 
     /// Waits until the upkeep after commits of this handle is done: checksums, checkpoints, cleaning.
@@ -104,6 +114,19 @@ impl DeltaTable {
     /// Where time and ids come from.
     pub fn env(&self) -> &Env {
         &self.inner.env
+    }
+
+    /// The same table, written to with somebody who understands the SQL of its constraints, generated columns and
+    /// defaults. Without, a table that has such rules is read, and not written to.
+    #[must_use]
+    pub fn with_expressions(mut self, expressions: Arc<dyn Expressions>) -> Self {
+        self.expressions = Some(expressions);
+        self
+    }
+
+    /// Who understands the SQL of the table's rules.
+    pub fn expressions(&self) -> Option<&Arc<dyn Expressions>> {
+        self.expressions.as_ref()
     }
 
     /// The location, as a URL.
@@ -191,6 +214,11 @@ impl DeltaTable {
     /// Writes as a request says.
     pub fn write(&self, request: WriteRequest, data: BatchStream) -> WriteBuilder {
         WriteBuilder::new(self.clone(), request, data)
+    }
+
+    /// Changes columns, constraints and properties.
+    pub fn alter(&self) -> AlterBuilder {
+        AlterBuilder::new(self.clone())
     }
 
     /// The commits, newest first, at most `limit`.

@@ -7,5 +7,6 @@ mod faults;
 mod model;
 mod queries;
 mod rows;
+mod rules;
 mod source;
 mod statements;

@@ -8,7 +8,9 @@ use arrow_schema::{DataType as ArrowType, Field, Fields, Schema, TimeUnit};
 use serde_json::Value;
 
 use super::data_type::{ArrayType, DataType, FieldMetadata, MapType, PrimitiveType, StructField, StructType};
-use super::mapping::COLUMN_ID;
+use super::keys::{
+    COLUMN_ID, IDENTITY_EXPLICIT, IDENTITY_HIGH_WATER_MARK, IDENTITY_START, IDENTITY_STEP, NESTED_IDS, TYPE_CHANGES,
+};
 use crate::error::{ProtocolError, Result};
 
 impl StructType {
@@ -190,9 +192,18 @@ fn from_metadata(metadata: &HashMap<String, String>) -> FieldMetadata {
     entries
         .into_iter()
         .map(|(key, text)| {
-            // The one number that the protocol keeps there; Arrow only has text.
-            let number = if key == COLUMN_ID { text.parse::<i64>().ok() } else { None };
-            (key.clone(), number.map_or_else(|| Value::String(text.clone()), Value::from))
+            let value = from_text(key, text).unwrap_or_else(|| Value::String(text.clone()));
+            (key.clone(), value)
         })
         .collect()
+}
+
+/// What the protocol keeps as a number, a boolean or more: Arrow only has text.
+fn from_text(key: &str, text: &str) -> Option<Value> {
+    match key {
+        COLUMN_ID | IDENTITY_START | IDENTITY_STEP | IDENTITY_HIGH_WATER_MARK => text.parse::<i64>().ok().map(Value::from),
+        IDENTITY_EXPLICIT => text.parse::<bool>().ok().map(Value::from),
+        NESTED_IDS | TYPE_CHANGES => serde_json::from_str(text).ok(),
+        _ => None,
+    }
 }

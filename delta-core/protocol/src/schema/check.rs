@@ -80,7 +80,7 @@ impl StructType {
     ///
     /// - Columns are found by name, without regard to letter case, in any order.
     /// - A type must be the same, or one that [`PrimitiveType::widens_to`] the table's: the writer casts it.
-    /// - A column of the table that is missing must be nullable: it is written as null.
+    /// - A column of the table that is missing must be nullable: it is written as null; or the writer fills it in.
     /// - Data that may be null fits a NOT NULL column: the rows are checked when they are written.
     ///
     /// **Errors**: the first column that does not fit, with both types.
@@ -128,7 +128,8 @@ fn check_struct(parent: &str, table: &StructType, data: &StructType) -> Result<(
 }
 
 pub(super) fn check_missing(parent: &str, table: &StructType, data: &StructType) -> Result<(), SchemaMismatch> {
-    match table.fields.iter().find(|known| !known.nullable && !has(data, known)) {
+    // What the writer fills in may be missing.
+    match table.fields.iter().find(|known| !known.nullable && !known.is_filled_in() && !has(data, known)) {
         Some(known) => {
             Err(SchemaMismatch::MissingColumn { column: path(parent, &known.name), table_type: known.data_type.to_string() })
         }

@@ -3,11 +3,7 @@
 //! **Source**: Delta protocol, "Column Mapping".
 
 use super::data_type::{ArrayType, DataType, MapType, StructField, StructType};
-
-/// The key of a column's id in its metadata.
-pub(crate) const COLUMN_ID: &str = "delta.columnMapping.id";
-/// The key of a column's name in files in its metadata.
-pub(crate) const PHYSICAL_NAME: &str = "delta.columnMapping.physicalName";
+use super::keys::{COLUMN_ID, NESTED_IDS, PHYSICAL_NAME};
 
 /// How columns of the table are found in its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -35,6 +31,11 @@ impl StructField {
     /// The column's id, which is the Parquet field id of its files.
     pub fn column_mapping_id(&self) -> Option<i64> {
         self.metadata.get(COLUMN_ID)?.as_i64()
+    }
+
+    /// The id of something nested in the column, by its path from the physical name on, such as `col-1.element`.
+    pub fn nested_id(&self, path: &str) -> Option<i64> {
+        self.metadata.get(NESTED_IDS)?.get(path)?.as_i64()
     }
 }
 

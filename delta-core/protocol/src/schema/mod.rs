@@ -26,15 +26,22 @@
 //! microsecond. Times of day, durations, intervals and unions have no Delta type and are refused.
 
 mod arrow;
+mod assign;
 mod check;
 mod data_type;
+mod edit;
 mod json;
+pub(crate) mod keys;
 mod mapping;
 mod merge;
+mod type_changes;
 mod validate;
-mod widening;
+mod walk;
+mod widen;
 
 pub use arrow::{VARIANT_EXTENSION, is_variant};
+pub use assign::{NestedIds, PhysicalName};
 pub use check::SchemaMismatch;
 pub use data_type::{ArrayType, DataType, FieldMetadata, MapType, PrimitiveType, StructField, StructType};
 pub use mapping::ColumnMappingMode;
+pub use widen::Widening;

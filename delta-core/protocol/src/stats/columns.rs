@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::error::{ProtocolError, Result};
 use crate::properties::TableProperties;
-use crate::schema::{DataType, StructField, StructType};
+use crate::schema::{ColumnMappingMode, DataType, StructField, StructType};
 
 /// The names from the top to a column, by which users know it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +19,20 @@ impl ColumnPath {
     /// The names.
     pub fn names(&self) -> &[String] {
         &self.0
+    }
+
+    /// The column that has these names in files; nothing when the schema has none.
+    pub fn of_physical(schema: &StructType, names: &[String], mode: ColumnMappingMode) -> Option<Self> {
+        let (mut inner, mut path) = (Some(schema), Vec::with_capacity(names.len()));
+        for name in names {
+            let field = inner?.fields.iter().find(|field| field.physical_name(mode) == name)?;
+            path.push(field.name.clone());
+            inner = match &field.data_type {
+                DataType::Struct(inner) => Some(inner),
+                _ => None,
+            };
+        }
+        Some(Self(path))
     }
 
     pub(crate) fn child(&self, name: &str) -> Self {

@@ -6,7 +6,8 @@ use boathouse_base::{DomainError, ErrorKind};
 use boathouse_delta_protocol::ProtocolError;
 use boathouse_delta_protocol::action::{Metadata, Protocol};
 use boathouse_delta_protocol::features::{
-    FEATURES, FeatureKind, RowChange, check_change, check_read, check_write, column_mapping, has, protocol_for, protocol_upgrade,
+    Enabled, FEATURES, FeatureKind, RowChange, WriteSupport, check_change, check_read, check_write, column_mapping,
+    feature_table, has, is_active, protocol_for, protocol_upgrade,
 };
 use boathouse_delta_protocol::properties::TableProperties;
 use boathouse_delta_protocol::schema::{ArrayType, ColumnMappingMode, PrimitiveType, StructField, StructType};
@@ -47,35 +48,57 @@ fn refused(result: Result<(), ProtocolError>) -> Option<String> {
 }
 
 #[test]
-fn old_versions_can_be_written_while_nothing_uses_what_they_imply() {
-    for writer in 1..=6 {
-        check_write(&versions(2, writer), &table(&[], &[])).unwrap();
-    }
-    // What is used counts from the version that brought it.
-    for (first, feature, metadata) in [
-        (2, "invariants", table(&[], &[("delta.invariants", json!("{}"))])),
-        (3, "checkConstraints", table(&[("delta.constraints.x", "a > 1")], &[])),
-        (4, "generatedColumns", table(&[], &[("delta.generationExpression", json!("1"))])),
-        (5, "columnMapping", table(&[("delta.columnMapping.mode", "name")], &[])),
-        (6, "identityColumns", table(&[], &[("delta.identity.start", json!(1))])),
+fn old_versions_can_be_written_whatever_uses_what_they_imply() {
+    for metadata in [
+        table(&[], &[]),
+        table(&[], &[("delta.invariants", json!("{}"))]),
+        table(&[("delta.constraints.x", "a > 1")], &[]),
+        table(&[], &[("delta.generationExpression", json!("1"))]),
+        table(&[("delta.columnMapping.mode", "name")], &[]),
+        table(&[], &[("delta.identity.start", json!(1))]),
     ] {
         for writer in 1..=6 {
-            let found = refused(check_write(&versions(2, writer), &metadata));
-            assert_eq!(found.as_deref(), (writer >= first).then_some(feature), "writer version {writer}");
+            check_write(&versions(2, writer), &metadata).unwrap();
         }
-        assert_eq!(refused(check_write(&named(&[feature]), &metadata)).as_deref(), Some(feature));
-        check_write(&named(&[feature]), &table(&[], &[])).unwrap();
     }
 }
 
 #[test]
-fn the_error_names_what_uses_the_feature() {
-    let error = check_write(&versions(1, 2), &table(&[], &[("delta.invariants", json!("{}"))])).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "write to the table: it needs the table feature `invariants`, which this version cannot write: column `list.element.inner` uses it"
-    );
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
+fn a_feature_that_is_not_written_stops_writers_once_something_uses_it() {
+    for feature in FEATURES.iter().filter(|f| f.write == WriteSupport::WhileInactive) {
+        let Enabled::Property(key) = feature.enabled else { panic!("{feature:?}") };
+        check_write(&named(&[feature.name]), &table(&[(key, "false")], &[])).unwrap();
+        let error = check_write(&named(&[feature.name]), &table(&[(key, "true")], &[])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().ends_with(&format!("property `{key}` uses it")), "{error}");
+    }
+}
+
+#[test]
+fn features_that_exclude_each_other_are_named_with_what_enables_them() {
+    let iceberg = [("delta.enableIcebergCompatV2", "true"), ("delta.columnMapping.mode", "name")];
+    let mapped = named(&["icebergCompatV2", "columnMapping"]);
+    check_write(&mapped, &table(&iceberg, &[])).unwrap();
+    let widened = |from: &str, to: &str| table(&iceberg, &[("delta.typeChanges", json!([{"fromType": from, "toType": to}]))]);
+    check_write(&mapped, &widened("integer", "long")).unwrap();
+    for (protocol, metadata, words) in [
+        (mapped.clone(), widened("integer", "double"), ["icebergCompatV2", "delta.enableIcebergCompatV2", "list.element.inner"]),
+        (named(&["icebergCompatV2"]), table(&iceberg, &[]), ["icebergCompatV2", "delta.enableIcebergCompatV2", "mode"]),
+        (
+            named(&["icebergCompatV1", "columnMapping"]),
+            table(&[("delta.enableIcebergCompatV1", "true"), ("delta.columnMapping.mode", "id")], &[]),
+            ["icebergCompatV1", "delta.enableIcebergCompatV1", "column `list`"],
+        ),
+        (
+            named(&["clustering", "domainMetadata"]),
+            Metadata { partition_columns: vec!["day".into()], ..table(&[], &[]) },
+            ["clustering", "the table feature", "day"],
+        ),
+    ] {
+        let error = check_write(&protocol, &metadata).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
+    }
 }
 
 #[test]
@@ -90,7 +113,6 @@ fn unknown_reader_features_stop_readers_and_unknown_writer_features_stop_writers
 
 #[test]
 fn every_feature_of_the_table_is_judged_as_it_says() {
-    use boathouse_delta_protocol::features::WriteSupport;
     for feature in FEATURES {
         let protocol = named(&[feature.name]);
         assert_eq!(check_read(&protocol).is_ok(), feature.read, "{}", feature.name);
@@ -158,20 +180,57 @@ fn a_new_table_gets_the_least_protocol_that_it_needs() {
 
     let vectors = protocol_for(&plain, &configuration(&[("delta.enableDeletionVectors", "true")])).unwrap();
     assert_eq!(vectors.reader_features.unwrap(), ["deletionVectors"]);
+    // A property that is false asks for nothing.
+    assert_eq!(protocol_for(&plain, &configuration(&[("delta.enableDeletionVectors", "false")])).unwrap(), versions(1, 2));
     let feed = protocol_for(&plain, &configuration(&[("delta.feature.changeDataFeed", "supported")])).unwrap();
     assert_eq!((feed.min_reader_version, feed.reader_features), (1, None));
     assert_eq!(feed.writer_features.unwrap(), ["appendOnly", "changeDataFeed", "invariants"]);
 
-    for properties in [
-        [("delta.enableRowTracking", "true")],
-        [("delta.columnMapping.mode", "name")],
-        [("delta.feature.variantType", "supported")],
-        [("delta.feature.nonsense", "supported")],
-    ] {
+    for properties in [[("delta.feature.teleportation", "supported")], [("delta.feature.nonsense", "supported")]] {
         let error = protocol_for(&plain, &configuration(&properties)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{properties:?}");
     }
     assert!(protocol_for(&plain, &configuration(&[("delta.feature.deletionVectors", "maybe")])).is_err());
+}
+
+#[test]
+fn old_versions_are_used_where_they_suffice() {
+    let feed = configuration(&[("delta.enableChangeDataFeed", "true")]);
+    assert_eq!(protocol_for(&StructType::default(), &feed).unwrap(), versions(1, 4));
+    assert_eq!(protocol_upgrade(&versions(1, 2), &StructType::default(), &feed).unwrap(), Some(versions(1, 4)));
+    assert_eq!(protocol_upgrade(&versions(1, 4), &StructType::default(), &feed).unwrap(), None);
+    // One feature without a version makes all of them a list.
+    let both = configuration(&[("delta.enableChangeDataFeed", "true"), ("delta.checkpointPolicy", "v2")]);
+    let protocol = protocol_for(&StructType::default(), &both).unwrap();
+    assert_eq!(protocol.writer_features.unwrap(), ["appendOnly", "changeDataFeed", "invariants", "v2Checkpoint"]);
+    assert_eq!(protocol.reader_features.unwrap(), ["v2Checkpoint"]);
+}
+
+#[test]
+fn what_a_feature_needs_comes_along() {
+    for feature in FEATURES.iter().filter(|f| f.read && f.write == WriteSupport::Yes && !f.needs.is_empty()) {
+        let key = format!("delta.feature.{}", feature.name);
+        let protocol = protocol_for(&StructType::default(), &configuration(&[(&key, "supported")])).unwrap();
+        assert!(feature.needs.iter().all(|need| has(&protocol, need)), "{}: {protocol:?}", feature.name);
+    }
+}
+
+#[test]
+fn an_early_name_counts_as_the_feature() {
+    let widening = configuration(&[("delta.enableTypeWidening", "true")]);
+    assert_eq!(protocol_upgrade(&named(&["typeWidening-preview"]), &StructType::default(), &widening).unwrap(), None);
+    assert!(has(&named(&["timestampWithoutTimezone"]), "timestampNtz"));
+    assert!(!has(&named(&["timestampNtz"]), "timestampWithoutTimezone"));
+}
+
+#[test]
+fn a_feature_is_active_when_it_is_there_and_used() {
+    let feed = table(&[("delta.enableChangeDataFeed", "TRUE")], &[]);
+    assert!(is_active(&versions(1, 4), &feed, "changeDataFeed").unwrap());
+    assert!(!is_active(&versions(1, 3), &feed, "changeDataFeed").unwrap());
+    assert!(!is_active(&versions(1, 4), &table(&[], &[]), "changeDataFeed").unwrap());
+    assert!(is_active(&versions(1, 2), &table(&[], &[("delta.invariants", json!("{}"))]), "invariants").unwrap());
+    assert!(is_active(&named(&["domainMetadata"]), &table(&[], &[]), "domainMetadata").unwrap());
 }
 
 #[test]
@@ -183,10 +242,21 @@ fn an_upgrade_keeps_what_was_implied() {
     assert_eq!(protocol_upgrade(&upgraded, &local, &BTreeMap::new()).unwrap(), None);
     assert_eq!(protocol_upgrade(&versions(1, 2), &StructType::default(), &BTreeMap::new()).unwrap(), None);
     // A writer-only feature leaves readers alone.
-    let feed = configuration(&[("delta.enableChangeDataFeed", "true")]);
-    let upgraded = protocol_upgrade(&versions(1, 2), &StructType::default(), &feed).unwrap().unwrap();
+    let domains = configuration(&[("delta.feature.domainMetadata", "supported")]);
+    let upgraded = protocol_upgrade(&versions(1, 2), &StructType::default(), &domains).unwrap().unwrap();
     assert_eq!((upgraded.min_reader_version, upgraded.reader_features), (1, None));
     // Column mapping of the old kind becomes a named feature for both.
     let upgraded = protocol_upgrade(&versions(2, 5), &local, &BTreeMap::new()).unwrap().unwrap();
     assert!(has(&upgraded, "columnMapping") && upgraded.reader_features.unwrap().contains(&"columnMapping".to_owned()));
+}
+
+/// The page for users is made of the table of facts.
+#[test]
+fn the_feature_page_says_what_the_table_of_facts_says() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/protocol-features.md");
+    let text = std::fs::read_to_string(&page).unwrap();
+    let (_, rest) = text.split_once("<!-- features -->\n").unwrap();
+    let (found, _) = rest.split_once("<!-- end -->").unwrap();
+    let expected = feature_table();
+    assert!(found == expected, "docs/protocol-features.md is out of date; put this between its two marks:\n{expected}");
 }

@@ -13,5 +13,6 @@ mod partitions;
 mod properties;
 mod replays;
 mod rows_at_once;
+mod rules;
 mod schemas;
 mod statistics;

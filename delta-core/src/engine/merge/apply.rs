@@ -51,12 +51,12 @@ pub(crate) async fn rewrite(
         }
         if next == from {
             counts.copied += batch.num_rows() as u64;
-            writer.write(&checked(snapshot, columns.to_vec(), attempt)?).await?;
+            writer.write_kept(&checked(snapshot, columns.to_vec(), attempt)?).await?;
             continue;
         }
         let (columns, rows) = change_rows(columns, &by_row, plan, source, counts, attempt)?;
         if rows > 0 {
-            writer.write(&checked(snapshot, columns, attempt)?).await?;
+            writer.write_changed(&checked(snapshot, columns, attempt)?).await?;
         }
     }
     Ok(())

@@ -45,7 +45,9 @@ pub(crate) async fn write(
             let nothing = |at: usize| new_null_array(plan.table.field(at).data_type(), rows.num_rows());
             let columns = clause.values.columns(&rows, attempt, nothing)?;
             counts.inserted += rows.num_rows() as u64;
-            writer.write(&checked(snapshot, columns, attempt)?).await?;
+            // What no clause sets is missing, not null: the writer knows what the table fills in.
+            let given = checked(snapshot, columns, attempt)?.project(&clause.values.places());
+            writer.write(&given.map_err(|source| attempt.compute(source))?).await?;
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use boathouse_base::{Comparison, Predicate, Value};
+use boathouse_delta_protocol::schema::StructField;
 use boathouse_delta_table::Snapshot;
 use boathouse_frames::to_predicate;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -71,11 +72,11 @@ impl Plan {
             let update = match change {
                 Change::Delete(_) => None,
                 Change::Update(MergeUpdate { sets: Some(sets), .. }) => {
-                    Some(Assignments::new(sets, &table, row, session, attempt)?)
+                    Some(Assignments::new(sets, &table, row, session, attempt)?.of_update(snapshot, attempt)?)
                 }
                 Change::Update(MergeUpdate { sets: None, .. }) => {
-                    let sets = if of_source { namesakes(&table, source, builder, attempt)? } else { Vec::new() };
-                    Some(Assignments::new(&sets, &table, row, session, attempt)?)
+                    let sets = if of_source { namesakes(snapshot, source, builder, attempt)? } else { Vec::new() };
+                    Some(Assignments::new(&sets, &table, row, session, attempt)?.of_update(snapshot, attempt)?)
                 }
             };
             Ok(ChangeClause { condition, update })
@@ -85,7 +86,7 @@ impl Plan {
         let insert = |insert: &super::clause::MergeInsert| -> Result<InsertClause> {
             let row = &source.named;
             let condition = insert.condition.as_ref().map(|c| c.compile_condition(session, row, attempt)).transpose()?;
-            let all = || namesakes(&table, source, builder, attempt);
+            let all = || namesakes(snapshot, source, builder, attempt);
             let values = insert.values.clone().map_or_else(all, Ok)?;
             Ok(InsertClause { condition, values: Assignments::new(&values, &table, row, session, attempt)? })
         };
@@ -173,21 +174,24 @@ fn among(column: &str, mut values: Vec<Value>) -> Option<Predicate> {
     Some(Predicate::compare(column, Comparison::GtEq, least).and(Predicate::compare(column, Comparison::LtEq, greatest)))
 }
 
-/// Every column of the table from the source's column of that name.
+/// Every column of the table from the source's column of that name. What the table fills in may be missing there.
 fn namesakes(
-    table: &SchemaRef,
+    snapshot: &Snapshot,
     source: &SourceRows,
     builder: &MergeBuilder,
     attempt: &Attempt,
 ) -> Result<Vec<(String, Formula)>> {
-    let set = |field: &std::sync::Arc<datafusion::arrow::datatypes::Field>| {
-        let at = place(&source.schema, field.name()).ok_or_else(|| EngineError::MissingInSource {
+    let set = |field: &StructField| match place(&source.schema, &field.name) {
+        Some(at) => {
+            let column = Column::new(Some(builder.source_alias.as_str()), source.schema.field(at).name());
+            Some(Ok((field.name.clone(), Formula::from(Expr::Column(column)))))
+        }
+        None if field.is_filled_in() => None,
+        None => Some(Err(EngineError::MissingInSource {
             url: attempt.url.clone(),
-            column: field.name().clone(),
+            column: field.name.clone(),
             available: names(&source.schema),
-        })?;
-        let column = Column::new(Some(builder.source_alias.as_str()), source.schema.field(at).name());
-        Ok((field.name().clone(), Formula::from(Expr::Column(column))))
+        })),
     };
-    table.fields().iter().map(set).collect()
+    snapshot.delta_schema().fields.iter().filter_map(set).collect()
 }

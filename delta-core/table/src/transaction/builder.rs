@@ -11,10 +11,11 @@ use serde_json::Value as Json;
 
 use crate::app_transaction::keep_payload;
 use crate::commit_metadata;
-use crate::error::{DeltaError, Result, TransactionProblem};
+use crate::error::{DeltaError, OnTable, Result, TransactionProblem};
 use crate::scan::DataFile;
 use crate::snapshot::Snapshot;
 use crate::table::DeltaTable;
+use crate::write::WrittenFiles;
 
 /// How often a commit is tried before it gives up. Every attempt that is lost is a commit of another writer.
 const MAX_ATTEMPTS: u32 = 500;
@@ -151,6 +152,24 @@ impl Transaction {
     pub fn add_all(mut self, adds: impl IntoIterator<Item = Add>) -> Self {
         self.actions.extend(adds.into_iter().map(Action::from));
         self
+    }
+
+    /// Adds the files that a writer wrote, and what else they change: the marks of identity columns.
+    ///
+    /// **Errors**: `Corrupt` when the schema of the table does not parse.
+    pub fn add_written(mut self, written: &WrittenFiles) -> Result<Self> {
+        if !written.high_water_marks.is_empty() {
+            let staged = self.actions.iter().position(|action| matches!(action, Action::Metadata(_)));
+            let metadata = match staged.map(|at| self.actions.remove(at)) {
+                Some(Action::Metadata(metadata)) => Some(metadata),
+                _ => self.base.as_ref().map(|base| base.metadata().clone()),
+            };
+            if let Some(metadata) = metadata {
+                let schema = metadata.schema().on(self.table.url())?.with_high_water_marks(&written.high_water_marks);
+                self = self.set_metadata(Metadata { schema_string: schema.to_json(), ..metadata });
+            }
+        }
+        Ok(self.add_all(written.adds.iter().cloned()))
     }
 
     /// Removes a data file and the rows in it.

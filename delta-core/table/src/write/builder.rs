@@ -10,14 +10,16 @@ use boathouse_base::{
 use boathouse_delta_protocol::action::{Metadata, Protocol};
 use boathouse_delta_protocol::conflict::{Conflict, change_that_matters};
 use boathouse_delta_protocol::features::{self, RowChange};
-use boathouse_delta_protocol::schema::StructType;
+use boathouse_delta_protocol::rules::Rules;
+use boathouse_delta_protocol::schema::{ColumnMappingMode, StructType, Widening};
 
-use super::data_writer::{DataWriter, DataWriterSettings, WrittenFiles, discard};
+use super::data_writer::{DataWriter, DataWriterSettings, WrittenFiles, clustering_paths, discard};
 use super::replace::{self, Replaced};
 use crate::create::new_table;
 use crate::error::{DeltaError, OnTable, Result};
 use crate::filter::matching_rows;
 use crate::layout::Layout;
+use crate::mapping::{PhysicalNames, map_new_columns};
 use crate::snapshot::Snapshot;
 use crate::table::DeltaTable;
 use crate::transaction::Transaction;
@@ -96,7 +98,8 @@ impl WriteBuilder {
         self
     }
 
-    /// Adds columns that the table does not have.
+    /// Adds columns that the table does not have. Types become wider where the data's are and the table allows it
+    /// (`delta.enableTypeWidening`).
     pub fn merge_schema(mut self) -> Self {
         self.request.schema_mode = SchemaMode::Merge;
         self
@@ -161,7 +164,7 @@ impl WriteBuilder {
         }
         let target = target(&table, base, &request, &data.schema()).await?;
         let storage = table.storage().clone();
-        let mut writer = DataWriter::with_layout(storage.clone(), table.env().clone(), Arc::clone(&target.layout), settings)?;
+        let mut writer = target.writer(&table, settings)?;
         let written = write_rows(&mut writer, &mut data, &request, &url).await;
         let replaced = match (written, &target.base) {
             (Ok(()), Some(base)) => replace::plan(base, &request.mode, &mut writer).await,
@@ -246,7 +249,7 @@ async fn target(table: &DeltaTable, base: Option<Snapshot>, request: &WriteReque
     if request.schema_mode == SchemaMode::Overwrite && request.mode != WriteMode::Overwrite {
         return Err(DeltaError::SchemaOverwriteKeepsRows { url: url.to_owned() });
     }
-    let incoming = StructType::from_arrow(schema).on(url)?;
+    let incoming = StructType::from_arrow(schema).on(url)?.as_data();
     let Some(base) = base else {
         let IfAbsent::Create { partition_columns, properties } = &request.if_absent else {
             return Err(crate::log::list::no_table(table.storage()).await);
@@ -285,11 +288,11 @@ async fn target(table: &DeltaTable, base: Option<Snapshot>, request: &WriteReque
             None
         }
         SchemaMode::Merge => {
-            let merged = known.merge(&incoming).on(url)?;
+            let merged = known.merge_widening(&incoming, widening(&base)).on(url)?;
             merged.check_write(&incoming).on(url)?;
             (merged != *known).then_some(merged)
         }
-        SchemaMode::Overwrite => (incoming != *known).then_some(incoming),
+        SchemaMode::Overwrite => (incoming != known.as_data()).then(|| incoming.keep_mapping(known)),
     };
     let Some(schema) = schema else {
         let layout = Arc::clone(base.layout());
@@ -297,15 +300,48 @@ async fn target(table: &DeltaTable, base: Option<Snapshot>, request: &WriteReque
     };
     schema.validate(base.column_mapping()).on(url)?;
     schema.validate_partitioning(base.partition_columns()).on(url)?;
-    let metadata = Metadata { schema_string: schema.to_json(), ..base.metadata().clone() };
+    let mut configuration = base.metadata().configuration.clone();
+    let schema = match base.column_mapping() {
+        ColumnMappingMode::None => schema,
+        _ => map_new_columns(table, &schema, &mut configuration, PhysicalNames::Fresh).on(url)?,
+    };
+    let metadata = Metadata { schema_string: schema.to_json(), configuration, ..base.metadata().clone() };
     let protocol = features::protocol_upgrade(base.protocol(), &schema, &metadata.configuration).on(url)?;
+    features::check_write(protocol.as_ref().unwrap_or(base.protocol()), &metadata).on(url)?;
     let layout = Arc::new(Layout::new(url, protocol.as_ref().unwrap_or(base.protocol()), &metadata)?);
     Ok(Target { base: Some(base), protocol, metadata: Some(metadata), layout })
+}
+
+/// Which types the table lets become wider.
+fn widening(base: &Snapshot) -> Widening {
+    if !base.properties().enable_type_widening || !features::has(base.protocol(), "typeWidening") {
+        return Widening::Off;
+    }
+    let iceberg = ["icebergCompatV1", "icebergCompatV2"].iter().any(|feature| features::has(base.protocol(), feature));
+    if iceberg { Widening::Iceberg } else { Widening::SameKind }
+}
+
+impl Target {
+    /// A writer of files for it.
+    fn writer(&self, table: &DeltaTable, settings: DataWriterSettings) -> Result<DataWriter> {
+        let base = self.base.as_ref();
+        let protocol = self.protocol.as_ref().or(base.map(Snapshot::protocol));
+        let metadata = self.metadata.as_ref().or(base.map(Snapshot::metadata));
+        let rules = match (protocol, metadata) {
+            (Some(protocol), Some(metadata)) => Rules::of(protocol, metadata, &self.layout.schema).on(table.url())?,
+            // `target` makes no other.
+            _ => Rules::default(),
+        };
+        let clustering = base.map(clustering_paths).transpose()?.unwrap_or_default();
+        DataWriter::with_layout(table, Arc::clone(&self.layout), &rules, &clustering, settings)
+    }
 }
 
 async fn write_rows(writer: &mut DataWriter, data: &mut BatchStream, request: &WriteRequest, url: &str) -> Result<()> {
     while let Some(batch) = data.next().await {
         let batch = batch.map_err(|source| DeltaError::Input { url: url.to_owned(), source })?;
+        // The condition may be on a column that the table fills in.
+        let batch = writer.complete(&batch)?.unwrap_or(batch);
         if let WriteMode::ReplaceWhere(predicate) = &request.mode {
             let matching = matching_rows(predicate, &batch).map_err(|source| DeltaError::Compute {
                 attempted: "filter",
@@ -316,7 +352,7 @@ async fn write_rows(writer: &mut DataWriter, data: &mut BatchStream, request: &W
                 return Err(DeltaError::ReplacedRowOutside { url: url.to_owned(), predicate: predicate.to_string(), row });
             }
         }
-        writer.write(&batch).await?;
+        writer.write_kept(&batch).await?;
         request.progress.report("write", writer.rows(), None, ProgressUnit::Rows);
     }
     Ok(())
@@ -367,7 +403,7 @@ async fn commit(
         transaction = transaction.app_transaction(app)?;
     }
     let report = transaction
-        .add_all(files.adds.iter().cloned())
+        .add_written(files)?
         .remove_all(&replaced.removed)
         .operation("WRITE", parameters)
         .metrics([

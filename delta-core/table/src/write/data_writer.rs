@@ -8,9 +8,10 @@ use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_arr
 use arrow_schema::{DataType as ArrowType, SchemaRef};
 use boathouse_base::{Env, Value};
 use boathouse_delta_protocol::action::{Add, StringMap, encode_path};
+use boathouse_delta_protocol::clustering::{CLUSTERING_DOMAIN, clustering_columns};
 use boathouse_delta_protocol::partition;
 use boathouse_delta_protocol::properties::CompressionCodec;
-use boathouse_delta_protocol::schema::ColumnMappingMode;
+use boathouse_delta_protocol::rules::Rules;
 use boathouse_delta_protocol::stats::{ColumnPath, indexed_columns};
 use boathouse_storage::Storage;
 use futures::StreamExt;
@@ -21,10 +22,12 @@ use super::encoder::{EncodeError, EncodedFile, Encoding, FileEncoder};
 use super::flat::ScratchPool;
 use super::partition::{Part, PartitionKey, Splitter};
 use super::statistics::{self, Leaf};
-use crate::conform::{FieldMatch, conform, find_field};
+use crate::conform::{FieldMatch, conform, find_field, relabel};
+use crate::enforce::{Enforcer, cast_error};
 use crate::error::{DeltaError, OnTable, Result};
 use crate::layout::Layout;
 use crate::snapshot::Snapshot;
+use crate::table::DeltaTable;
 
 /// How data files are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +74,9 @@ pub struct WrittenFiles {
     pub rows: u64,
     /// Bytes of all files.
     pub bytes: u64,
+    /// The last numbers that were given out, by identity column: they go into the metadata with the files, which
+    /// [`Transaction::add_written`](crate::Transaction::add_written) does.
+    pub high_water_marks: Vec<(String, i64)>,
 }
 
 /// Writes batches to new data files of a table.
@@ -101,6 +107,7 @@ pub struct DataWriter {
     indexed: Vec<ColumnPath>,
     file_columns: Vec<usize>,
     splitter: Option<Splitter>,
+    enforcer: Option<Enforcer>,
     open: BTreeMap<Option<PartitionKey>, OpenFile>,
     done: BTreeMap<Option<PartitionKey>, Vec<Add>>,
     rows: u64,
@@ -116,17 +123,35 @@ struct OpenFile {
 impl DataWriter {
     /// A writer for a table as it is at this version.
     ///
-    /// **Errors**: `Unsupported` when the table needs something of writers that is not supported.
+    /// **Errors**: `Unsupported` when the table needs something of writers that is not supported, or an engine that
+    /// understands its rules and is not there.
     pub fn new(snapshot: &Snapshot, settings: DataWriterSettings) -> Result<Self> {
-        boathouse_delta_protocol::features::check_write(snapshot.protocol(), snapshot.metadata()).on(snapshot.url())?;
-        let table = snapshot.table();
-        Self::with_layout(table.storage().clone(), table.env().clone(), Arc::clone(snapshot.layout()), settings)
+        let (protocol, metadata, layout) = (snapshot.protocol(), snapshot.metadata(), snapshot.layout());
+        boathouse_delta_protocol::features::check_write(protocol, metadata).on(snapshot.url())?;
+        let rules = Rules::of(protocol, metadata, &layout.schema).on(snapshot.url())?;
+        let clustering = clustering_paths(snapshot)?;
+        Self::with_layout(snapshot.table(), Arc::clone(layout), &rules, &clustering, settings)
     }
 
-    pub(crate) fn with_layout(storage: Storage, env: Env, layout: Arc<Layout>, settings: DataWriterSettings) -> Result<Self> {
+    /// A writer for a table of this layout, with these rules, clustered by these columns.
+    pub(crate) fn with_layout(
+        table: &DeltaTable,
+        layout: Arc<Layout>,
+        rules: &Rules,
+        clustering: &[ColumnPath],
+        settings: DataWriterSettings,
+    ) -> Result<Self> {
+        let (storage, env) = (table.storage().clone(), table.env().clone());
+        // What only rearranges rows adds none.
+        let enforcer = match settings.data_change {
+            true => Enforcer::new(storage.url(), &layout, rules, table.expressions())?,
+            false => None,
+        };
         let file_columns = layout.file_columns();
         let leaves = statistics::leaves(file_columns.iter().map(|at| &layout.schema.fields[*at]));
-        let indexed = indexed_columns(&layout.schema, &layout.partition_columns, &layout.properties).on(storage.url())?;
+        let mut indexed = indexed_columns(&layout.schema, &layout.partition_columns, &layout.properties).on(storage.url())?;
+        let unindexed: Vec<ColumnPath> = clustering.iter().filter(|path| !indexed.contains(path)).cloned().collect();
+        indexed.extend(unindexed);
         let workers = settings.workers.or_else(|| std::thread::available_parallelism().ok()).map_or(1, |n| n.get().min(8));
         let encoding = Arc::new(Encoding {
             schema: layout.file_schema(),
@@ -154,6 +179,7 @@ impl DataWriter {
             indexed,
             file_columns,
             splitter,
+            enforcer,
             open: BTreeMap::new(),
             done: BTreeMap::new(),
             rows: 0,
@@ -166,11 +192,42 @@ impl DataWriter {
         self.rows
     }
 
-    /// Appends rows.
+    /// Appends new rows. What the table fills in may be missing: defaults, generated columns, identity columns.
     ///
-    /// **Errors**: `Invalid` names a column that does not fit, or that has a null and must not; what the store says.
-    /// After an error the writer is only good for [`abort`](Self::abort).
+    /// **Errors**: `Invalid` names a column that does not fit, or that has a null and must not, or the constraint
+    /// that a row violates; what the store says. After an error the writer is only good for [`abort`](Self::abort).
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        match self.complete(batch)? {
+            Some(complete) => self.write_kept(&complete).await,
+            None => self.write_kept(batch).await,
+        }
+    }
+
+    /// New rows with what the table fills in, checked; nothing when the table has no rules. They are not written yet.
+    pub(super) fn complete(&mut self, batch: &RecordBatch) -> Result<Option<RecordBatch>> {
+        match &mut self.enforcer {
+            Some(enforcer) if batch.num_rows() > 0 => enforcer.complete(batch).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Appends rows of the table that were changed: they have all columns, and obey the constraints.
+    ///
+    /// **Errors**: as [`write`](Self::write).
+    pub async fn write_changed(&mut self, batch: &RecordBatch) -> Result<()> {
+        match &self.enforcer {
+            Some(enforcer) if batch.num_rows() > 0 => {
+                let checked = enforcer.changed(batch)?;
+                self.write_kept(&checked).await
+            }
+            _ => self.write_kept(batch).await,
+        }
+    }
+
+    /// Appends rows of the table as they are: nothing is filled in, and no constraint is checked.
+    ///
+    /// **Errors**: as [`write`](Self::write).
+    pub async fn write_kept(&mut self, batch: &RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -196,7 +253,8 @@ impl DataWriter {
             }
         }
         let adds = std::mem::take(&mut self.done).into_values().flatten().collect();
-        Ok(WrittenFiles { adds, rows: self.rows, bytes: self.bytes })
+        let high_water_marks = self.enforcer.as_ref().map(Enforcer::high_water_marks).unwrap_or_default();
+        Ok(WrittenFiles { adds, rows: self.rows, bytes: self.bytes, high_water_marks })
     }
 
     /// Gives up: files that were written are deleted, as far as possible.
@@ -246,7 +304,8 @@ impl DataWriter {
         let url = self.storage.url();
         let mut texts = Vec::with_capacity(values.len());
         for ((column, primitive), value) in self.layout.partition_types().into_iter().zip(values) {
-            texts.push((column, partition::format(column, primitive, value).on(url)?));
+            let text = partition::format(column, primitive, value).on(url)?;
+            texts.push((self.layout.physical_name(column), text));
         }
         let folder = partition::folder(texts.iter().map(|(column, text)| (*column, text.as_deref())));
         let codec = extension(self.layout.properties.compression_codec);
@@ -276,7 +335,7 @@ impl DataWriter {
             size: bytes,
             modification_time: self.env.now_ms(),
             data_change: self.settings.data_change,
-            stats: Some(stats.to_json(&self.layout.schema, ColumnMappingMode::None)),
+            stats: Some(stats.to_json(&self.layout.schema, self.layout.mode)),
             ..Add::default()
         });
         Ok(())
@@ -284,7 +343,15 @@ impl DataWriter {
 
     /// The columns that files have, with the table's types where the encoder needs them.
     fn file_batch(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let columns = self.file_columns.iter().map(|at| self.column(batch, *at, Layouts::AnyText));
+        let columns = self.file_columns.iter().enumerate().map(|(place, at)| {
+            let column = self.column(batch, *at, Layouts::AnyText)?;
+            let stored = self.encoding.schema.field(place).data_type();
+            // Within lists, maps and structs, names in files and names of users may differ.
+            if column.data_type().is_nested() && column.data_type() != stored {
+                return relabel(&column, stored).map_err(|source| compute("write", self.storage.url(), source));
+            }
+            Ok(column)
+        });
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let schema = passed_schema(&self.encoding.schema, &columns);
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
@@ -307,13 +374,8 @@ impl DataWriter {
                 if layouts == Layouts::AnyText && is_same_text(array.data_type(), field.data_type()) {
                     Arc::clone(array)
                 } else {
-                    conform(array, field.data_type(), FieldMatch::Name).map_err(|source| DeltaError::Cast {
-                        attempted: "write",
-                        column: field.name().clone(),
-                        from: Box::new(array.data_type().clone()),
-                        to: Box::new(field.data_type().clone()),
-                        source,
-                    })?
+                    conform(array, field.data_type(), FieldMatch::Name)
+                        .map_err(|source| cast_error(self.storage.url(), array, field, source))?
                 }
             }
         };
@@ -372,6 +434,16 @@ fn passed_schema(schema: &SchemaRef, columns: &[ArrayRef]) -> SchemaRef {
         .zip(columns)
         .map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone()));
     Arc::new(arrow_schema::Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// The columns by which a table is clustered: they have statistics, whatever the properties say.
+pub(crate) fn clustering_paths(snapshot: &Snapshot) -> Result<Vec<ColumnPath>> {
+    let Some(domain) = snapshot.state().domain_metadata.get(CLUSTERING_DOMAIN) else { return Ok(Vec::new()) };
+    let columns = clustering_columns(&domain.configuration).on(snapshot.url())?;
+    Ok(columns
+        .iter()
+        .filter_map(|column| ColumnPath::of_physical(&snapshot.layout().schema, column, snapshot.layout().mode))
+        .collect())
 }
 
 /// Deletes files that no commit refers to. Best effort.

@@ -16,4 +16,5 @@ pub(crate) mod statistics;
 pub(crate) mod upload;
 
 pub use builder::WriteBuilder;
+pub(crate) use data_writer::clustering_paths;
 pub use data_writer::{DataWriter, DataWriterSettings, WrittenFiles};

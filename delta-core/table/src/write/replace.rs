@@ -76,7 +76,7 @@ async fn replace(
             let stays: BooleanArray = matching.iter().map(|m| Some(m != Some(true))).collect();
             let kept = filter_record_batch(&batch, &stays).map_err(failed)?;
             into.rows_kept += kept.num_rows() as u64;
-            writer.write(&kept).await?;
+            writer.write_kept(&kept).await?;
         }
         into.rewritten.push(file.clone());
     }

@@ -9,6 +9,7 @@ mod concurrency;
 mod contracts;
 mod corpora;
 mod faults;
+mod features;
 mod groups;
 mod log_cleanups;
 mod made;

@@ -8,10 +8,8 @@
 use serde::Deserialize;
 
 use super::data_type::{DataType, PrimitiveType, StructField, StructType};
+use super::keys::TYPE_CHANGES;
 use crate::error::{ProtocolError, Result};
-
-/// The key of the history of a column's type in its metadata.
-const TYPE_CHANGES: &str = "delta.typeChanges";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

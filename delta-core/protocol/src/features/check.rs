@@ -1,0 +1,122 @@
+//! Whether a table may be read, written to, or changed in some way.
+
+use super::active::{has, used_by};
+use super::exclusion::check_combination;
+use super::table::{Enabled, FEATURES, Feature, READER_VERSION, WRITER_VERSION, WriteSupport, feature};
+use crate::action::{Metadata, Protocol};
+use crate::error::{Access, ProtocolError, Result};
+use crate::properties::TableProperties;
+use crate::schema::StructType;
+
+/// What a commit does to rows that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RowChange {
+    /// Nothing: rows are only added, or nothing but metadata changes.
+    None,
+    /// Nothing: rows move between files (`dataChange` is false).
+    Rearrange,
+    /// Whole files leave.
+    RemoveFiles,
+    /// Rows are changed or removed within files.
+    Rewrite,
+}
+
+/// Checks that a table with this protocol can be read.
+///
+/// **Errors**: `Unsupported` names the feature or the version.
+///
+/// # Example
+/// ```
+/// use boathouse_delta_protocol::{action::Protocol, features};
+///
+/// let protocol = Protocol {
+///     min_reader_version: 3,
+///     min_writer_version: 7,
+///     reader_features: Some(vec!["teleportation".to_owned()]),
+///     writer_features: Some(vec!["teleportation".to_owned()]),
+/// };
+/// let error = features::check_read(&protocol).unwrap_err();
+/// assert!(error.to_string().contains("`teleportation`"));
+/// ```
+pub fn check_read(protocol: &Protocol) -> Result<()> {
+    if protocol.min_reader_version > READER_VERSION {
+        return Err(ProtocolError::UnsupportedVersion {
+            access: Access::Read,
+            required: protocol.min_reader_version,
+            known: READER_VERSION,
+        });
+    }
+    if protocol.min_reader_version < 3 {
+        return Ok(());
+    }
+    let Some(names) = &protocol.reader_features else {
+        return Err(ProtocolError::InvalidProtocol { found: "reader version 3 without a list of reader features".to_owned() });
+    };
+    match names.iter().find(|name| !feature(name).is_some_and(|f| f.read)) {
+        Some(name) => Err(unsupported(name, Access::Read, String::new())),
+        None => Ok(()),
+    }
+}
+
+/// Checks that a table can be written to.
+///
+/// **Errors**: `Unsupported` names the feature, and for features that hinge on it the column or property that
+/// uses it; `Invalid` when two features exclude each other; `Corrupt` when the schema does not parse.
+pub fn check_write(protocol: &Protocol, metadata: &Metadata) -> Result<()> {
+    check_read(protocol)?;
+    if protocol.min_writer_version > WRITER_VERSION {
+        return Err(ProtocolError::UnsupportedVersion {
+            access: Access::Write,
+            required: protocol.min_writer_version,
+            known: WRITER_VERSION,
+        });
+    }
+    // The schema is parsed when a feature hinges on it, and not before.
+    let mut schema: Option<StructType> = None;
+    let mut check = |feature: &Feature| match feature.write {
+        WriteSupport::Yes => Ok(()),
+        WriteSupport::No => Err(unsupported(feature.name, Access::Write, String::new())),
+        WriteSupport::WhileInactive => {
+            if schema.is_none() && matches!(feature.enabled, Enabled::ColumnKey(_) | Enabled::Type(_)) {
+                schema = Some(metadata.schema()?);
+            }
+            match used_by(feature.enabled, &metadata.configuration, schema.as_ref().unwrap_or(&StructType::default())) {
+                Some(user) => Err(unsupported(feature.name, Access::Write, format!(": {user} uses it"))),
+                None => Ok(()),
+            }
+        }
+    };
+    if protocol.min_writer_version < 7 {
+        FEATURES.iter().filter(|f| f.writer_version.is_some_and(|v| protocol.min_writer_version >= v)).try_for_each(check)?;
+        return check_combination(protocol, metadata);
+    }
+    let Some(names) = &protocol.writer_features else {
+        return Err(ProtocolError::InvalidProtocol { found: "writer version 7 without a list of writer features".to_owned() });
+    };
+    for name in names {
+        match feature(name) {
+            Some(feature) => check(feature)?,
+            None => return Err(unsupported(name, Access::Write, String::new())),
+        }
+    }
+    check_combination(protocol, metadata)
+}
+
+/// Checks that rows of the table may be changed in this way.
+///
+/// **Errors**: `Invalid` on append-only tables; `Unsupported` where the change feed would need files of changes.
+pub fn check_change(protocol: &Protocol, properties: &TableProperties, change: RowChange) -> Result<()> {
+    let removes = matches!(change, RowChange::RemoveFiles | RowChange::Rewrite);
+    if removes && properties.append_only && has(protocol, "appendOnly") {
+        return Err(ProtocolError::AppendOnly);
+    }
+    if change == RowChange::Rewrite && properties.enable_change_data_feed && has(protocol, "changeDataFeed") {
+        let reason = ": `delta.enableChangeDataFeed` is true, and changing rows needs files of changes".to_owned();
+        return Err(unsupported("changeDataFeed", Access::Write, reason));
+    }
+    Ok(())
+}
+
+pub(super) fn unsupported(feature: &str, access: Access, reason: String) -> ProtocolError {
+    ProtocolError::UnsupportedFeature { feature: feature.to_owned(), access, reason }
+}

@@ -1,0 +1,256 @@
+//! The metadata of a table while it is being changed.
+
+use std::collections::BTreeMap;
+
+use arrow_schema::Schema;
+use boathouse_delta_protocol::ProtocolError;
+use boathouse_delta_protocol::features::FEATURE_PREFIX;
+use boathouse_delta_protocol::properties::TableProperties;
+use boathouse_delta_protocol::rules::CONSTRAINT_PREFIX;
+use boathouse_delta_protocol::schema::{ColumnMappingMode, StructField, StructType};
+use serde_json::Value;
+
+use super::change::Change;
+use crate::error::{AlterProblem, DeltaError, OnTable, Result};
+use crate::mapping::{PhysicalNames, map_new_columns};
+use crate::table::DeltaTable;
+
+/// Properties that writers keep.
+const INTERNAL: [&str; 5] = [
+    "delta.columnMapping.maxColumnId",
+    "delta.rowTracking.materializedRowIdColumnName",
+    "delta.rowTracking.materializedRowCommitVersionColumnName",
+    "delta.inCommitTimestampEnablementVersion",
+    "delta.inCommitTimestampEnablementTimestamp",
+];
+/// Properties that say something about every file that is there.
+const OF_ALL_FILES: [&str; 3] = ["delta.enableIcebergCompatV1", "delta.enableIcebergCompatV2", "delta.enableRowTracking"];
+/// The key of a column's default.
+const CURRENT_DEFAULT: &str = "CURRENT_DEFAULT";
+
+/// The metadata so far.
+#[derive(Debug, Clone)]
+pub(super) struct Draft<'a> {
+    pub(super) table: &'a DeltaTable,
+    pub(super) url: &'a str,
+    pub(super) schema: StructType,
+    pub(super) configuration: BTreeMap<String, String>,
+    /// What is asked for beyond what is kept: features by name.
+    pub(super) asked: BTreeMap<String, String>,
+    pub(super) partition_columns: Vec<String>,
+    /// The columns by which the table is clustered, by the names of users, dotted.
+    pub(super) clustering: Vec<String>,
+    pub(super) mode: ColumnMappingMode,
+    pub(super) has_files: bool,
+}
+
+impl Draft<'_> {
+    /// Makes one change.
+    pub(super) fn apply(&mut self, change: &Change) -> Result<()> {
+        match change {
+            Change::AddColumn(field) => self.add_column(field),
+            Change::RenameColumn { column, to } => self.rename(column, to),
+            Change::DropColumn { column } => self.drop_column(column),
+            Change::WidenColumn { column, to } => self.widen(column, to),
+            Change::AllowNulls { column } => self.edit(column, |columns, at| columns[at].nullable = true),
+            Change::SetDefault { column, expression } => self.edit(column, |columns, at| {
+                columns[at].metadata.insert(CURRENT_DEFAULT.to_owned(), Value::from(expression.as_str()));
+            }),
+            Change::DropDefault { column } => self.edit(column, |columns, at| {
+                columns[at].metadata.remove(CURRENT_DEFAULT);
+            }),
+            Change::AddConstraint { name, expression } => {
+                if self.constraint(name).is_some() {
+                    return Err(self.problem(AlterProblem::ConstraintExists { name: name.clone() }));
+                }
+                self.configuration.insert(format!("{CONSTRAINT_PREFIX}{name}"), expression.clone());
+                Ok(())
+            }
+            Change::DropConstraint { name } => match self.constraint(name) {
+                Some(key) => {
+                    self.configuration.remove(&key);
+                    Ok(())
+                }
+                None => Err(self.problem(AlterProblem::NoConstraint { name: name.clone() })),
+            },
+            Change::SetProperty { key, value } => self.set(key, value),
+            Change::UnsetProperty { key } => {
+                self.check_key(key)?;
+                if key.eq_ignore_ascii_case("delta.columnMapping.mode") {
+                    return self.set_mode("none");
+                }
+                self.configuration.retain(|k, _| !k.eq_ignore_ascii_case(key));
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn problem(&self, problem: AlterProblem) -> DeltaError {
+        DeltaError::CannotAlter { url: self.url.to_owned(), problem }
+    }
+
+    fn edit<T>(&mut self, column: &str, edit: impl FnOnce(&mut Vec<StructField>, usize) -> T) -> Result<T> {
+        self.schema.edit_column(column, edit).on(self.url)
+    }
+
+    fn add_column(&mut self, field: &arrow_schema::Field) -> Result<()> {
+        let added = StructType::from_arrow(&Schema::new(vec![field.clone()])).on(self.url)?.as_data();
+        for field in added.fields {
+            if self.schema.field(&field.name).is_some() {
+                return Err(self.problem(AlterProblem::NameTaken { column: field.name }));
+            }
+            if !field.nullable && self.has_files {
+                return Err(self.problem(AlterProblem::RequiredColumn { column: field.name }));
+            }
+            self.schema.fields.push(field);
+        }
+        Ok(())
+    }
+
+    fn rename(&mut self, column: &str, to: &str) -> Result<()> {
+        self.needs_mapping(column)?;
+        let (taken, before) = self.edit(column, |columns, at| {
+            let taken =
+                columns.iter().enumerate().any(|(place, field)| place != at && field.name.to_lowercase() == to.to_lowercase());
+            let before = columns[at].name.clone();
+            if !taken {
+                to.clone_into(&mut columns[at].name);
+            }
+            (taken, before)
+        })?;
+        if taken {
+            return Err(self.problem(AlterProblem::NameTaken { column: to.to_owned() }));
+        }
+        // A partition column stands at the top, whatever its name looks like.
+        if before.to_lowercase() == column.to_lowercase() {
+            let renamed = self.partition_columns.iter_mut().filter(|name| name.to_lowercase() == before.to_lowercase());
+            renamed.for_each(|name| to.clone_into(name));
+        }
+        Ok(())
+    }
+
+    fn drop_column(&mut self, column: &str) -> Result<()> {
+        self.needs_mapping(column)?;
+        self.not_partition(column)?;
+        if self
+            .clustering
+            .iter()
+            .any(|c| c.eq_ignore_ascii_case(column) || c.to_lowercase().starts_with(&format!("{}.", column.to_lowercase())))
+        {
+            return Err(self.problem(AlterProblem::ClusteringColumn { column: column.to_owned() }));
+        }
+        let dropped = self.edit(column, |columns, at| {
+            let is_last = columns.len() == 1;
+            if !is_last {
+                columns.remove(at);
+            }
+            !is_last
+        })?;
+        let data_columns = self.schema.fields.len() - self.partition_columns.len();
+        if dropped && data_columns > 0 {
+            Ok(())
+        } else {
+            Err(self.problem(AlterProblem::LastColumn { column: column.to_owned() }))
+        }
+    }
+
+    fn widen(&mut self, column: &str, to: &arrow_schema::DataType) -> Result<()> {
+        let properties = self.properties()?;
+        if !properties.enable_type_widening {
+            return Err(self.problem(AlterProblem::WideningOff { column: column.to_owned() }));
+        }
+        self.not_partition(column)?;
+        let wanted = boathouse_delta_protocol::schema::DataType::from_arrow(column, to).on(self.url)?;
+        let iceberg = properties.enable_iceberg_compat_v1 || properties.enable_iceberg_compat_v2;
+        let refused = self.edit(column, |columns, at| {
+            let from = columns[at].data_type.to_string();
+            let widened = wanted.as_primitive().is_some_and(|to| columns[at].widen(to, iceberg));
+            (!widened).then_some(from)
+        })?;
+        match refused {
+            None => Ok(()),
+            Some(from) => Err(self.problem(AlterProblem::NotWider { column: column.to_owned(), from, to: wanted.to_string() })),
+        }
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<()> {
+        self.check_key(key)?;
+        if key.starts_with(FEATURE_PREFIX) {
+            self.asked.insert(key.to_owned(), value.to_owned());
+            return Ok(());
+        }
+        if key.eq_ignore_ascii_case("delta.columnMapping.mode") {
+            return self.set_mode(value);
+        }
+        let was_on = self.configuration.iter().any(|(k, v)| k.eq_ignore_ascii_case(key) && v.eq_ignore_ascii_case("true"));
+        if self.has_files
+            && !was_on
+            && value.eq_ignore_ascii_case("true")
+            && let Some(key) = OF_ALL_FILES.iter().find(|k| k.eq_ignore_ascii_case(key))
+        {
+            return Err(self.problem(AlterProblem::NeedsRewrite { key: (*key).to_owned() }));
+        }
+        self.configuration.retain(|k, _| !k.eq_ignore_ascii_case(key));
+        self.configuration.insert(key.to_owned(), value.to_owned());
+        // Wrong values are found here, and not when the table is opened next.
+        self.properties().map(|_| ())
+    }
+
+    fn set_mode(&mut self, value: &str) -> Result<()> {
+        let wanted = BTreeMap::from([("delta.columnMapping.mode".to_owned(), value.to_owned())]);
+        let wanted = TableProperties::parse(&wanted).on(self.url)?.column_mapping_mode;
+        let now = self.properties()?.column_mapping_mode;
+        match (now, wanted) {
+            (now, wanted) if now == wanted => Ok(()),
+            (ColumnMappingMode::None, ColumnMappingMode::Name) => {
+                self.configuration.retain(|k, _| !k.eq_ignore_ascii_case("delta.columnMapping.mode"));
+                self.configuration.insert("delta.columnMapping.mode".to_owned(), "name".to_owned());
+                // Renaming is possible from now on; files that are there name columns as they are shown now.
+                self.mode = ColumnMappingMode::Name;
+                self.schema =
+                    map_new_columns(self.table, &self.schema, &mut self.configuration, PhysicalNames::AsShown).on(self.url)?;
+                Ok(())
+            }
+            _ => {
+                let name = |mode| match mode {
+                    ColumnMappingMode::None => "none".to_owned(),
+                    ColumnMappingMode::Id => "id".to_owned(),
+                    ColumnMappingMode::Name => "name".to_owned(),
+                };
+                Err(self.problem(AlterProblem::MappingMode { from: name(now), to: name(wanted) }))
+            }
+        }
+    }
+
+    fn check_key(&self, key: &str) -> Result<()> {
+        match INTERNAL.iter().find(|internal| internal.eq_ignore_ascii_case(key)) {
+            Some(key) => Err(self.problem(AlterProblem::InternalProperty { key: (*key).to_owned() })),
+            None => Ok(()),
+        }
+    }
+
+    fn needs_mapping(&self, column: &str) -> Result<()> {
+        match self.mode {
+            ColumnMappingMode::None => Err(self.problem(AlterProblem::NeedsMapping { column: column.to_owned() })),
+            ColumnMappingMode::Id | ColumnMappingMode::Name => Ok(()),
+        }
+    }
+
+    fn not_partition(&self, column: &str) -> Result<()> {
+        if self.partition_columns.iter().any(|name| name.to_lowercase() == column.to_lowercase()) {
+            return Err(self.problem(AlterProblem::PartitionColumn { column: column.to_owned() }));
+        }
+        Ok(())
+    }
+
+    /// The property of a constraint; names regard no letter case.
+    fn constraint(&self, name: &str) -> Option<String> {
+        let wanted = format!("{CONSTRAINT_PREFIX}{name}");
+        self.configuration.keys().find(|key| key.to_lowercase() == wanted.to_lowercase()).cloned()
+    }
+
+    fn properties(&self) -> Result<TableProperties> {
+        let parsed: Result<_, ProtocolError> = TableProperties::parse(&self.configuration);
+        parsed.on(self.url)
+    }
+}
