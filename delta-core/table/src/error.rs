@@ -167,9 +167,9 @@ pub enum DeltaError {
         /// The first such row of the batch, from 0.
         row: usize,
         /// The value that was given.
-        given: String,
+        given: Box<str>,
         /// The value that it must have.
-        right: String,
+        right: Box<str>,
     },
     /// A value was given for a column that the table numbers itself.
     #[error(

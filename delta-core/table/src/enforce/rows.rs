@@ -22,9 +22,12 @@ pub(crate) struct Enforcer {
     schema: SchemaRef,
     checks: Vec<(Check, Arc<dyn Expression>)>,
     generated: Vec<(usize, ValueOf, Arc<dyn Expression>)>,
-    defaults: Vec<(usize, ValueOf, Option<Arc<dyn Expression>>)>,
+    defaults: Vec<DefaultOf>,
     identities: Vec<(usize, IdentityColumn, IdentityValues)>,
 }
+
+/// The place of a column, its default, and how that is computed when its text is not a constant.
+type DefaultOf = (usize, ValueOf, Option<Arc<dyn Expression>>);
 
 impl Enforcer {
     /// The rules of a table; nothing when it has none.
@@ -159,8 +162,8 @@ impl Enforcer {
                     column: value.column.clone(),
                     expression: value.expression.clone(),
                     row,
-                    given: shown(given, row),
-                    right: shown(&right, row),
+                    given: shown(given, row).into(),
+                    right: shown(&right, row).into(),
                 });
             }
             columns[*at] = Some(right);
