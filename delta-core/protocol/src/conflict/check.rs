@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::concatenation::Place;
 use super::error::{Conflict, ReadScope};
 use super::metadata::change_that_matters;
 use super::row_tracking::ROW_TRACKING_DOMAIN;
@@ -15,7 +16,7 @@ use crate::schema::{ColumnMappingMode, StructType};
 use crate::stats::BoundsReader;
 
 /// A file that both sides touch row by row: whether they agree is told by its deletion vectors.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum RowTouch<'w> {
     /// The winner changed which rows of the file are deleted.
     Marked {
@@ -31,7 +32,7 @@ pub enum RowTouch<'w> {
         /// The file.
         path: &'w str,
         /// Its vector when it was copied.
-        before: Option<&'w DeletionVectorDescriptor>,
+        before: Option<DeletionVectorDescriptor>,
         /// Where its rows are.
         target: &'w Add,
         /// The first of them there.
@@ -41,12 +42,12 @@ pub enum RowTouch<'w> {
     },
 }
 
-impl<'w> RowTouch<'w> {
+impl RowTouch<'_> {
     /// The vectors that must be read to follow it: before and, where it still matters, after.
-    pub fn vectors(&self) -> (Option<&'w DeletionVectorDescriptor>, Option<&'w DeletionVectorDescriptor>) {
+    pub fn vectors(&self) -> (Option<&DeletionVectorDescriptor>, Option<&DeletionVectorDescriptor>) {
         match self {
             Self::Marked { before, after, .. } => (*before, after.deletion_vector.as_deref()),
-            Self::Moved { before, .. } => (*before, None),
+            Self::Moved { before, .. } => (before.as_ref(), None),
         }
     }
 }
@@ -251,9 +252,10 @@ impl<'a> Attempt<'a> {
                 }
             } else {
                 let place = concatenations.place_of(path);
-                let place = place.and_then(|(target, start, rows)| Some((*added.get(target)?, start, rows)));
-                match place {
-                    Some((target, start, rows)) => touches.push(RowTouch::Moved { path, before, target, start, rows }),
+                match place.and_then(|place| Some((*added.get(place.target)?, place))) {
+                    Some((target, Place { start, rows, vector, .. })) => {
+                        touches.push(RowTouch::Moved { path, before: vector.cloned(), target, start, rows });
+                    }
                     None if marked => return Err(Conflict::RowsMoved { version, operation: operation(), path: path.to_owned() }),
                     None => {}
                 }

@@ -12,8 +12,9 @@
 //!   b.parquet, 2 rows
 //!     0, 1 ─────────────────────────────▶ 3, 4
 //! ```
-//! `rows` are the rows that a source gave: those that were not deleted when it was read. Paths are as they stand in the log. The record
-//! belongs to the commit, not to the file, because only those need it who commit at the same time.
+//! `rows` are the rows that a source gave: those that were not deleted when it was read. `vector` is the deletion vector that it had then.
+//! That may not be the one with which it leaves: rows that were deleted while it was copied are in the new file, and in its vector. Paths
+//! are as they stand in the log. The record belongs to the commit, not to the file, because only those need it who commit at the same time.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::action::{Add, CommitInfo};
-use crate::deletion_vector::DeletionVector;
+use crate::deletion_vector::{DeletionVector, DeletionVectorDescriptor};
 
 /// The field of the commit info.
 const FIELD: &str = "boathouseConcatenated";
@@ -33,6 +34,22 @@ pub struct Stretch {
     pub path: String,
     /// How many rows came from it.
     pub rows: u64,
+    /// The rows that it had lost when it was copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vector: Option<DeletionVectorDescriptor>,
+}
+
+/// Where the rows of a source went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The new file.
+    pub target: &'a str,
+    /// The first row there.
+    pub start: u64,
+    /// How many there are.
+    pub rows: u64,
+    /// The rows that were not copied, because they were deleted.
+    pub vector: Option<&'a DeletionVectorDescriptor>,
 }
 
 /// How the files that a commit adds were put together, by path.
@@ -68,15 +85,16 @@ impl Concatenations {
         self.0.get(path).map(Vec::as_slice)
     }
 
-    /// Where the rows of a source went: the new file, the first row there, and how many.
+    /// Where the rows of a source went.
     ///
     /// Nothing when it is not known: no record, a source that is named twice, or numbers that overflow.
-    pub fn place_of(&self, source: &str) -> Option<(&str, u64, u64)> {
+    pub fn place_of(&self, source: &str) -> Option<Place<'_>> {
         let mut found = None;
         for (path, stretches) in &self.0 {
             let mut start: u64 = 0;
             for stretch in stretches {
-                if stretch.path == source && found.replace((path.as_str(), start, stretch.rows)).is_some() {
+                let place = Place { target: path, start, rows: stretch.rows, vector: stretch.vector.as_ref() };
+                if stretch.path == source && found.replace(place).is_some() {
                     return None;
                 }
                 start = start.checked_add(stretch.rows)?;
@@ -110,28 +128,42 @@ pub(super) fn follow_rows(rows: &DeletionVector, deleted: &DeletionVector, start
 pub struct Concatenation {
     /// The new file.
     pub add: Add,
-    /// Its sources in order, as they were in the version that this transaction stands on, and how many rows each gave.
-    pub sources: Vec<(Add, u64)>,
+    /// Its sources, in order.
+    pub sources: Vec<Source>,
     /// Rows of the new file that winners deleted from a source meanwhile.
     pub deleted: DeletionVector,
 }
 
+/// A file that is put together with others.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// The file as it is in the version that this transaction stands on.
+    pub file: Add,
+    /// How many rows it gave.
+    pub rows: u64,
+    /// The vector that it had when it was copied.
+    pub vector: Option<DeletionVectorDescriptor>,
+    /// The rows in that vector: they were not copied.
+    pub gone: DeletionVector,
+}
+
 impl Concatenation {
     /// Where the rows of a source are in the new file.
-    pub(super) fn place_of(&self, path: &str) -> Option<(u64, u64)> {
+    pub(super) fn place_of(&self, path: &str) -> Option<(u64, &Source)> {
         let mut start: u64 = 0;
-        for (source, rows) in &self.sources {
-            if source.path == path {
-                return Some((start, *rows));
+        for source in &self.sources {
+            if source.file.path == path {
+                return Some((start, source));
             }
-            start = start.checked_add(*rows)?;
+            start = start.checked_add(source.rows)?;
         }
         None
     }
 
     /// What the commit says of it.
     pub fn stretches(&self) -> Vec<Stretch> {
-        self.sources.iter().map(|(source, rows)| Stretch { path: source.path.clone(), rows: *rows }).collect()
+        let stretch = |s: &Source| Stretch { path: s.file.path.clone(), rows: s.rows, vector: s.vector.clone() };
+        self.sources.iter().map(stretch).collect()
     }
 }
 
@@ -142,7 +174,7 @@ mod tests {
     use super::*;
 
     fn stretch(path: &str, rows: u64) -> Stretch {
-        Stretch { path: path.to_owned(), rows }
+        Stretch { path: path.to_owned(), rows, vector: None }
     }
 
     #[test]
@@ -153,7 +185,8 @@ mod tests {
         all.keep(&mut info);
         let found = Concatenations::of_info(&info);
         assert_eq!(found, all);
-        assert_eq!((found.place_of("a"), found.place_of("b")), (Some(("new", 0, 3)), Some(("new", 3, 2))));
+        let place = |start, rows| Some(Place { target: "new", start, rows, vector: None });
+        assert_eq!((found.place_of("a"), found.place_of("b")), (place(0, 3), place(3, 2)));
         assert_eq!(found.place_of("c"), None);
         let mut empty = CommitInfo::default();
         Concatenations::default().keep(&mut empty);

@@ -57,7 +57,7 @@ mod rows;
 mod winner;
 
 pub use check::{Attempt, RowTouch};
-pub use concatenation::{Concatenation, Concatenations, Stretch};
+pub use concatenation::{Concatenation, Concatenations, Place, Source, Stretch};
 pub use error::{Conflict, ReadScope};
 pub use ground::Ground;
 pub use metadata::change_that_matters;

@@ -88,13 +88,14 @@ impl Stake {
             mark.file = after.clone();
         }
         for concatenation in &mut self.concatenations {
-            let Some((start, rows)) = concatenation.place_of(path) else { continue };
-            let Some(moved) = follow_rows(&deleted, &vectors.before, start, rows) else {
+            let Some((start, source)) = concatenation.place_of(path) else { continue };
+            // Rows that other winners took away since it was copied are in the new file all the same.
+            let Some(moved) = follow_rows(&deleted, &source.gone, start, source.rows) else {
                 return Err(Conflict::RowsMoved { version, operation: operation(), path: path.to_owned() });
             };
             concatenation.deleted.union_with(&moved);
-            for (source, _) in concatenation.sources.iter_mut().filter(|(source, _)| source.path == path) {
-                *source = after.clone();
+            for source in concatenation.sources.iter_mut().filter(|source| source.file.path == path) {
+                source.file = after.clone();
             }
         }
         Ok(())

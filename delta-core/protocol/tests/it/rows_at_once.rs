@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use boathouse_delta_protocol::action::{Action, Add, CommitInfo, Metadata, Remove};
 use boathouse_delta_protocol::conflict::{
-    Attempt, Concatenation, Concatenations, Conflict, Mark, ReadScope, Reads, RowTouch, Stake, Stretch, TouchedVectors, Winner,
+    Attempt, Concatenation, Concatenations, Conflict, Mark, ReadScope, Reads, RowTouch, Source, Stake, Stretch, TouchedVectors, Winner,
 };
 use boathouse_delta_protocol::deletion_vector::{DeletionVector, DeletionVectorDescriptor};
 use boathouse_delta_protocol::properties::IsolationLevel;
@@ -35,7 +35,11 @@ fn info(operation: &str) -> Action {
 /// A commit that puts files one after the other; `told` or not.
 fn optimize(sources: &[(&str, &[u64])], target: &str, told: bool) -> Vec<Action> {
     let mut concatenations = Concatenations::default();
-    let stretches = sources.iter().map(|(path, gone)| Stretch { path: (*path).to_owned(), rows: 10 - gone.len() as u64 });
+    let stretches = sources.iter().map(|(path, gone)| Stretch {
+        path: (*path).to_owned(),
+        rows: 10 - gone.len() as u64,
+        vector: file(path, gone).deletion_vector.map(|vector| *vector),
+    });
     concatenations.insert(target, stretches.collect());
     let mut commit = CommitInfo { operation: Some("OPTIMIZE".to_owned()), ..CommitInfo::default() };
     if told {
@@ -51,6 +55,12 @@ fn deleting(path: &str, base: &[u64], own: &[u64]) -> Stake {
     Stake { marks: [(path.to_owned(), mark)].into(), ..Stake::default() }
 }
 
+fn source(path: &str, gone: &[u64]) -> Source {
+    let file = file(path, gone);
+    let vector = file.deletion_vector.as_deref().cloned();
+    Source { file, rows: 10 - gone.len() as u64, vector, gone: rows(gone) }
+}
+
 /// Goes behind a winner as the table does.
 fn follow(stake: &mut Stake, version: u64, actions: &[Action]) -> Result<(), Conflict> {
     let schema = StructType::new([StructField::nullable("id", PrimitiveType::Long)]);
@@ -64,7 +74,8 @@ fn follow(stake: &mut Stake, version: u64, actions: &[Action]) -> Result<(), Con
         .into_iter()
         .map(|touch| {
             let (before, after) = touch.vectors();
-            (touch, TouchedVectors { before: load(before), after: load(after) })
+            let vectors = TouchedVectors { before: load(before), after: load(after) };
+            (touch, vectors)
         })
         .collect();
     stake.follow(&winner, &looked_at)
@@ -168,18 +179,34 @@ fn what_was_read_moves_along_and_stays_exact_when_all_of_the_file_is_known() {
 
 #[test]
 fn a_compaction_takes_the_marks_of_winners_into_its_new_file() {
-    let sources = vec![(file("a", &[]), 10), (file("b", &[0, 3]), 8)];
+    let sources = vec![source("a", &[]), source("b", &[0, 3])];
     let concatenation = Concatenation { add: file("new", &[]), sources, deleted: DeletionVector::new() };
     let mut stake = Stake { concatenations: vec![concatenation], ..Stake::default() };
     follow(&mut stake, 5, &marks("b", &[0, 3], &[0, 1, 3, 9])).unwrap();
     follow(&mut stake, 6, &marks("a", &[], &[2])).unwrap();
-    follow(&mut stake, 7, &[info("WRITE"), file("more", &[]).into()]).unwrap();
+    // A second time the same file: what the first one took away was copied.
+    follow(&mut stake, 7, &marks("b", &[0, 1, 3, 9], &[0, 1, 3, 5, 9])).unwrap();
+    follow(&mut stake, 8, &[info("WRITE"), file("more", &[]).into()]).unwrap();
     let moved = &stake.concatenations[0];
-    assert_eq!(moved.deleted, rows(&[2, 10, 17]));
-    let removed: Vec<u64> = moved.sources.iter().map(|(f, _)| f.deletion_vector.as_ref().unwrap().cardinality).collect();
-    assert_eq!(removed, [1, 4], "the files that leave are those that are there now");
+    assert_eq!(moved.deleted, rows(&[2, 10, 13, 17]));
+    let removed: Vec<u64> = moved.sources.iter().map(|s| s.file.deletion_vector.as_ref().unwrap().cardinality).collect();
+    assert_eq!(removed, [1, 5], "the files that leave are those that are there now");
+    // What it tells others is how the rows were copied.
+    let told = moved.stretches();
+    assert_eq!((told[0].vector.is_none(), told[1].vector.as_ref().unwrap().cardinality, told[1].rows), (true, 2, 8));
     let gone = [info("DELETE"), file("a", &[2]).to_remove(1, true).into()];
-    assert!(matches!(follow(&mut stake, 8, &gone), Err(Conflict::ConcurrentDeleteDelete { .. })));
+    assert!(matches!(follow(&mut stake, 9, &gone), Err(Conflict::ConcurrentDeleteDelete { .. })));
+}
+
+#[test]
+fn marks_are_moved_by_what_was_copied_and_not_by_what_left() {
+    // The compaction had copied `b` without row 0, then another writer took row 1: the file leaves without 0 and 1.
+    let mut winner = optimize(&[("b", &[0])], "new", true);
+    let Some(Action::Remove(left)) = winner.iter_mut().find(|a| matches!(a, Action::Remove(_))) else { panic!() };
+    left.deletion_vector = file("b", &[0, 1]).deletion_vector;
+    let mut stake = deleting("b", &[0, 1], &[4]);
+    follow(&mut stake, 5, &winner).unwrap();
+    assert_eq!(stake.marks["new"].rows, rows(&[3]), "rows 1 to 4 are the first four of the new file");
 }
 
 proptest! {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use boathouse_base::{AppTransaction, Predicate};
 use boathouse_delta_protocol::action::{Action, Add, CommitInfo, DomainMetadata, Metadata, Protocol, Remove, Txn};
-use boathouse_delta_protocol::conflict::{Concatenation, Mark, Stake};
+use boathouse_delta_protocol::conflict::{Concatenation, Mark, Source, Stake};
 use boathouse_delta_protocol::deletion_vector::DeletionVector;
 use boathouse_delta_protocol::features::RowChange;
 use serde_json::Value as Json;
@@ -216,9 +216,12 @@ impl Transaction {
         let invalid = |problem| DeltaError::InvalidTransaction { url: self.table.url().to_owned(), problem };
         let unknown = |path: &str| invalid(TransactionProblem::RowsUnknown { path: path.to_owned() });
         let rows = |source: &DataFile| source.row_count().ok_or_else(|| unknown(&source.add().path));
-        let parts =
-            sources.iter().map(|source| Ok((source.add().as_ref().clone(), rows(source)?))).collect::<Result<Vec<_>>>()?;
-        let expected: u64 = parts.iter().map(|(_, rows)| rows).sum();
+        let part = |file: &DataFile| {
+            let (rows, vector) = (rows(file)?, file.deletion_vector().cloned());
+            Ok(Source { file: file.add().as_ref().clone(), rows, vector, gone: DeletionVector::new() })
+        };
+        let parts = sources.iter().map(part).collect::<Result<Vec<_>>>()?;
+        let expected: u64 = parts.iter().map(|part| part.rows).sum();
         let found = super::check::rows_of(&add).ok_or_else(|| unknown(&add.path))?;
         if found != expected {
             return Err(invalid(TransactionProblem::RowsDiffer { path: add.path, expected, found }));

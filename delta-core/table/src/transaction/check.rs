@@ -76,7 +76,7 @@ impl Transaction {
             }
         }
         let concatenated =
-            self.stake.concatenations.iter().flat_map(|c| c.sources.iter().map(|(source, _)| source).chain([&c.add]));
+            self.stake.concatenations.iter().flat_map(|c| c.sources.iter().map(|source| &source.file).chain([&c.add]));
         for file in self.stake.marks.values().map(|mark| &mark.file).chain(concatenated) {
             if !changed.insert(&file.path) {
                 return Err(invalid(TransactionProblem::ChangedTwice { path: file.path.clone() }));
@@ -90,7 +90,7 @@ impl Transaction {
             }
             gone.push(mark.file.key());
         }
-        gone.extend(self.stake.concatenations.iter().flat_map(|c| c.sources.iter().map(|(source, _)| source.key())));
+        gone.extend(self.stake.concatenations.iter().flat_map(|c| c.sources.iter().map(|source| source.file.key())));
         if gone.is_empty() {
             return Ok(());
         }

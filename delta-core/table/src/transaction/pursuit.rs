@@ -52,7 +52,7 @@ impl Pursuit {
         let mut pursuit = Self { transaction, txn_id, ground, vectors: Vectors::default() };
         if let Some(base) = pursuit.transaction.base.clone() {
             check_age(&base).await?;
-            pursuit.drop_deleted_rows().await?;
+            pursuit.look_at_vectors().await?;
         }
         Ok(pursuit)
     }
@@ -135,12 +135,15 @@ impl Pursuit {
         self.vectors.discard(&self.transaction.table, committed).await;
     }
 
-    /// Rows that are deleted already are not at stake.
-    async fn drop_deleted_rows(&mut self) -> Result<()> {
+    /// Rows that are deleted already are not at stake, and were not copied.
+    async fn look_at_vectors(&mut self) -> Result<()> {
         let (table, version) = (self.transaction.table.clone(), self.ground.next_version().saturating_sub(1));
         for (path, mark) in &mut self.transaction.stake.marks {
             let before = self.vectors.of(&table, path, mark.file.deletion_vector.as_deref(), version).await?;
             mark.rows = mark.rows.minus(&before);
+        }
+        for source in self.transaction.stake.concatenations.iter_mut().flat_map(|c| &mut c.sources) {
+            source.gone = self.vectors.of(&table, &source.file.path, source.vector.as_ref(), version).await?;
         }
         Ok(())
     }

@@ -83,7 +83,7 @@ impl Vectors {
             }
         }
         for concatenation in &stake.concatenations {
-            actions.extend(concatenation.sources.iter().map(|(source, _)| Action::from(source.to_remove(now_ms, false))));
+            actions.extend(concatenation.sources.iter().map(|source| Action::from(source.file.to_remove(now_ms, false))));
             let deleted = &concatenation.deleted;
             if !deleted.is_empty() && rows_of(&concatenation.add) == Some(deleted.len()) {
                 continue;

@@ -217,6 +217,22 @@ async fn a_compaction_that_raced_deletes_and_appends_keeps_both() {
 }
 
 #[tokio::test]
+async fn a_delete_behind_a_compaction_that_went_behind_deletes_finds_its_rows() {
+    let table = marked_table(&[0..8, 10..14]).await;
+    let stale = table.snapshot().await.unwrap();
+    let old = files(&stale).await;
+    let compaction = compact(&stale, &old).await;
+    let delete = |rows: [u64; 1]| Transaction::begin(&stale).delete_rows(&old[0], rows).operation("DELETE", []);
+    let late = delete([5]);
+    // Two deletes after the copy; the compaction goes behind both, and the last delete behind all of them.
+    delete([1]).commit().await.unwrap();
+    delete([3]).commit().await.unwrap();
+    compaction.commit().await.unwrap();
+    late.commit().await.unwrap();
+    assert_eq!(latest_ids(&table).await, [0, 2, 4, 6, 7, 10, 11, 12, 13]);
+}
+
+#[tokio::test]
 async fn several_operations_go_into_one_commit() {
     let table = marked_table(&[0..4, 10..14, 20..24]).await;
     let snapshot = table.snapshot().await.unwrap();
