@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use boathouse_delta_protocol::action::{Action, Add, CommitInfo, Metadata, Remove};
 use boathouse_delta_protocol::conflict::{
-    Attempt, Concatenation, Concatenations, Conflict, Mark, ReadScope, Reads, RowTouch, Source, Stake, Stretch, TouchedVectors, Winner,
+    Attempt, Concatenation, Concatenations, Conflict, Mark, ReadScope, Reads, RowTouch, Source, Stake, Stretch, TouchedVectors,
+    Winner,
 };
 use boathouse_delta_protocol::deletion_vector::{DeletionVector, DeletionVectorDescriptor};
 use boathouse_delta_protocol::properties::IsolationLevel;

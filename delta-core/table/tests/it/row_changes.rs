@@ -1,6 +1,4 @@
 //! Rows that are deleted one by one, by several writers at once.
-// The slices below hold the rows of one file each; a table of one file is one range.
-#![allow(clippy::single_range_in_vec_init)]
 
 use boathouse_base::{BatchStream, Comparison, DomainError, ErrorKind, Predicate};
 use boathouse_delta_table::protocol::conflict::Conflict;
