@@ -61,7 +61,6 @@
 //! ```
 //!
 //! # What it does not do yet
-//! - V2 checkpoints are only read: actions and names are here, nothing plans sidecars.
 //! - Collations are kept, and not applied.
 
 pub mod action;
