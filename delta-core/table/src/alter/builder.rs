@@ -28,14 +28,15 @@ use crate::write::clustering_paths;
 ///
 /// # Example
 /// ```
-/// # /// # use arrow_array::{ArrayRef, Int64Array, RecordBatch};
-/// # use boathouse_base::ScanRequest;
+/// # use std::sync::Arc;
+/// # use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+/// # use boathouse_base::{BatchStream, ScanRequest};
 /// # use boathouse_delta_table::{DeltaError, DeltaTable};
 /// # use boathouse_storage::{Storage, system_env};
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
 /// # let table = DeltaTable::at(Storage::memory(), system_env());
 /// # let batch = RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef)]).unwrap();
-/// # table.append(batch.into()).create_if_absent().run().await?;
+/// # table.append(BatchStream::from_batches(batch.schema(), vec![batch])).create_if_absent().run().await?;
 /// let report = table
 ///     .alter()
 ///     .set_property("delta.columnMapping.mode", "name")

@@ -33,7 +33,7 @@ const MAX_ATTEMPTS: u32 = 500;
 /// # async fn delete_month(snapshot: Snapshot) -> Result<(), DeltaError> {
 /// // Month is the partition column: its files leave as they are.
 /// let month = Predicate::eq("month", 7);
-/// let files = snapshot.files(Some(&month))?;
+/// let files = snapshot.files(Some(&month)).await?;
 /// let report = Transaction::begin(&snapshot)
 ///     .read_predicate(month.clone())
 ///     .remove_all(&files)
