@@ -86,12 +86,12 @@ fn cut_at(value: &[u8], is_text: bool) -> Option<usize> {
     Some(at.unwrap_or(KEPT_BYTES))
 }
 
-/// The first text after all that start with this one.
+/// A text above all that start with this one, and no longer: a character gives way to the next one of as many bytes.
 fn next_text(text: &str) -> Option<String> {
     let mut rest = text.chars();
     while let Some(last) = rest.next_back() {
-        // Characters of UTF-8 are ordered as their numbers, of which a range in the middle is no character.
-        if let Some(next) = (u32::from(last) + 1..=u32::from(char::MAX)).find_map(char::from_u32) {
+        let next = char::from_u32(u32::from(last) + 1).filter(|next| next.len_utf8() == last.len_utf8());
+        if let Some(next) = next {
             return Some(format!("{}{next}", rest.as_str()));
         }
     }
@@ -136,7 +136,7 @@ mod tests {
                 prop_assert_eq!(least_is_exact, least == value);
                 prop_assert_eq!(greatest_is_exact, greatest == value);
                 prop_assert!(std::str::from_utf8(&least).is_ok() && std::str::from_utf8(&greatest).is_ok());
-                prop_assert!(least.len() <= KEPT_BYTES && greatest.len() <= KEPT_BYTES + 3);
+                prop_assert!(least.len() <= KEPT_BYTES && (greatest_is_exact || greatest.len() <= KEPT_BYTES));
             }
         }
 
@@ -157,8 +157,11 @@ mod tests {
     }
 
     #[test]
-    fn the_range_without_characters_is_stepped_over() {
-        assert_eq!(next_text("a\u{d7ff}").as_deref(), Some("a\u{e000}"));
+    fn a_character_without_a_next_one_of_its_length_is_left_out() {
+        assert_eq!(next_text("a\u{d7ff}").as_deref(), Some("b"));
+        assert_eq!(next_text("a\u{7f}").as_deref(), Some("b"));
+        assert_eq!(next_text("a\u{7ff}\u{ffff}").as_deref(), Some("b"));
         assert_eq!(next_text(&format!("a{}", char::MAX)).as_deref(), Some("b"));
+        assert_eq!(next_text("\u{7f}"), None);
     }
 }

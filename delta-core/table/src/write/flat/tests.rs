@@ -258,6 +258,18 @@ fn an_array_of_another_type_is_refused() {
     assert!(error.to_string().contains("Int64"), "{error}");
 }
 
+/// Where a text is cut, each of these has no next character of its length.
+#[test]
+fn texts_at_the_ends_of_their_widths_have_the_bounds_of_the_model() {
+    for end in ["\u{7f}", "\u{7ff}", "\u{d7ff}", "\u{ffff}", "\u{10ffff}"] {
+        for before in 0..70 {
+            let text = format!("{}{}{}", "a".repeat(before), end.repeat(3), "b".repeat(70));
+            let array: ArrayRef = Arc::new(StringArray::from(vec!["", &text]));
+            check(&DataType::Utf8, Form::Lengths, &[array]);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
