@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use boathouse_delta_protocol::action::{Action, CommitInfo};
+use boathouse_delta_protocol::features;
 use boathouse_storage::Storage;
 use futures::TryStreamExt;
 use serde_json::Value;
@@ -12,6 +13,7 @@ use crate::error::{DeltaError, Result};
 use crate::log::commit::{info, read_commit, read_commits};
 use crate::log::list::{list_log, no_table};
 use crate::log::load::{marks, monotonic};
+use crate::snapshot::Snapshot;
 use crate::table::DeltaTable;
 use crate::transaction::{GroupMember, members};
 
@@ -68,37 +70,49 @@ pub(crate) async fn history(table: &DeltaTable, limit: usize) -> Result<Vec<Comm
 
 /// The last version at or before a time.
 ///
+/// Versions count by the time in their commit where the table holds it, and by the time of their file before that.
+///
 /// **Cost**: a LIST of the log; for tables with in-commit timestamps a few GETs more.
-pub(crate) async fn version_at(storage: &Storage, at_us: i64) -> Result<u64> {
+///
+/// **Source**: Delta protocol, "Recommendations for Readers of Tables with In-Commit Timestamps".
+pub(crate) async fn version_at(newest: &Snapshot, at_us: i64) -> Result<u64> {
+    let storage = newest.table().storage();
     let times = commit_times(storage).await?;
     let at_ms = at_us.div_euclid(1000);
-    let (Some((first, first_ms)), Some((last, _))) = (times.first_key_value(), times.last_key_value()) else {
-        return Err(no_table(storage).await);
-    };
+    let Some((first, first_ms)) = times.first_key_value() else { return Err(no_table(storage).await) };
     let too_early = |oldest_version: u64, oldest_ms: i64| DeltaError::BeforeOldestVersion {
         url: storage.url().to_owned(),
         asked_us: at_us,
         oldest_version,
         oldest_us: oldest_ms.saturating_mul(1000),
     };
-    if in_commit_time(storage, *last).await?.is_some() {
-        // Times grow with versions: halve the range. Versions before the feature count by their file.
-        let versions: Vec<u64> = times.keys().copied().collect();
-        let (mut low, mut high) = (0, versions.len());
-        let mut oldest = *first_ms;
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let version = versions[middle];
-            let time = in_commit_time(storage, version).await?.unwrap_or_else(|| times[&version]);
-            if middle == 0 {
-                oldest = time;
-            }
-            if time <= at_ms { low = middle + 1 } else { high = middle }
-        }
-        return low.checked_sub(1).map(|at| versions[at]).ok_or_else(|| too_early(*first, oldest));
+    let by_file = |before: u64| {
+        let found = times.range(..before).rev().find(|(_, time)| **time <= at_ms);
+        found.map(|(version, _)| *version).ok_or_else(|| too_early(*first, *first_ms))
+    };
+    if !features::has_in_commit_timestamps(newest.protocol(), &newest.metadata().configuration) {
+        return by_file(u64::MAX);
     }
-    let found = times.iter().rev().find(|(_, time)| **time <= at_ms);
-    found.map(|(version, _)| *version).ok_or_else(|| too_early(*first, *first_ms))
+    let properties = newest.properties();
+    let since = properties.in_commit_timestamp_enablement_version.unwrap_or_default();
+    if properties.in_commit_timestamp_enablement_ms.is_some_and(|since_ms| at_ms < since_ms) {
+        return by_file(since);
+    }
+    // Times grow with versions: halve the range.
+    let versions: Vec<u64> = times.range(since..).map(|(version, _)| *version).collect();
+    let (mut low, mut high) = (0, versions.len());
+    let mut oldest_ms = *first_ms;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let version = versions[middle];
+        let time = in_commit_time(storage, version).await?.unwrap_or_else(|| times[&version]);
+        if middle == 0 {
+            oldest_ms = time;
+        }
+        if time <= at_ms { low = middle + 1 } else { high = middle }
+    }
+    let oldest = versions.first().copied().unwrap_or(*first);
+    low.checked_sub(1).map(|at| versions[at]).ok_or_else(|| too_early(oldest, oldest_ms))
 }
 
 /// Times of the commits that are there, by their files, in milliseconds: each at least one after the one before.

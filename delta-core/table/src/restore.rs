@@ -44,7 +44,7 @@ impl RestoreBuilder {
         Self { table, version }
     }
 
-    /// Restores rows, schema and properties. The protocol is never lowered.
+    /// Restores rows, schema and properties. The protocol is never lowered, and whether commits hold their time stays as it is.
     ///
     /// **Errors**: `NotFound` without that version, or naming a file of it that was vacuumed; `Invalid` on an
     /// append-only table; `Conflict` when another writer changed the table meanwhile.
@@ -125,9 +125,17 @@ impl RestoreBuilder {
     }
 }
 
-/// What only ever grows goes on from where the table is: ids of columns, and the numbers of identity columns.
+/// Properties of the log, and not of the rows: they stay as they are.
+const OF_THE_LOG: [&str; 2] = ["delta.enableInCommitTimestamps", "delta.enableInCommitTimestamps-preview"];
+
+/// What only ever grows goes on from where the table is: ids of columns, and the numbers of identity columns. So does how the log
+/// is kept.
 fn carry_on(mut metadata: Metadata, now: &Snapshot) -> Result<Metadata> {
     let url = now.url();
+    let of_the_log = |key: &String| OF_THE_LOG.iter().any(|k| k.eq_ignore_ascii_case(key));
+    metadata.configuration.retain(|key, _| !of_the_log(key));
+    let kept = now.metadata().configuration.iter().filter(|(key, _)| of_the_log(key));
+    metadata.configuration.extend(kept.map(|(key, value)| (key.clone(), value.clone())));
     let (then_max, now_max) =
         (metadata.properties().on(url)?.column_mapping_max_column_id, now.properties().column_mapping_max_column_id);
     if let Some(max) = now_max.filter(|max| Some(*max) > then_max) {

@@ -159,7 +159,8 @@ impl DeltaTable {
     /// A version: by number, or the last one at or before a time.
     ///
     /// **Cost**: a GET of `_last_checkpoint`, a LIST, GETs for a checkpoint and at most
-    /// `delta.checkpointInterval` commits, whatever the number of files. By time, a LIST of the whole log more.
+    /// `delta.checkpointInterval` commits, whatever the number of files. By time, the newest version and a LIST of the whole
+    /// log more; with times in commits, the GETs of a binary search.
     ///
     /// **Errors**: `NotFound` when there is no table, no such version, none that early, or none any more.
     pub async fn snapshot_at(&self, version: TableVersion) -> Result<Snapshot> {
@@ -169,7 +170,7 @@ impl DeltaTable {
         let number = match version {
             TableVersion::Latest => return self.snapshot().await,
             TableVersion::Number(number) => number,
-            TableVersion::AtUs(at_us) => history::version_at(self.storage(), at_us).await?,
+            TableVersion::AtUs(at_us) => history::version_at(&self.snapshot().await?, at_us).await?,
         };
         let known = self.newest().clone();
         if let Some(known) = known.filter(|k| k.log.state.version == number)

@@ -72,8 +72,7 @@ impl VersionChecksum {
         }
         let properties = next.metadata.properties().ok()?;
         next.in_commit_timestamp_ms = None;
-        let stamped = |name| features::has(&next.protocol, name);
-        if properties.enable_in_commit_timestamps && (stamped("inCommitTimestamp") || stamped("inCommitTimestamp-preview")) {
+        if features::has_in_commit_timestamps(&next.protocol, &next.metadata.configuration) {
             next.in_commit_timestamp_ms = Some(info?.in_commit_timestamp?);
         }
         next.txn_id = info.and_then(|info| info.txn_id.clone());

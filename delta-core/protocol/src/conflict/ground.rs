@@ -9,12 +9,10 @@ use super::row_tracking::{ROW_TRACKING_DOMAIN, domain, give_row_ids, gives_row_i
 use super::winner::Winner;
 use crate::action::{Action, CommitInfo, DomainMetadata, Metadata, Protocol};
 use crate::error::Result;
-use crate::features;
+use crate::features::has_in_commit_timestamps;
 
-/// The property that says from which version on commits hold their time.
-const ENABLEMENT_VERSION: &str = "delta.inCommitTimestampEnablementVersion";
-/// The property that says from which time on commits hold their time.
-const ENABLEMENT_TIMESTAMP: &str = "delta.inCommitTimestampEnablementTimestamp";
+/// The properties that say from which version, and from which time on, commits hold their time.
+const ENABLEMENT: [&str; 2] = ["delta.inCommitTimestampEnablementVersion", "delta.inCommitTimestampEnablementTimestamp"];
 
 /// The facts of a version that the next one continues: time, row ids, protocol and metadata.
 ///
@@ -33,7 +31,7 @@ const ENABLEMENT_TIMESTAMP: &str = "delta.inCommitTimestampEnablementTimestamp";
 /// };
 /// let configuration = BTreeMap::from([("delta.enableInCommitTimestamps".to_owned(), "true".to_owned())]);
 /// let metadata = Metadata { configuration, ..Metadata::default() };
-/// let mut ground = Ground::new(4, protocol, metadata.into(), Some(1_000), None);
+/// let mut ground = Ground::new(4, protocol, metadata.into(), 1_000, None);
 ///
 /// // Another writer's clock is ahead of ours.
 /// let won = [Action::from(CommitInfo { in_commit_timestamp: Some(5_000), ..CommitInfo::default() })];
@@ -53,27 +51,28 @@ pub struct Ground {
     version: Option<u64>,
     protocol: Protocol,
     metadata: Arc<Metadata>,
-    /// Milliseconds since the Unix epoch; `None` when the version does not hold its time.
-    in_commit_timestamp: Option<i64>,
+    /// When the version was committed, in milliseconds since the Unix epoch; `None` when only the store knows.
+    committed_ms: Option<i64>,
     row_id_high_water: Option<i64>,
 }
 
 impl Ground {
-    /// The facts of a version. `row_tracking` is its domain `delta.rowTracking`.
+    /// The facts of a version that was committed at `committed_ms`, by itself or by its file; `row_tracking` is its domain
+    /// `delta.rowTracking`.
     pub fn new(
         version: u64,
         protocol: Protocol,
         metadata: Arc<Metadata>,
-        in_commit_timestamp: Option<i64>,
+        committed_ms: i64,
         row_tracking: Option<&DomainMetadata>,
     ) -> Self {
         let row_id_high_water = row_tracking.and_then(high_water_mark);
-        Self { version: Some(version), protocol, metadata, in_commit_timestamp, row_id_high_water }
+        Self { version: Some(version), protocol, metadata, committed_ms: Some(committed_ms), row_id_high_water }
     }
 
     /// Where there is no table yet.
     pub fn empty(protocol: Protocol, metadata: Arc<Metadata>) -> Self {
-        Self { version: None, protocol, metadata, in_commit_timestamp: None, row_id_high_water: None }
+        Self { version: None, protocol, metadata, committed_ms: None, row_id_high_water: None }
     }
 
     /// The version to be made next.
@@ -81,22 +80,33 @@ impl Ground {
         self.version.map_or(0, |version| version + 1)
     }
 
-    /// Whether the version holds its time, or has none to hold.
-    pub fn needs_in_commit_timestamp(&self) -> bool {
-        self.version.is_some() && self.in_commit_timestamp.is_none() && has_times(&self.protocol, &self.metadata)
+    /// Whether it must be said when the version was committed, before these actions can be [settled](Self::settle): commits hold their
+    /// time once they are there, and this one does not.
+    pub fn needs_time(&self, staged: &[Action]) -> bool {
+        let (protocol, metadata) = self.with(staged);
+        self.version.is_some()
+            && self.committed_ms.is_none()
+            && has_in_commit_timestamps(protocol.unwrap_or(&self.protocol), &metadata.unwrap_or(&self.metadata).configuration)
     }
 
-    /// Says when the version was committed, by itself.
+    /// Says when the version was committed, in milliseconds since the Unix epoch.
     #[must_use]
-    pub fn with_in_commit_timestamp(mut self, at_ms: i64) -> Self {
-        self.in_commit_timestamp = Some(at_ms);
+    pub fn committed_at(mut self, ms: i64) -> Self {
+        self.committed_ms = Some(ms);
         self
+    }
+
+    /// Protocol and metadata that actions set.
+    fn with<'a>(&self, staged: &'a [Action]) -> (Option<&'a Protocol>, Option<&'a Metadata>) {
+        let protocol = staged.iter().rev().find_map(|a| if let Action::Protocol(p) = a { Some(p) } else { None });
+        let metadata = staged.iter().rev().find_map(|a| if let Action::Metadata(m) = a { Some(m) } else { None });
+        (protocol, metadata)
     }
 
     /// Moves behind a winner.
     pub fn follow(&mut self, winner: &Winner<'_>) {
         self.version = Some(winner.version);
-        self.in_commit_timestamp = winner.info().and_then(|info| info.in_commit_timestamp);
+        self.committed_ms = winner.info().and_then(|info| info.in_commit_timestamp);
         for action in winner.actions {
             match action {
                 Action::Protocol(protocol) => self.protocol = protocol.clone(),
@@ -113,27 +123,22 @@ impl Ground {
     ///
     /// - `inCommitTimestamp` is `now_ms`, but later than that of this version;
     /// - new files get row ids above those that were given out, and the new version as row commit version;
-    /// - metadata that enables in-commit timestamps says since when;
+    /// - metadata that enables in-commit timestamps says since when, and metadata after it goes on saying so;
     /// - type changes of the preview form say the version that made them.
     ///
     /// **Errors**: `Invalid` for a file that needs row ids and has no count of rows; `Corrupt` for a schema that does not parse.
     pub fn settle(&self, mut info: CommitInfo, mut actions: Vec<Action>, now_ms: i64) -> Result<(CommitInfo, Vec<Action>)> {
         let version = self.next_version();
-        let staged_protocol = actions.iter().rev().find_map(|a| if let Action::Protocol(p) = a { Some(p.clone()) } else { None });
-        let staged_metadata = actions.iter().rev().find_map(|a| if let Action::Metadata(m) = a { Some(m.clone()) } else { None });
-        let protocol = staged_protocol.unwrap_or_else(|| self.protocol.clone());
-        let metadata = staged_metadata.map_or_else(|| Arc::clone(&self.metadata), Arc::new);
+        let (staged_protocol, staged_metadata) = self.with(&actions);
+        let protocol = staged_protocol.unwrap_or(&self.protocol).clone();
+        let metadata = staged_metadata.map_or_else(|| Arc::clone(&self.metadata), |staged| Arc::new(staged.clone()));
         info.timestamp = Some(now_ms);
         info.in_commit_timestamp = None;
-        if has_times(&protocol, &metadata) {
-            let at = self.in_commit_timestamp.map_or(now_ms, |last| now_ms.max(last.saturating_add(1)));
+        let stamped = has_in_commit_timestamps(&protocol, &metadata.configuration);
+        if stamped {
+            let at = self.committed_ms.map_or(now_ms, |last| now_ms.max(last.saturating_add(1)));
             info.in_commit_timestamp = Some(at);
-            if self.version.is_some() && !has_times(&self.protocol, &self.metadata) {
-                for metadata in metadata_of(&mut actions) {
-                    metadata.configuration.insert(ENABLEMENT_VERSION.to_owned(), version.to_string());
-                    metadata.configuration.insert(ENABLEMENT_TIMESTAMP.to_owned(), at.to_string());
-                }
-            }
+            self.keep_enablement(&mut actions, version, at);
         }
         for metadata in metadata_of(&mut actions) {
             if let Some(schema) = type_changes_at(&metadata.schema_string, &self.metadata.schema_string, version) {
@@ -154,6 +159,29 @@ impl Ground {
         }
         Ok((info, actions))
     }
+
+    /// Metadata of a table whose commits hold their time says since when, unless they always did.
+    fn keep_enablement(&self, actions: &mut Vec<Action>, version: u64, at_ms: i64) {
+        let configuration = &self.metadata.configuration;
+        let begins = self.version.is_some() && !has_in_commit_timestamps(&self.protocol, configuration);
+        if begins && !actions.iter().any(|action| matches!(action, Action::Metadata(_))) {
+            actions.push(Action::Metadata(self.metadata.as_ref().clone()));
+        }
+        let since = match begins {
+            true => [Some(version.to_string()), Some(at_ms.to_string())],
+            // Staged metadata may come from a version of another time.
+            false if self.version.is_some() => ENABLEMENT.map(|key| configuration.get(key).cloned()),
+            false => [None, None],
+        };
+        for metadata in metadata_of(actions) {
+            for (key, value) in ENABLEMENT.into_iter().zip(&since) {
+                match value {
+                    Some(value) => metadata.configuration.insert(key.to_owned(), value.clone()),
+                    None => metadata.configuration.remove(key),
+                };
+            }
+        }
+    }
 }
 
 /// Whether rows of files that leave may be in files that come. A file that comes back with fewer rows has them where they were.
@@ -169,15 +197,6 @@ fn metadata_of(actions: &mut [Action]) -> impl Iterator<Item = &mut Metadata> {
     actions.iter_mut().filter_map(|action| match action {
         Action::Metadata(metadata) => Some(metadata),
         _ => None,
-    })
-}
-
-/// Whether commits of such a table hold their time.
-fn has_times(protocol: &Protocol, metadata: &Metadata) -> bool {
-    ["", "-preview"].iter().any(|suffix| {
-        let property = format!("delta.enableInCommitTimestamps{suffix}");
-        let on = metadata.configuration.iter().any(|(k, v)| k.eq_ignore_ascii_case(&property) && v.eq_ignore_ascii_case("true"));
-        on && features::has(protocol, &format!("inCommitTimestamp{suffix}"))
     })
 }
 

@@ -48,6 +48,17 @@ pub fn is_active(protocol: &Protocol, metadata: &Metadata, name: &str) -> Result
     })
 }
 
+/// Whether commits of such a table hold their time.
+///
+/// **Source**: Delta protocol, "In-Commit Timestamps".
+pub fn has_in_commit_timestamps(protocol: &Protocol, configuration: &BTreeMap<String, String>) -> bool {
+    ["", "-preview"].iter().any(|suffix| {
+        let property = format!("delta.enableInCommitTimestamps{suffix}");
+        let on = configuration.iter().any(|(k, v)| k.eq_ignore_ascii_case(&property) && v.trim().eq_ignore_ascii_case("true"));
+        on && has(protocol, &format!("inCommitTimestamp{suffix}"))
+    })
+}
+
 /// How columns are found in files: the property counts only when the protocol has the feature.
 pub fn column_mapping(protocol: &Protocol, properties: &TableProperties) -> ColumnMappingMode {
     if has(protocol, "columnMapping") { properties.column_mapping_mode } else { ColumnMappingMode::None }

@@ -1,12 +1,11 @@
 //! Whether a table may be read, written to, or changed in some way.
 
-use super::active::{has, used_by};
+use super::active::has;
 use super::exclusion::check_combination;
-use super::table::{Enabled, FEATURES, Feature, READER_VERSION, WRITER_VERSION, WriteSupport, feature};
+use super::table::{FEATURES, Feature, READER_VERSION, WRITER_VERSION, feature};
 use crate::action::{Metadata, Protocol};
 use crate::error::{Access, ProtocolError, Result};
 use crate::properties::TableProperties;
-use crate::schema::StructType;
 
 /// What a commit does to rows that are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,8 +59,7 @@ pub fn check_read(protocol: &Protocol) -> Result<()> {
 
 /// Checks that a table can be written to.
 ///
-/// **Errors**: `Unsupported` names the feature, and for features that hinge on it the column or property that
-/// uses it; `Invalid` when two features exclude each other; `Corrupt` when the schema does not parse.
+/// **Errors**: `Unsupported` names the feature; `Invalid` when two features exclude each other; `Corrupt` when the schema does not parse.
 pub fn check_write(protocol: &Protocol, metadata: &Metadata) -> Result<()> {
     check_read(protocol)?;
     if protocol.min_writer_version > WRITER_VERSION {
@@ -71,20 +69,9 @@ pub fn check_write(protocol: &Protocol, metadata: &Metadata) -> Result<()> {
             known: WRITER_VERSION,
         });
     }
-    // The schema is parsed when a feature hinges on it, and not before.
-    let mut schema: Option<StructType> = None;
-    let mut check = |feature: &Feature| match feature.write {
-        WriteSupport::Yes => Ok(()),
-        WriteSupport::No => Err(unsupported(feature.name, Access::Write, String::new())),
-        WriteSupport::WhileInactive => {
-            if schema.is_none() && matches!(feature.enabled, Enabled::ColumnKey(_) | Enabled::Type(_)) {
-                schema = Some(metadata.schema()?);
-            }
-            match used_by(feature.enabled, &metadata.configuration, schema.as_ref().unwrap_or(&StructType::default())) {
-                Some(user) => Err(unsupported(feature.name, Access::Write, format!(": {user} uses it"))),
-                None => Ok(()),
-            }
-        }
+    let check = |feature: &Feature| match feature.write {
+        true => Ok(()),
+        false => Err(unsupported(feature.name, Access::Write, String::new())),
     };
     if protocol.min_writer_version < 7 {
         FEATURES.iter().filter(|f| f.writer_version.is_some_and(|v| protocol.min_writer_version >= v)).try_for_each(check)?;

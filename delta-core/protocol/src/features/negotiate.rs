@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::active::{has, is_implied, used_by};
 use super::check::unsupported;
-use super::table::{Enabled, FEATURES, Feature, FeatureKind, WriteSupport, feature};
+use super::table::{Enabled, FEATURES, Feature, FeatureKind, feature};
 use crate::action::Protocol;
 use crate::error::{Access, ProtocolError, Result};
 use crate::properties::TableProperties;
@@ -119,7 +119,7 @@ fn needed(schema: &StructType, configuration: &BTreeMap<String, String>) -> Resu
     let mut by_name = false;
     for feature in FEATURES.iter().filter(|f| f.preview_of.is_none() && f.enabled != Enabled::ByName) {
         if let Some(user) = used_by(feature.enabled, configuration, schema) {
-            check(feature, &user, true)?;
+            check(feature, &user)?;
             causes.insert(feature.name, user);
         }
     }
@@ -130,7 +130,7 @@ fn needed(schema: &StructType, configuration: &BTreeMap<String, String>) -> Resu
         }
         let user = format!("property `{key}`");
         let Some(feature) = feature(name) else { return Err(unsupported(name, Access::Write, format!(": {user} asks for it"))) };
-        check(feature, &user, false)?;
+        check(feature, &user)?;
         by_name = true;
         causes.entry(feature.name).or_insert(user);
     }
@@ -142,7 +142,7 @@ fn needed(schema: &StructType, configuration: &BTreeMap<String, String>) -> Resu
             }
             let user = format!("feature `{name}`");
             if let Some(feature) = feature(need) {
-                check(feature, &user, false)?;
+                check(feature, &user)?;
                 causes.insert(feature.name, user);
                 open.push(feature.name);
             }
@@ -152,11 +152,7 @@ fn needed(schema: &StructType, configuration: &BTreeMap<String, String>) -> Resu
 }
 
 /// Nobody may make a table that we could not go on with.
-fn check(feature: &Feature, user: &str, uses: bool) -> Result<()> {
-    let possible = match feature.write {
-        WriteSupport::Yes => true,
-        WriteSupport::WhileInactive => !uses,
-        WriteSupport::No => false,
-    };
-    if feature.read && possible { Ok(()) } else { Err(unsupported(feature.name, Access::Write, format!(": {user} asks for it"))) }
+fn check(feature: &Feature, user: &str) -> Result<()> {
+    let possible = feature.read && feature.write;
+    if possible { Ok(()) } else { Err(unsupported(feature.name, Access::Write, format!(": {user} asks for it"))) }
 }

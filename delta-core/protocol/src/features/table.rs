@@ -18,17 +18,6 @@ pub enum FeatureKind {
     ReaderWriter,
 }
 
-/// Whether a table with a feature can be written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum WriteSupport {
-    /// Yes.
-    Yes,
-    /// As long as the table does not use it: neither its properties nor its columns show it.
-    WhileInactive,
-    /// No.
-    No,
-}
-
 /// What makes a table use a feature, beyond naming it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Enabled {
@@ -68,13 +57,13 @@ pub struct Feature {
     /// Whether tables with it can be read.
     pub read: bool,
     /// Whether tables with it can be written to.
-    pub write: WriteSupport,
+    pub write: bool,
     /// What respects it when the table is written, in a few words.
     pub enforced: &'static str,
 }
 
 /// A feature for writers.
-const fn writer(name: &'static str, enabled: Enabled, write: WriteSupport, enforced: &'static str) -> Feature {
+const fn writer(name: &'static str, enabled: Enabled, write: bool, enforced: &'static str) -> Feature {
     Feature {
         name,
         preview_of: None,
@@ -90,7 +79,7 @@ const fn writer(name: &'static str, enabled: Enabled, write: WriteSupport, enfor
 }
 
 /// A feature for readers and writers.
-const fn both(name: &'static str, enabled: Enabled, write: WriteSupport, enforced: &'static str) -> Feature {
+const fn both(name: &'static str, enabled: Enabled, write: bool, enforced: &'static str) -> Feature {
     Feature { kind: FeatureKind::ReaderWriter, ..writer(name, enabled, write, enforced) }
 }
 
@@ -114,51 +103,44 @@ const NOBODY: &str = "";
 const COLUMN_MAPPING: Feature = both(
     "columnMapping",
     Enabled::OtherThan("delta.columnMapping.mode", "none"),
-    WriteSupport::Yes,
+    true,
     "the writer: names and ids in files, partition values and statistics; ALTER: rename and drop",
 );
-const TIMESTAMP_NTZ: Feature =
-    both("timestampNtz", Enabled::Type(PrimitiveType::TimestampNtz), WriteSupport::Yes, "the schema of the data");
+const TIMESTAMP_NTZ: Feature = both("timestampNtz", Enabled::Type(PrimitiveType::TimestampNtz), true, "the schema of the data");
 const TYPE_WIDENING: Feature = both(
     "typeWidening",
     Enabled::Property("delta.enableTypeWidening"),
-    WriteSupport::Yes,
+    true,
     "`merge_schema` and ALTER: only what the protocol allows, remembered in the schema",
 );
-const IN_COMMIT_TIMESTAMP: Feature =
-    writer("inCommitTimestamp", Enabled::Property("delta.enableInCommitTimestamps"), WriteSupport::WhileInactive, NOBODY);
-const VARIANT: Feature = both("variantType", Enabled::ByName, WriteSupport::No, NOBODY);
+const IN_COMMIT_TIMESTAMP: Feature = writer(
+    "inCommitTimestamp",
+    Enabled::Property("delta.enableInCommitTimestamps"),
+    true,
+    "the commit: each holds its time, later than the one before",
+);
+const VARIANT: Feature = both("variantType", Enabled::ByName, false, NOBODY);
 const SHREDDING: Feature =
-    with(&["variantType"], both("variantShredding", Enabled::Property("delta.enableVariantShredding"), WriteSupport::No, NOBODY));
+    with(&["variantType"], both("variantShredding", Enabled::Property("delta.enableVariantShredding"), false, NOBODY));
 const CATALOG: Feature =
-    Feature { read: false, ..with(&["inCommitTimestamp"], both("catalogManaged", Enabled::ByName, WriteSupport::No, NOBODY)) };
+    Feature { read: false, ..with(&["inCommitTimestamp"], both("catalogManaged", Enabled::ByName, false, NOBODY)) };
 
 /// All features that are known by name.
 pub const FEATURES: &[Feature] = &[
     since(
         2,
-        writer(
-            "appendOnly",
-            Enabled::Property("delta.appendOnly"),
-            WriteSupport::Yes,
-            "the commit: no row leaves while the property is true",
-        ),
+        writer("appendOnly", Enabled::Property("delta.appendOnly"), true, "the commit: no row leaves while the property is true"),
     ),
     since(
         2,
-        writer(
-            "invariants",
-            Enabled::ColumnKey("delta.invariants"),
-            WriteSupport::Yes,
-            "the writer, for each row (needs `Expressions`)",
-        ),
+        writer("invariants", Enabled::ColumnKey("delta.invariants"), true, "the writer, for each row (needs `Expressions`)"),
     ),
     since(
         3,
         writer(
             "checkConstraints",
             Enabled::Properties("delta.constraints."),
-            WriteSupport::Yes,
+            true,
             "the writer, for each row (needs `Expressions`); ALTER, for rows that are there",
         ),
     ),
@@ -167,7 +149,7 @@ pub const FEATURES: &[Feature] = &[
         writer(
             "changeDataFeed",
             Enabled::Property("delta.enableChangeDataFeed"),
-            WriteSupport::Yes,
+            true,
             "the commit: additions and whole files; rows within files do not change while it is enabled",
         ),
     ),
@@ -176,7 +158,7 @@ pub const FEATURES: &[Feature] = &[
         writer(
             "generatedColumns",
             Enabled::ColumnKey("delta.generationExpression"),
-            WriteSupport::Yes,
+            true,
             "the writer: computed or compared (needs `Expressions`)",
         ),
     ),
@@ -186,30 +168,25 @@ pub const FEATURES: &[Feature] = &[
         writer(
             "identityColumns",
             Enabled::ColumnKey("delta.identity."),
-            WriteSupport::Yes,
+            true,
             "the writer numbers; two that number at once conflict",
         ),
     ),
     writer(
         "allowColumnDefaults",
         Enabled::ColumnKey("CURRENT_DEFAULT"),
-        WriteSupport::Yes,
+        true,
         "the writer fills in columns that the data lacks (needs `Expressions`)",
     ),
-    both(
-        "deletionVectors",
-        Enabled::Property("delta.enableDeletionVectors"),
-        WriteSupport::Yes,
-        "every reader of the table, by checksum",
-    ),
-    with(&["domainMetadata"], writer("rowTracking", Enabled::Property("delta.enableRowTracking"), WriteSupport::No, NOBODY)),
+    both("deletionVectors", Enabled::Property("delta.enableDeletionVectors"), true, "every reader of the table, by checksum"),
+    with(&["domainMetadata"], writer("rowTracking", Enabled::Property("delta.enableRowTracking"), false, NOBODY)),
     TIMESTAMP_NTZ,
     preview("timestampWithoutTimezone", TIMESTAMP_NTZ),
     TYPE_WIDENING,
     preview("typeWidening-preview", TYPE_WIDENING),
-    writer("domainMetadata", Enabled::ByName, WriteSupport::Yes, "domains are kept until they are removed"),
-    both("v2Checkpoint", Enabled::Value("delta.checkpointPolicy", "v2"), WriteSupport::Yes, "either form of checkpoint is right"),
-    both("vacuumProtocolCheck", Enabled::ByName, WriteSupport::Yes, "vacuum: it checks what writers must know"),
+    writer("domainMetadata", Enabled::ByName, true, "domains are kept until they are removed"),
+    both("v2Checkpoint", Enabled::Value("delta.checkpointPolicy", "v2"), true, "either form of checkpoint is right"),
+    both("vacuumProtocolCheck", Enabled::ByName, true, "vacuum: it checks what writers must know"),
     IN_COMMIT_TIMESTAMP,
     preview(
         "inCommitTimestamp-preview",
@@ -220,7 +197,7 @@ pub const FEATURES: &[Feature] = &[
         writer(
             "icebergCompatV1",
             Enabled::Property("delta.enableIcebergCompatV1"),
-            WriteSupport::Yes,
+            true,
             "the commit refuses what it forbids; files hold partition columns too",
         ),
     ),
@@ -229,15 +206,15 @@ pub const FEATURES: &[Feature] = &[
         writer(
             "icebergCompatV2",
             Enabled::Property("delta.enableIcebergCompatV2"),
-            WriteSupport::Yes,
+            true,
             "the commit refuses what it forbids; files hold partition columns too",
         ),
     ),
     with(
         &["domainMetadata"],
-        writer("clustering", Enabled::ByName, WriteSupport::Yes, "clustering columns have statistics; the domain is kept"),
+        writer("clustering", Enabled::ByName, true, "clustering columns have statistics; the domain is kept"),
     ),
-    writer("checkpointProtection", Enabled::ByName, WriteSupport::No, NOBODY),
+    writer("checkpointProtection", Enabled::ByName, false, NOBODY),
     VARIANT,
     preview("variantType-preview", VARIANT),
     SHREDDING,
@@ -273,11 +250,7 @@ pub fn feature_table() -> String {
             _ => "by name".to_owned(),
         };
         let needs: Vec<String> = feature.needs.iter().map(|n| format!("`{n}`")).collect();
-        let write = match feature.write {
-            WriteSupport::Yes => "yes",
-            WriteSupport::WhileInactive => "while not used",
-            WriteSupport::No => "no",
-        };
+        let yes = |supported: bool| if supported { "yes" } else { "no" };
         let enforced = if feature.enforced.is_empty() { "—" } else { feature.enforced };
         let name = match feature.preview_of {
             Some(of) => format!("`{}` (is `{of}`)", feature.name),
@@ -286,10 +259,11 @@ pub fn feature_table() -> String {
         // Writing to a `String` cannot fail.
         let _ = writeln!(
             text,
-            "| {name} | {concerns} | {since} | {} | {} | {} | {write} | {enforced} |",
+            "| {name} | {concerns} | {since} | {} | {} | {} | {} | {enforced} |",
             if needs.is_empty() { "—".to_owned() } else { needs.join(", ") },
             feature.enabled,
-            if feature.read { "yes" } else { "no" },
+            yes(feature.read),
+            yes(feature.write),
         );
     }
     text

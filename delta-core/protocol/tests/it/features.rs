@@ -6,8 +6,8 @@ use boathouse_base::{DomainError, ErrorKind};
 use boathouse_delta_protocol::ProtocolError;
 use boathouse_delta_protocol::action::{Metadata, Protocol};
 use boathouse_delta_protocol::features::{
-    Enabled, FEATURES, FeatureKind, RowChange, WriteSupport, check_change, check_read, check_write, column_mapping,
-    feature_table, has, is_active, protocol_for, protocol_upgrade,
+    FEATURES, FeatureKind, RowChange, check_change, check_read, check_write, column_mapping, feature_table, has, is_active,
+    protocol_for, protocol_upgrade,
 };
 use boathouse_delta_protocol::properties::TableProperties;
 use boathouse_delta_protocol::schema::{ArrayType, ColumnMappingMode, PrimitiveType, StructField, StructType};
@@ -64,17 +64,6 @@ fn old_versions_can_be_written_whatever_uses_what_they_imply() {
 }
 
 #[test]
-fn a_feature_that_is_not_written_stops_writers_once_something_uses_it() {
-    for feature in FEATURES.iter().filter(|f| f.write == WriteSupport::WhileInactive) {
-        let Enabled::Property(key) = feature.enabled else { panic!("{feature:?}") };
-        check_write(&named(&[feature.name]), &table(&[(key, "false")], &[])).unwrap();
-        let error = check_write(&named(&[feature.name]), &table(&[(key, "true")], &[])).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(error.to_string().ends_with(&format!("property `{key}` uses it")), "{error}");
-    }
-}
-
-#[test]
 fn features_that_exclude_each_other_are_named_with_what_enables_them() {
     let iceberg = [("delta.enableIcebergCompatV2", "true"), ("delta.columnMapping.mode", "name")];
     let mapped = named(&["icebergCompatV2", "columnMapping"]);
@@ -117,7 +106,7 @@ fn every_feature_of_the_table_is_judged_as_it_says() {
         let protocol = named(&[feature.name]);
         assert_eq!(check_read(&protocol).is_ok(), feature.read, "{}", feature.name);
         let write = check_write(&protocol, &table(&[], &[])).is_ok();
-        assert_eq!(write, feature.read && feature.write != WriteSupport::No, "{}", feature.name);
+        assert_eq!(write, feature.read && feature.write, "{}", feature.name);
         assert!(has(&protocol, feature.name));
     }
 }
@@ -208,7 +197,7 @@ fn old_versions_are_used_where_they_suffice() {
 
 #[test]
 fn what_a_feature_needs_comes_along() {
-    for feature in FEATURES.iter().filter(|f| f.read && f.write == WriteSupport::Yes && !f.needs.is_empty()) {
+    for feature in FEATURES.iter().filter(|f| f.read && f.write && !f.needs.is_empty()) {
         let key = format!("delta.feature.{}", feature.name);
         let protocol = protocol_for(&StructType::default(), &configuration(&[(&key, "supported")])).unwrap();
         assert!(feature.needs.iter().all(|need| has(&protocol, need)), "{}: {protocol:?}", feature.name);

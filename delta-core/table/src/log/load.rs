@@ -420,6 +420,5 @@ pub(crate) fn monotonic(last: Option<i64>, modified_ms: i64) -> i64 {
 }
 
 fn has_in_commit_timestamps(state: &TableState) -> bool {
-    state.metadata.properties().is_ok_and(|p| p.enable_in_commit_timestamps)
-        && features::has(&state.protocol, "inCommitTimestamp")
+    features::has_in_commit_timestamps(&state.protocol, &state.metadata.configuration)
 }

@@ -8,15 +8,14 @@ use boathouse_delta_protocol::commit;
 use boathouse_delta_protocol::conflict::{
     Attempt, Concatenations, Ground, ROW_TRACKING_DOMAIN, RowTouch, TouchedVectors, Winner,
 };
-use boathouse_delta_protocol::log_path::LogFile;
+use boathouse_delta_protocol::log_path::{LogFile, commit_name};
 use boathouse_delta_protocol::properties::IsolationLevel;
 use bytes::Bytes;
 
 use super::builder::{Grouping, Transaction};
 use super::vectors::Vectors;
 use crate::error::{DeltaError, OnTable, Result};
-use crate::log::commit::{info, read_commit};
-use crate::log::list::{Listed, list_log};
+use crate::log::list::{Listed, list_log, log_path};
 use crate::snapshot::Snapshot;
 use crate::table::DeltaTable;
 
@@ -43,7 +42,7 @@ impl Pursuit {
         let txn_id = transaction.table.env().uuid();
         transaction.fill_info(&txn_id);
         let ground = match &transaction.base {
-            Some(base) => ground(base).await?,
+            Some(base) => ground(base),
             None => {
                 let (protocol, metadata) = transaction.created();
                 Ground::empty(protocol, metadata.into())
@@ -113,6 +112,10 @@ impl Pursuit {
             self.transaction.stake.follow(&winner, &looked_at).map_err(conflict)?;
             self.ground.follow(&winner);
         }
+        if self.ground.needs_time(&self.transaction.actions) {
+            let at = written_ms(&table, self.ground.next_version().saturating_sub(1)).await?;
+            self.ground = self.ground.clone().committed_at(at);
+        }
         Ok(())
     }
 
@@ -161,18 +164,18 @@ async fn check<'w>(transaction: &Transaction, base: &Snapshot, winner: &Winner<'
 }
 
 /// What the next version continues.
-async fn ground(base: &Snapshot) -> Result<Ground> {
+fn ground(base: &Snapshot) -> Ground {
     let state = base.state();
-    let at = state.commit_info.as_ref().and_then(|info| info.in_commit_timestamp);
+    let committed_ms = base.timestamp_us().div_euclid(1000);
     let row_tracking = state.domain_metadata.get(ROW_TRACKING_DOMAIN);
-    let ground = Ground::new(base.version(), state.protocol.clone(), Arc::clone(&state.metadata), at, row_tracking);
-    if !ground.needs_in_commit_timestamp() {
-        return Ok(ground);
-    }
-    // The version came out of a checkpoint, which does not know its time.
-    let commit = read_commit(base.table().storage(), base.version()).await?;
-    let at = commit.as_deref().and_then(info).and_then(|info| info.in_commit_timestamp);
-    Ok(ground.with_in_commit_timestamp(at.unwrap_or_else(|| base.timestamp_us().div_euclid(1000))))
+    Ground::new(base.version(), state.protocol.clone(), Arc::clone(&state.metadata), committed_ms, row_tracking)
+}
+
+/// When the store wrote the commit of a version, in milliseconds since the Unix epoch.
+async fn written_ms(table: &DeltaTable, version: u64) -> Result<i64> {
+    let found = table.storage().head(&log_path(&commit_name(version))).await?;
+    let gone = || DeltaError::BaseCleaned { url: table.url().to_owned(), version, newest: version };
+    Ok(found.ok_or_else(gone)?.modified_us.div_euclid(1000))
 }
 
 /// A version that was read long ago may be one whose next commits were cleaned up: their numbers would look free.

@@ -84,7 +84,7 @@ pub(super) async fn replayed(snapshot: &Snapshot) -> Result<VersionChecksum> {
     }
     let state = replay.finish().on(url)?;
     let properties = state.metadata.properties().on(url)?;
-    let stamped = features::has(&state.protocol, "inCommitTimestamp") && properties.enable_in_commit_timestamps;
+    let stamped = features::has_in_commit_timestamps(&state.protocol, &state.metadata.configuration);
     let mut checksum = VersionChecksum::empty(version, state.protocol.clone(), (*state.metadata).clone());
     let said = read_commit(storage, version).await?;
     let said = said.as_deref().and_then(info);

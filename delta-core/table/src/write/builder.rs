@@ -183,6 +183,7 @@ impl WriteBuilder {
         let created = target.base.is_none();
         let mut committed = commit(&table, &target, &request, &files, &replaced, rows).await;
         if matches!(committed, Err(DeltaError::CreatedMeanwhile { .. }))
+            && files.high_water_marks.is_empty()
             && let Some(joined) = join(&table, &target, &request).await?
         {
             if let (Some(base), Some(asked)) = (&joined.base, &request.app_transaction)
@@ -231,6 +232,7 @@ fn already_done(base: &Snapshot, asked: &AppTransaction) -> Option<WriteReport> 
 }
 
 /// Another writer created the table at the same time: the table that is there now, if the written files fit into it as they are.
+/// (Those with identity columns never do: both writers began to number at the same number.)
 async fn join(table: &DeltaTable, target: &Target, request: &WriteRequest) -> Result<Option<Target>> {
     let Some(mine) = target.metadata.as_ref().filter(|_| request.mode == WriteMode::Append) else { return Ok(None) };
     let base = table.snapshot().await?;

@@ -457,3 +457,19 @@ async fn a_restored_table_gives_out_no_number_and_no_column_id_twice() {
     table.alter().add_column(Field::new("m", DataType::Int64, true)).run().await.unwrap();
     assert_eq!(table.snapshot().await.unwrap().delta_schema().fields[2].column_mapping_id(), Some(4));
 }
+
+#[tokio::test]
+async fn rows_that_create_a_table_never_make_identity_columns_so_that_two_creators_may_share_one() {
+    let storage = boathouse_storage::Storage::memory();
+    let metadata = [("delta.identity.start", "1"), ("delta.identity.step", "1"), ("delta.identity.allowExplicitInsert", "true")];
+    let schema = Arc::new(Schema::new(vec![with(Field::new("id", DataType::Int64, true), &metadata)]));
+    for (seed, id) in [(1, 7), (2, 7)] {
+        let rows = RecordBatch::try_new(Arc::clone(&schema), vec![numbers(&[id])]).unwrap();
+        let table = DeltaTable::at(storage.clone(), boathouse_storage::seeded_env(seed));
+        table.append(stream(rows)).create_if_absent().run().await.unwrap();
+    }
+    let table = DeltaTable::at(storage, boathouse_storage::seeded_env(3));
+    assert_eq!(column(&table, "id").await, [Some(7), Some(7)], "nobody numbered anything");
+    let field = table.snapshot().await.unwrap().delta_schema().fields[0].clone();
+    assert!(field.metadata.is_empty(), "{field:?}");
+}

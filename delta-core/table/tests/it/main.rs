@@ -4,6 +4,7 @@
 mod bad_input;
 mod checkpoint_forms;
 mod checkpoints;
+mod commit_times;
 mod committers;
 mod concurrency;
 mod contracts;
