@@ -64,7 +64,8 @@ impl CheckpointBuilder {
 
     /// Writes it.
     ///
-    /// **Cost**: loads the files with their statistics; memory for the index and the statistics' text of 500,000 files.
+    /// **Cost**: loads the files; a pass over their statistics in the log for each million of files, whose text is in
+    /// memory.
     /// The checkpoint is read back before `_last_checkpoint` points to it.
     ///
     /// **Errors**: `Invalid` for a V2 form on a table without the feature `v2Checkpoint`; `Internal` with
@@ -101,13 +102,14 @@ pub(crate) async fn write(snapshot: &Snapshot, form: CheckpointForm) -> Result<C
     let before = |us: u64| now_ms.saturating_sub(i64::try_from(us / 1000).unwrap_or(i64::MAX));
     let tombstones_since_ms = before(properties.deleted_file_retention_us);
     let txns_since_ms = properties.transaction_retention_us.map(before);
-    let files = snapshot.index_with_stats().await?;
+    let files = snapshot.index().await?;
     let mut tombstones = snapshot.tombstones().await?;
     tombstones.retain(|remove| remove.deletion_timestamp.unwrap_or(0) > tombstones_since_ms);
     tombstones.sort_by(|a, b| (&a.partition_values, &a.path).cmp(&(&b.partition_values, &b.path)));
     let count = files.len() as u64;
     let contents =
         Contents { head: snapshot.state().clone(), layout: Arc::clone(snapshot.layout()), files, tombstones, txns_since_ms };
-    let Written { bytes, sidecars, is_last } = write_checkpoint(table.storage(), table.env(), contents, shape).await?;
+    let Written { bytes, sidecars, is_last } =
+        write_checkpoint(table.storage(), table.env(), contents, snapshot.lazy_files(), shape).await?;
     Ok(CheckpointReport { version: snapshot.version(), bytes, files: count, sidecars: sidecars as u64, is_last })
 }

@@ -100,12 +100,8 @@ async fn find(snapshot: &Snapshot, retention: Option<Duration>) -> Result<LogCle
     let (storage, url) = (snapshot.table().storage(), snapshot.url());
     features::check_write(snapshot.protocol(), snapshot.metadata()).on(url)?;
     refuse_managed(snapshot, "clean the log of")?;
-    let retention_ms = match retention {
-        Some(asked) => asked.as_millis().try_into().unwrap_or(i64::MAX),
-        None => i64::try_from(snapshot.properties().log_retention_us / 1000).unwrap_or(i64::MAX),
-    };
     let now_ms = snapshot.table().env().now_ms();
-    let cutoff_ms = midnight_before(now_ms.saturating_sub(retention_ms));
+    let cutoff_ms = cutoff_ms(snapshot, retention);
     let listing = storage.list(LOG_FOLDER).await?;
     let log: Vec<LogEntry> = listing.iter().filter_map(entry).collect();
     let Some(plan) = plan(storage, &listing, &log, cutoff_ms).await? else { return Ok(LogCleanupReport::default()) };
@@ -125,6 +121,15 @@ async fn find(snapshot: &Snapshot, retention: Option<Duration>) -> Result<LogCle
     let wanted: BTreeSet<&str> = files.iter().map(String::as_str).collect();
     let bytes = listing.iter().filter(|entry| wanted.contains(entry.path.as_str())).map(|entry| entry.size_bytes).sum();
     Ok(LogCleanupReport { files, bytes, oldest_version: Some(plan.checkpoint.version), deleted: false })
+}
+
+/// What was current at this time, or came later, is kept. It moves once a day.
+pub(crate) fn cutoff_ms(snapshot: &Snapshot, retention: Option<Duration>) -> i64 {
+    let retention_ms = match retention {
+        Some(asked) => asked.as_millis().try_into().unwrap_or(i64::MAX),
+        None => i64::try_from(snapshot.properties().log_retention_us / 1000).unwrap_or(i64::MAX),
+    };
+    midnight_before(snapshot.table().env().now_ms().saturating_sub(retention_ms))
 }
 
 /// A table whose catalog decides what may go.

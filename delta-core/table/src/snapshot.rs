@@ -16,6 +16,7 @@ use boathouse_delta_protocol::stats::BoundsReader;
 use crate::app_transaction;
 use crate::error::{OnTable, Result};
 use crate::layout::Layout;
+use crate::log::files::LazyFiles;
 use crate::log::load::LoadedLog;
 use crate::log::tombstones::tombstones;
 use crate::scan::{self, DataFile, FileRead};
@@ -139,6 +140,11 @@ impl Snapshot {
         Ok(Arc::clone(self.loaded.log.files.index_with_stats().await?))
     }
 
+    /// The files, and the way to their statistics.
+    pub(crate) fn lazy_files(&self) -> &LazyFiles {
+        &self.loaded.log.files
+    }
+
     /// How many data files there are.
     ///
     /// **Cost**: as [`index`](Self::index).
@@ -181,8 +187,7 @@ impl Snapshot {
     ///
     /// **Cost**: a LIST of the log, the removals in the checkpoint, a GET for each commit after it.
     pub async fn tombstones(&self) -> Result<Vec<Remove>> {
-        let index = self.loaded.log.files.index().await?;
-        tombstones(self.table.storage(), self.version(), index).await
+        tombstones(self.table.storage(), self.version(), &self.loaded.log.files).await
     }
 
     /// Reads rows of all files.

@@ -230,7 +230,7 @@ impl Segment {
     fn parse_bounds(&self, wanted: &[Chosen<'_>]) -> (RowCounts, Vec<BoundsColumn>) {
         let mut counts = RowCounts::default();
         let mut columns: Vec<BoundsColumn> = wanted.iter().map(|_| BoundsColumn::default()).collect();
-        self.each_stats(|row, text| {
+        self.each_stats(0..self.len(), |row, text| {
             let stats = text.map_or_else(|| read_chosen("{}", wanted), |text| read_chosen(text, wanted));
             counts.num_records.push(stats.num_records);
             counts.tight.push(stats.tight_bounds);

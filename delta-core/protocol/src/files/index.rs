@@ -121,6 +121,12 @@ impl FileIndex {
         self.parts.iter().flat_map(|part| part.rows().map(move |row| part.segment.file(row)))
     }
 
+    /// Each file as the number of its segment among [all](Self::segments) and its row there, in the order of
+    /// [`iter`](Self::iter).
+    pub fn rows(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.parts.iter().enumerate().flat_map(|(at, part)| part.rows().map(move |row| (at, row)))
+    }
+
     /// The file with this path.
     ///
     /// **Cost**: the first time a hash of every path; later a few look-ups.

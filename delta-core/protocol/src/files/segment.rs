@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use super::bits::Bits;
@@ -140,6 +141,7 @@ enum StatsForm {
 #[derive(Debug)]
 pub struct SegmentBuilder {
     form: StatsForm,
+    packed: bool,
     done: Vec<Arc<Segment>>,
     columns: Columns,
     stats: StatsBlockBuilder,
@@ -162,7 +164,13 @@ impl SegmentBuilder {
     }
 
     fn new(form: StatsForm) -> Self {
-        Self { form, done: Vec::new(), columns: Columns::default(), stats: block(form) }
+        Self { form, packed: true, done: Vec::new(), columns: Columns::default(), stats: block(form) }
+    }
+
+    /// Leaves statistics as they come: for whoever reads them once and lets go.
+    pub fn unpacked(mut self) -> Self {
+        self.packed = false;
+        self
     }
 
     /// Adds a file.
@@ -189,7 +197,7 @@ impl SegmentBuilder {
         let stats = OnceLock::new();
         let block = std::mem::replace(&mut self.stats, block(self.form));
         if self.form != StatsForm::Later {
-            let _ = stats.set(block.finish());
+            let _ = stats.set(if self.packed { block.finish() } else { block.finish_unpacked() });
         }
         self.done.push(Arc::new(Segment { columns, stats, bounds: BoundsCache::default(), lookup: OnceLock::new() }));
     }
@@ -326,14 +334,16 @@ impl Segment {
 
     /// Keeps the statistics unpacked as long as the value lives: for a walk over many files.
     pub fn open(&self) -> OpenStats {
-        OpenStats { _texts: self.stats.get().map(StatsBlock::open) }
+        OpenStats { texts: self.stats.get().map(StatsBlock::open) }
     }
 
-    /// Calls back with the statistics of each file; nothing without statistics.
-    pub(super) fn each_stats(&self, mut call: impl FnMut(usize, Option<&str>)) {
+    /// Calls back with the statistics of each of these files; not at all when they are [not here](Self::has_stats).
+    ///
+    /// **Cost**: unpacks the statistics of the segment, once.
+    pub fn each_stats(&self, rows: Range<usize>, mut call: impl FnMut(usize, Option<&str>)) {
         let Some(block) = self.stats.get() else { return };
         let open = block.open();
-        for row in 0..self.len() {
+        for row in rows {
             call(row, block.of(row, &open).as_deref());
         }
     }
@@ -380,7 +390,15 @@ impl Segment {
 /// As long as it lives, the statistics of a segment stay unpacked.
 #[derive(Debug)]
 pub struct OpenStats {
-    _texts: Option<Arc<Texts>>,
+    texts: Option<Arc<Texts>>,
+}
+
+impl OpenStats {
+    /// Appends the statistics of a file to a text. `of` is the segment that was opened. `None`, and nothing appended,
+    /// when the file has none.
+    pub fn append(&self, of: &Segment, row: usize, to: &mut String) -> Option<()> {
+        of.stats.get()?.append(row, self.texts.as_ref()?, to)
+    }
 }
 
 impl fmt::Debug for Segment {

@@ -69,7 +69,13 @@ impl StatsBlockBuilder {
         self.texts.has_room_for(text)
     }
 
-    /// The block.
+    /// The block, as it came: for whoever reads it once and lets go.
+    pub fn finish_unpacked(self) -> StatsBlock {
+        let rows = self.texts.len();
+        StatsBlock { present: self.present, text: Text::Plain(Arc::new(self.texts)), escaped: self.escaped, rows }
+    }
+
+    /// The block, packed when it is large.
     pub fn finish(mut self) -> StatsBlock {
         let rows = self.texts.len();
         let packed = (self.texts.bytes() >= PACKED_FROM_BYTES)
@@ -117,6 +123,21 @@ impl StatsBlock {
         }
     }
 
+    /// Appends the text of a row, with `texts` from [`open`](Self::open). `None`, and nothing appended, without any.
+    pub(super) fn append(&self, row: usize, texts: &Texts, to: &mut String) -> Option<()> {
+        let text = self.present.get(row).then(|| texts.get(row))?;
+        if !self.escaped {
+            to.push_str(text);
+            return Some(());
+        }
+        let start = to.len();
+        let unescaped = unescape_into(text, to);
+        if unescaped.is_none() {
+            to.truncate(start);
+        }
+        unescaped
+    }
+
     /// The text of a row, with `texts` from [`open`](Self::open).
     pub(super) fn of<'t>(&self, row: usize, texts: &'t Texts) -> Option<Cow<'t, str>> {
         let text = self.present.get(row).then(|| texts.get(row))?;
@@ -130,6 +151,12 @@ pub(crate) fn unescape(text: &str) -> Option<Cow<'_, str>> {
         return Some(Cow::Borrowed(text));
     }
     let mut plain = String::with_capacity(text.len());
+    unescape_into(text, &mut plain)?;
+    Some(Cow::Owned(plain))
+}
+
+/// Appends it to a text, as far as it is JSON.
+fn unescape_into(text: &str, plain: &mut String) -> Option<()> {
     let mut rest = text;
     while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
         plain.push_str(&rest[..at]);
@@ -160,7 +187,7 @@ pub(crate) fn unescape(text: &str) -> Option<Cow<'_, str>> {
         rest = rest.get(at + length..)?;
     }
     plain.push_str(rest);
-    Some(Cow::Owned(plain))
+    Some(())
 }
 
 /// The number in `\uXXXX` at this place.

@@ -15,6 +15,8 @@ use crate::files::{NewFile, Segment, SegmentBuilder};
 pub enum Wanted {
     /// What the table is: everything but files.
     Head,
+    /// Files that were removed, as whole actions, and everything that is no file.
+    Removes,
     /// Files, with their statistics, and everything else.
     Everything,
     /// Files without their statistics, and everything else.
@@ -79,6 +81,12 @@ impl CommitScanner {
         Self { version, wanted, line: 0, lines: 0, head: Vec::new(), files, removes: Vec::new() }
     }
 
+    /// Leaves statistics as they come: for whoever reads them once and lets go.
+    pub fn unpacked(mut self) -> Self {
+        self.files = self.files.unpacked();
+        self
+    }
+
     /// For a piece of it, after this many lines.
     pub fn after_lines(mut self, lines: u64) -> Self {
         self.line = lines;
@@ -123,6 +131,8 @@ impl CommitScanner {
         let Line(action) = serde_json::from_str(line).map_err(|source| self.corrupt(source))?;
         match action {
             Some(Action::Add(_) | Action::Remove(_)) if self.wanted == Wanted::Head => {}
+            Some(Action::Add(_)) if self.wanted == Wanted::Removes => {}
+            Some(action @ Action::Remove(_)) if self.wanted == Wanted::Removes => self.head.push(action),
             Some(Action::Add(add)) => {
                 // It comes as the slow parser read it, and goes as it stands within a string.
                 let escaped = add.stats.as_deref().map(|stats| serde_json::Value::from(stats).to_string());
@@ -145,6 +155,8 @@ impl CommitScanner {
         match cursor.key()? {
             // A line that was cut off is not passed over.
             "add" | "remove" | "cdc" if self.wanted == Wanted::Head => line.ends_with("}}").then_some(()),
+            "add" | "cdc" if self.wanted == Wanted::Removes => line.ends_with("}}").then_some(()),
+            "remove" if self.wanted == Wanted::Removes => None,
             "add" => {
                 let file = file_action::add(&mut cursor, self.wanted == Wanted::Everything)?;
                 end(&mut cursor)?;

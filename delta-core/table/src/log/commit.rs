@@ -86,6 +86,11 @@ impl LogCommit {
         self.size_bytes > PIECE_BYTES
     }
 
+    /// Whether it was read, and removes no file.
+    pub(crate) fn removes_nothing(&self) -> bool {
+        matches!(&self.kept, Kept::Files(scan) if scan.removes.is_empty())
+    }
+
     /// Bytes that are kept.
     pub(crate) fn kept_bytes(&self) -> u64 {
         if let Kept::Bytes(bytes) = &self.kept { bytes.len() as u64 } else { 0 }
@@ -122,8 +127,12 @@ pub(crate) fn scan_commits(
 async fn scan_commit(storage: &Storage, mut commit: LogCommit, wanted: Wanted) -> Result<ReadCommit> {
     let version = commit.file.to;
     let bytes = match &commit.kept {
-        Kept::Files(scan) => {
+        Kept::Files(scan) if wanted != Wanted::Removes => {
             let scan = CommitScan::clone(scan);
+            return Ok(ReadCommit { scan, commit });
+        }
+        Kept::Nothing | Kept::Files(_) if wanted == Wanted::Removes && commit.is_long() => {
+            let scan = scan_pieces(storage, &commit, wanted).await?;
             return Ok(ReadCommit { scan, commit });
         }
         Kept::Nothing if commit.is_long() => {
@@ -131,7 +140,7 @@ async fn scan_commit(storage: &Storage, mut commit: LogCommit, wanted: Wanted) -
             commit.kept = Kept::Files(Arc::new(scan.clone()));
             return Ok(ReadCommit { scan, commit });
         }
-        Kept::Nothing => get(storage, &commit.file).await?,
+        Kept::Nothing | Kept::Files(_) => get(storage, &commit.file).await?,
         Kept::Bytes(bytes) => bytes.clone(),
     };
     let mut scanner = CommitScanner::new(version, wanted);
@@ -147,38 +156,36 @@ async fn get(storage: &Storage, file: &CommitFile) -> Result<Bytes> {
 }
 
 /// All pieces of a long commit, read with this.
-pub(crate) async fn scan_pieces(storage: &Storage, commit: &LogCommit, wanted: Wanted) -> Result<CommitScan> {
+async fn scan_pieces(storage: &Storage, commit: &LogCommit, wanted: Wanted) -> Result<CommitScan> {
     let version = commit.file.to;
-    let mut pieces = std::pin::pin!(pieces(storage, commit));
-    let mut running = futures::stream::FuturesOrdered::new();
-    let (mut done, mut lines) = (Vec::new(), 0);
-    let url = storage.url();
-    loop {
-        let Some(piece) = pieces.try_next().await? else { break };
-        let first = lines;
-        lines += memchr::memchr_iter(b'\n', &piece).count() as u64;
-        running.push_back(tokio::task::spawn_blocking(move || {
-            let mut scanner = CommitScanner::new(version, wanted).after_lines(first);
-            scanner.scan(&piece)?;
-            scanner.finish()
-        }));
-        // Memory is bounded by the pieces that are on their way.
-        while running.len() >= PIECES_AT_ONCE {
-            done.extend(finished(url, running.next().await)?);
-        }
-    }
-    while !running.is_empty() {
-        done.extend(finished(url, running.next().await)?);
-    }
-    CommitScan::whole(version, done).on(url)
+    let scanned = scanned_pieces(storage, commit, move || CommitScanner::new(version, wanted));
+    let done: Vec<CommitScan> = scanned.try_collect().await?;
+    CommitScan::whole(version, done).on(storage.url())
 }
 
-type Scanned = Result<Result<CommitScan, ProtocolError>, tokio::task::JoinError>;
-
-fn finished(url: &str, scanned: Option<Scanned>) -> Result<Option<CommitScan>> {
-    let Some(scanned) = scanned else { return Ok(None) };
-    let scanned = scanned.map_err(|source| DeltaError::Task { url: url.to_owned(), source })?;
-    scanned.on(url).map(Some)
+/// The pieces of a commit in their order, several read at once, each by a scanner of its own.
+///
+/// **Cost**: memory is bounded by the pieces that are on their way.
+pub(crate) fn scanned_pieces<S: Fn() -> CommitScanner + Send + 'static>(
+    storage: &Storage,
+    commit: &LogCommit,
+    scanner: S,
+) -> impl futures::Stream<Item = Result<CommitScan>> + Send + use<S> {
+    let mut lines = 0;
+    let url: Arc<str> = storage.url().into();
+    let scanned = pieces(storage, commit).map_ok(move |piece| {
+        let mut scanner = scanner().after_lines(lines);
+        lines += memchr::memchr_iter(b'\n', &piece).count() as u64;
+        let url = Arc::clone(&url);
+        async move {
+            let scanned = tokio::task::spawn_blocking(move || {
+                scanner.scan(&piece)?;
+                scanner.finish()
+            });
+            scanned.await.map_err(|source| DeltaError::Task { url: url.to_string(), source })?.on(&url)
+        }
+    });
+    scanned.try_buffered(PIECES_AT_ONCE)
 }
 
 /// The bytes of a long commit in pieces of whole lines, the next one already on its way.

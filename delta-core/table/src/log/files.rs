@@ -1,15 +1,16 @@
 //! The files of a version, when somebody needs them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use boathouse_delta_protocol::files::{FileIndex, IndexBuilder, Segment, StatsBlockBuilder};
-use boathouse_delta_protocol::scan::Wanted;
+use boathouse_delta_protocol::scan::{CommitScanner, Wanted};
 use boathouse_storage::Storage;
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::sync::OnceCell;
 
 use super::checkpoint_read::{self, CheckpointFile, CheckpointFiles, Columns};
-use super::commit::{Kept, LogCommit, ReadCommit, scan_commits, scan_pieces};
+use super::commit::{Kept, LogCommit, ReadCommit, scan_commits, scanned_pieces};
 use super::load::{Rejected, is_damage, locate};
 use crate::error::{OnTable, Result};
 
@@ -72,6 +73,11 @@ impl LazyFiles {
         Self { storage: storage.clone(), version, start, commits, loaded: OnceCell::new() }
     }
 
+    /// Where the files stand in the log; nothing when they go on from those of an earlier version.
+    pub(crate) fn place(&self) -> Option<(Start, Vec<LogCommit>)> {
+        (!matches!(self.start, Start::Earlier(_))).then(|| (self.start.clone(), self.commits.clone()))
+    }
+
     /// The same, and the commits after it.
     pub(crate) fn followed_by(&self, more: Vec<LogCommit>) -> Self {
         let version = more.last().map_or(self.version, |commit| commit.file.to);
@@ -99,6 +105,21 @@ impl LazyFiles {
         let reads: Vec<_> = loaded.unread.iter().map(|unread| unread.read(&self.storage)).collect();
         futures::stream::iter(reads).buffered(2).try_collect::<Vec<()>>().await?;
         Ok(&loaded.index)
+    }
+
+    /// The statistics of all files, each at least once, in no order; nothing of them is kept.
+    ///
+    /// **Cost**: a pass over what has them in the log, where they did not come along with the files.
+    pub(crate) async fn stats(&self) -> Result<impl Stream<Item = Result<Vec<StatsRun>>> + Send + use<'_>> {
+        let loaded = self.loaded().await?;
+        let whole = |segment: &Arc<Segment>| {
+            let (of, full) = (Arc::clone(segment), Arc::clone(segment));
+            vec![StatsRun { of, first: 0, rows: 0..segment.len(), full }]
+        };
+        let here: Vec<_> = loaded.index.segments().filter(|segment| segment.has_stats()).map(whole).map(Ok).collect();
+        let unread: Vec<_> = loaded.unread.iter().filter(|unread| !unread.read.initialized()).collect();
+        let unread = futures::stream::iter(unread).flat_map(|unread| unread.runs(&self.storage));
+        Ok(futures::stream::iter(here).chain(unread))
     }
 
     async fn loaded(&self) -> Result<&LoadedFiles> {
@@ -182,33 +203,94 @@ impl Unread {
         missing.then(|| Self { place, segments: segments.to_vec(), read: OnceCell::new() })
     }
 
+    /// Reads the statistics, and keeps them.
     async fn read(&self, storage: &Storage) -> Result<()> {
         let read = || async {
-            let full = match &self.place {
-                Place::Commit(commit) => scan_pieces(storage, commit, Wanted::Everything).await?.segments,
-                Place::Checkpoint(file) => checkpoint_read::adds(storage, file, Columns::All).await?,
-            };
-            hand_in(&self.segments, &full);
+            let mut handed_in = HandIn::new(&self.segments);
+            let mut runs = std::pin::pin!(self.runs(storage));
+            while let Some(runs) = runs.try_next().await? {
+                runs.iter().for_each(|run| handed_in.take(run));
+            }
+            handed_in.finish();
             Ok(())
         };
         self.read.get_or_try_init(read).await.copied()
     }
+
+    /// Reads the statistics piece by piece, and keeps nothing.
+    fn runs<'a>(&'a self, storage: &'a Storage) -> impl Stream<Item = Result<Vec<StatsRun>>> + Send + use<'a> {
+        let full = match &self.place {
+            Place::Commit(commit) => {
+                let version = commit.file.to;
+                let scanner = move || CommitScanner::new(version, Wanted::Everything).unpacked();
+                scanned_pieces(storage, commit, scanner).map_ok(|scan| scan.segments).boxed()
+            }
+            Place::Checkpoint(file) => futures::stream::once(checkpoint_read::adds(storage, file, Columns::All)).boxed(),
+        };
+        let mut place = (0, 0);
+        full.map_ok(move |full| full.iter().flat_map(|full| runs(&self.segments, &mut place, full)).collect())
+    }
 }
 
-/// The same files in other segments: the order is the same, the borders need not be.
-fn hand_in(segments: &[Arc<Segment>], full: &[Arc<Segment>]) {
-    let mut texts = full.iter().flat_map(|segment| {
-        let open = segment.open();
-        (0..segment.len()).map(move |row| {
-            let _keep = &open;
-            segment.file(row).stats()
-        })
-    });
-    for segment in segments {
-        let mut block = StatsBlockBuilder::new();
-        for _ in 0..segment.len() {
-            block.push(texts.next().flatten().as_deref());
+/// Neighbouring rows of a segment, and rows of another one that has their statistics.
+#[derive(Debug, Clone)]
+pub(crate) struct StatsRun {
+    pub(crate) of: Arc<Segment>,
+    pub(crate) first: usize,
+    pub(crate) full: Arc<Segment>,
+    pub(crate) rows: Range<usize>,
+}
+
+/// The same files in other segments: the order is the same, the borders need not be. `place` moves on.
+fn runs(segments: &[Arc<Segment>], place: &mut (usize, usize), full: &Arc<Segment>) -> Vec<StatsRun> {
+    let (mut runs, mut start) = (Vec::new(), 0);
+    while start < full.len() {
+        let Some(of) = segments.get(place.0) else { break };
+        let length = (of.len() - place.1).min(full.len() - start);
+        if length > 0 {
+            let rows = start..start + length;
+            runs.push(StatsRun { of: Arc::clone(of), first: place.1, full: Arc::clone(full), rows });
         }
-        segment.set_stats(block.finish());
+        start += length;
+        place.1 += length;
+        if place.1 == of.len() {
+            *place = (place.0 + 1, 0);
+        }
+    }
+    runs
+}
+
+/// Gives segments their statistics, run by run.
+struct HandIn<'a> {
+    segments: std::slice::Iter<'a, Arc<Segment>>,
+    block: StatsBlockBuilder,
+}
+
+impl<'a> HandIn<'a> {
+    fn new(segments: &'a [Arc<Segment>]) -> Self {
+        Self { segments: segments.iter(), block: StatsBlockBuilder::new() }
+    }
+
+    fn take(&mut self, run: &StatsRun) {
+        run.full.each_stats(run.rows.clone(), |_, text| self.block.push(text));
+        if self.block.len() == run.of.len() {
+            self.hand_in();
+        }
+    }
+
+    fn hand_in(&mut self) {
+        if let Some(segment) = self.segments.next() {
+            segment.set_stats(std::mem::take(&mut self.block).finish());
+        }
+    }
+
+    /// Files of which nothing came have no statistics.
+    fn finish(mut self) {
+        while let Some(segment) = self.segments.as_slice().first() {
+            while self.block.len() < segment.len() {
+                self.block.push(None);
+            }
+            self.hand_in();
+        }
     }
 }

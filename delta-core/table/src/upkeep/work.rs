@@ -38,6 +38,8 @@ struct State {
     known: Option<Arc<VersionChecksum>>,
     /// The last checkpoint that this handle knows of; nothing before it looked.
     last_checkpoint: Option<u64>,
+    /// Up to where this handle cleaned the log last.
+    cleaned_to_ms: Option<i64>,
     running: bool,
 }
 
@@ -241,8 +243,12 @@ async fn checkpoint_if_due(table: &DeltaTable, done: Done) -> Result<()> {
             state.known = Some(Arc::new(counted));
         }
     }
-    if settings.log_cleanup && snapshot.properties().enable_expired_log_cleanup {
+    // A cleaning lists the whole log: once for each cutoff, which moves once a day.
+    let cutoff_ms = log_cleanup::cutoff_ms(&snapshot, None);
+    let is_clean = table.upkeep().state().cleaned_to_ms == Some(cutoff_ms);
+    if settings.log_cleanup && snapshot.properties().enable_expired_log_cleanup && !is_clean {
         let cleaned = log_cleanup::clean(&snapshot, None).await?;
+        table.upkeep().state().cleaned_to_ms = Some(cutoff_ms);
         // Clients that know no V2 checkpoint find a file that tells them why.
         let hidden = snapshot.properties().checkpoint_policy == CheckpointPolicy::V2 && written.sidecars > 0;
         if hidden && !cleaned.files.is_empty() {

@@ -9,20 +9,21 @@ use arrow_array::{Array, ArrayRef, StructArray, UInt32Array, new_null_array};
 use arrow_buffer::NullBuffer;
 use arrow_schema::{ArrowError, DataType, Field, Fields};
 use boathouse_delta_protocol::action::StringMap;
-use boathouse_delta_protocol::files::{FileIndex, FileRef};
+use boathouse_delta_protocol::files::{FileIndex, FileRef, Segment};
 use boathouse_delta_protocol::partition;
 use boathouse_delta_protocol::schema::PrimitiveType;
 
 use super::super::checkpoint_read::schema;
 use super::contents::Contents;
 use super::stats_struct::StatsStruct;
+use super::texts::Texts;
 use crate::arrow_value::single;
 
 /// The files of an index in the order of the checkpoint.
 pub(super) struct SortedAdds {
-    index: Arc<FileIndex>,
-    /// For each file of the index its place in the checkpoint.
-    places: Vec<usize>,
+    segments: Vec<Arc<Segment>>,
+    /// The segment and the row of each file.
+    order: Vec<(u32, u32)>,
     stats_as_json: bool,
     parsed: Option<Parsed>,
 }
@@ -57,15 +58,25 @@ impl SortedAdds {
                 Some(PartitionColumn { physical, logical: name.clone(), data_type, arrow: field.data_type.to_arrow() })
             })
             .collect();
-        let places = places(&contents.files, &partitions);
+        let order = order(&contents.files, &partitions);
         let properties = &layout.properties;
         let parsed = properties.checkpoint_write_stats_as_struct.then(|| Parsed { stats: StatsStruct::new(layout), partitions });
-        Self { index: Arc::clone(&contents.files), places, stats_as_json: properties.checkpoint_write_stats_as_json, parsed }
+        let segments = contents.files.segments().cloned().collect();
+        Self { segments, order, stats_as_json: properties.checkpoint_write_stats_as_json, parsed }
     }
 
     /// How many files there are.
     pub(super) fn len(&self) -> usize {
-        self.places.len()
+        self.order.len()
+    }
+
+    /// Which files stand at these places, by segment and row.
+    pub(super) fn wanted(&self, range: Range<usize>) -> Vec<Vec<bool>> {
+        let mut wanted: Vec<Vec<bool>> = self.segments.iter().map(|segment| vec![false; segment.len()]).collect();
+        for (segment, row) in &self.order[range] {
+            wanted[*segment as usize][*row as usize] = true;
+        }
+        wanted
     }
 
     /// The type of the column.
@@ -87,75 +98,85 @@ impl SortedAdds {
     }
 
     /// The files at these places.
-    ///
-    /// **Cost**: a walk over the whole index; the texts of the files in the range are in memory.
-    pub(super) fn chunk(&self, range: Range<usize>) -> Result<StructArray, ArrowError> {
+    pub(super) fn chunk(&self, range: Range<usize>, texts: &Texts) -> Result<StructArray, ArrowError> {
         let fields = self.fields();
         let mut columns = Columns::new(&fields, range.len());
-        let mut stats_texts: Vec<Option<String>> = Vec::new();
-        // The file with the n-th place stands in row `row_of[n]` of what is collected.
-        let mut row_of = vec![0_u32; range.len()];
-        let (mut rows, mut picked) = (0_u32, Vec::with_capacity(range.len()));
-        for (file, place) in self.index.iter().zip(&self.places) {
-            if !range.contains(place) {
-                continue;
-            }
-            row_of[place - range.start] = rows;
-            rows += 1;
-            let stats = file.stats();
-            columns.push(file, stats.as_deref())?;
-            if let Some(parsed) = &self.parsed {
-                stats_texts.push(stats);
-                picked.push(parsed.partitions.iter().map(|column| column.text(file)).collect::<Vec<_>>());
+        let chosen = &self.order[range];
+        let (mut text, mut parsed_texts) = (String::new(), Vec::new());
+        for (segment, row) in chosen {
+            text.clear();
+            let stats = texts.append(*segment as usize, *row as usize, &mut text).map(|()| text.as_str());
+            columns.push(self.file((*segment, *row)), stats)?;
+            if self.parsed.is_some() {
+                parsed_texts.push(stats.map(str::to_owned));
             }
         }
         let mut arrays = columns.finish();
         if let Some(parsed) = &self.parsed {
             if !parsed.partitions.is_empty() {
-                let values = parsed.partitions.iter().enumerate().map(|(at, column)| {
-                    let array = column.array(picked.iter().map(|row| row[at]))?;
+                let values = parsed.partitions.iter().map(|column| {
+                    let array = column.array(chosen.iter().map(|place| column.text(self.file(*place))))?;
                     Ok((Arc::new(Field::new(&column.physical, column.arrow.clone(), true)), array))
                 });
                 let values = values.collect::<Result<Vec<_>, ArrowError>>()?;
                 arrays.push(("partitionValues_parsed", Arc::new(StructArray::from(values))));
             }
-            arrays.push(("stats_parsed", parsed.stats.parse(&stats_texts)?));
+            arrays.push(("stats_parsed", parsed.stats.parse(&parsed_texts)?));
         }
-        let order = UInt32Array::from(row_of);
         let sorted = fields.iter().map(|field| {
-            let found = arrays.iter().find(|(name, _)| name == field.name()).map(|(_, array)| array);
-            match found {
-                Some(array) => arrow_select::take::take(array, &order, None),
-                None => Ok(new_null_array(field.data_type(), order.len())),
-            }
+            let found = arrays.iter().find(|(name, _)| name == field.name()).map(|(_, array)| Arc::clone(array));
+            found.unwrap_or_else(|| new_null_array(field.data_type(), chosen.len()))
         });
-        StructArray::try_new(fields.clone(), sorted.collect::<Result<_, _>>()?, None)
+        StructArray::try_new(fields.clone(), sorted.collect(), None)
+    }
+
+    fn file(&self, (segment, row): (u32, u32)) -> FileRef<'_> {
+        self.segments[segment as usize].file(row as usize)
     }
 }
 
-/// The place of each file of the index when they are sorted.
-fn places(index: &FileIndex, partitions: &[PartitionColumn]) -> Vec<usize> {
-    let files: Vec<FileRef<'_>> = index.iter_without_stats().collect();
-    // Few partitions, many files: partitions are compared once, files by the rank of theirs.
-    let mut known: HashMap<Vec<Option<&str>>, usize> = HashMap::new();
-    let mut numbers = Vec::with_capacity(files.len());
-    for file in &files {
-        let values: Vec<Option<&str>> = partitions.iter().map(|column| column.text(*file)).collect();
-        let next = known.len();
-        numbers.push(*known.entry(values).or_insert(next));
+/// The files of the index, sorted.
+fn order(index: &FileIndex, partitions: &[PartitionColumn]) -> Vec<(u32, u32)> {
+    // Few partitions, many files: partitions are compared once, files only with those of their own.
+    let mut known: HashMap<Vec<Option<&str>>, Vec<Place<'_>>> = HashMap::new();
+    let mut values = Vec::new();
+    for (file, (segment, row)) in index.iter_without_stats().zip(index.rows()) {
+        values.clear();
+        values.extend(partitions.iter().map(|column| column.text(file)));
+        // Segments are short, and there are fewer of them than files in memory.
+        let at = (u32::try_from(segment).unwrap_or(u32::MAX), u32::try_from(row).unwrap_or(u32::MAX));
+        let place = Place { start: 0, path: file.path(), at };
+        match known.get_mut(&values) {
+            Some(places) => places.push(place),
+            None => drop(known.insert(values.clone(), vec![place])),
+        }
     }
-    let mut sorted: Vec<(&Vec<Option<&str>>, usize)> = known.iter().map(|(values, number)| (values, *number)).collect();
-    sorted.sort_unstable();
-    let mut ranks = vec![0; sorted.len()];
-    for (rank, (_, number)) in sorted.into_iter().enumerate() {
-        ranks[number] = rank;
+    let mut known: Vec<(Vec<Option<&str>>, Vec<Place<'_>>)> = known.into_iter().collect();
+    known.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    known.into_iter().flat_map(|(_, places)| by_path(places)).map(|place| place.at).collect()
+}
+
+/// A file of the index.
+struct Place<'a> {
+    /// Eight bytes of the path, as a number that compares as they do.
+    start: u64,
+    path: &'a str,
+    at: (u32, u32),
+}
+
+/// Sorts by path. Most paths differ in the bytes behind what all of them begin with.
+fn by_path(mut places: Vec<Place<'_>>) -> Vec<Place<'_>> {
+    let Some(first) = places.first().map(|place| place.path) else { return places };
+    let shared = |path: &str| first.bytes().zip(path.bytes()).take_while(|(a, b)| a == b).count();
+    let shared = places.iter().map(|place| shared(place.path)).min().unwrap_or(0);
+    for place in &mut places {
+        let rest = &place.path.as_bytes()[shared..];
+        let mut start = [0; 8];
+        let length = rest.len().min(8);
+        start[..length].copy_from_slice(&rest[..length]);
+        place.start = u64::from_be_bytes(start);
     }
-    let mut order: Vec<usize> = (0..files.len()).collect();
-    order.sort_unstable_by(|a, b| (ranks[numbers[*a]], files[*a].path()).cmp(&(ranks[numbers[*b]], files[*b].path())));
-    let mut places = vec![0; files.len()];
-    for (place, file) in order.into_iter().enumerate() {
-        places[file] = place;
-    }
+    places.sort_unstable_by(|a, b| (a.start, a.path).cmp(&(b.start, b.path)));
     places
 }
 
@@ -250,7 +271,7 @@ impl Columns {
             size: Int64Builder::with_capacity(rows),
             modification_time: Int64Builder::with_capacity(rows),
             data_change: BooleanBuilder::with_capacity(rows),
-            stats: stats.then(|| StringBuilder::with_capacity(rows, rows.saturating_mul(256))),
+            stats: stats.then(|| StringBuilder::with_capacity(rows, rows.saturating_mul(512))),
             tags: map(),
             vector: Vectors::default(),
             base_row_id: Int64Builder::with_capacity(rows),
@@ -334,5 +355,23 @@ impl Vectors {
             Arc::new(self.cardinality.finish()),
         ];
         Arc::new(StructArray::new(fields, arrays, Some(NullBuffer::from(self.present))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn paths_are_sorted_as_their_bytes(shared in "[ab]{0,9}", paths in prop::collection::vec("[\u{0}ab\u{80}]{0,12}", 0..30)) {
+            let mut paths: Vec<String> = paths.into_iter().map(|path| format!("{shared}{path}")).collect();
+            let places = paths.iter().map(|path| Place { start: 0, path, at: (0, 0) }).collect();
+            let sorted: Vec<String> = by_path(places).iter().map(|place| place.path.to_owned()).collect();
+            paths.sort();
+            prop_assert_eq!(sorted, paths);
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::layout::Layout;
 pub(crate) struct Contents {
     pub(crate) head: TableState,
     pub(crate) layout: Arc<Layout>,
-    /// With their statistics.
+    /// Their statistics are read on the way.
     pub(crate) files: Arc<FileIndex>,
     /// Those that have not expired.
     pub(crate) tombstones: Vec<Remove>,
@@ -28,6 +28,12 @@ impl Contents {
     /// All actions but those of files.
     pub(super) fn head(&self) -> Vec<Action> {
         self.head.head_actions(self.txns_since_ms).collect()
+    }
+
+    /// Whether it holds statistics in some form.
+    pub(super) fn has_stats(&self) -> bool {
+        let properties = &self.layout.properties;
+        properties.checkpoint_write_stats_as_json || properties.checkpoint_write_stats_as_struct
     }
 
     /// File actions that there are.

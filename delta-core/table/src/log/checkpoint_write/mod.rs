@@ -1,12 +1,13 @@
 //! Writing a checkpoint.
 //!
 //! ```text
-//!   FileIndex ─ sorted by partition, then path ─▶ chunks of columns ─▶ row groups, encoded side by side ─▶ upload
-//!                                                                                                           │
-//!   _last_checkpoint ◀─ unless a later one stands there ◀─ read back: head, number and bytes of files ◀─────┘
+//!   FileIndex ─ sorted by partition, then path ─▶ columns of a row group, encoded; two side by side ─▶ upload
+//!                                                     ▲                                                  │
+//!   statistics, straight from the log ─▶ Texts ───────┘                                                  │
+//!   _last_checkpoint ◀─ unless a later one stands there ◀─ read back: head, number and bytes of files ◀──┘
 //! ```
 //! A million files are never a million values: their facts go from the columns of the index to the columns of Parquet.
-//! Few files are in memory as text at once.
+//! The statistics of a million files are in memory as text at once; a longer list takes another pass over the log.
 //!
 //! Row groups are small, and a reader that wants one partition finds its files side by side: minima and maxima of
 //! paths and partition values tell it which groups to skip.
@@ -16,6 +17,7 @@ mod contents;
 mod parquet_file;
 mod pointer;
 mod stats_struct;
+mod texts;
 mod write;
 
 pub(crate) use contents::Contents;

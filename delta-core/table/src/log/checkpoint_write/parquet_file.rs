@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{ArrowError, SchemaRef};
 use boathouse_storage::Storage;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -45,14 +45,17 @@ impl ParquetFile {
         Ok(Self { url, path: path.to_owned(), schema, writer, pages, upload, groups: 0 })
     }
 
-    /// Writes row groups, one for each batch, in order.
-    pub(super) async fn write(&mut self, batches: Vec<RecordBatch>) -> Result<()> {
+    /// Writes row groups in order. Their rows are made where they are encoded, side by side.
+    pub(super) async fn write<M>(&mut self, groups: Vec<M>) -> Result<()>
+    where
+        M: FnOnce() -> Result<RecordBatch, ArrowError> + Send + 'static,
+    {
         let first = self.groups;
-        self.groups += batches.len();
+        self.groups += groups.len();
         let factory = Arc::new(ArrowRowGroupWriterFactory::new(&self.writer, Arc::clone(&self.schema)));
-        let encoding = batches.into_iter().enumerate().map(|(at, batch)| {
+        let encoding = groups.into_iter().enumerate().map(|(at, rows)| {
             let factory = Arc::clone(&factory);
-            tokio::task::spawn_blocking(move || encode(&factory, first + at, &batch))
+            tokio::task::spawn_blocking(move || encode(&factory, first + at, &rows()?))
         });
         // Lazy: a task starts when there is room for it.
         let mut encoded = futures::stream::iter(encoding).buffered(AT_ONCE);
@@ -122,7 +125,8 @@ fn encode(
 
 /// Paths and statistics hardly ever repeat: a dictionary of them would only be in the way.
 fn properties() -> WriterProperties {
-    let level = ZstdLevel::try_new(3).unwrap_or_default();
+    // Statistics, most of the bytes, get no smaller with the next levels, only slower.
+    let level = ZstdLevel::try_new(1).unwrap_or_default();
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(usize::MAX))

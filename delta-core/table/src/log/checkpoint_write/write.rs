@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, StructArray};
+use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use boathouse_base::Env;
 use boathouse_delta_protocol::action::{Action, CheckpointMetadata, Sidecar, encode_path};
@@ -12,18 +12,21 @@ use boathouse_delta_protocol::log_path::{
     Checkpoint, CheckpointFormat, LastCheckpoint, LogFile, SIDECAR_FOLDER, checkpoint_name, uuid_checkpoint_name,
 };
 use boathouse_storage::Storage;
-use futures::{StreamExt, TryStreamExt};
 
 use super::super::checkpoint_read::{self, CheckpointFiles};
+use super::super::files::LazyFiles;
 use super::super::list::log_path;
 use super::adds::SortedAdds;
 use super::contents::{Contents, columns, only, rows};
 use super::parquet_file::ParquetFile;
 use super::pointer;
+use super::texts::Texts;
 use crate::error::{DeltaError, OnTable, Result};
 
-/// Actions that are in memory as text at once, and actions of a sidecar.
-const CHUNK_ACTIONS: usize = 250_000;
+/// Files whose statistics are in memory as text at once.
+const PASS_FILES: usize = if cfg!(test) { 14 } else { 1_000_000 };
+/// Actions of a sidecar; a pass is a whole number of them.
+const SIDECAR_ACTIONS: usize = if cfg!(test) { 7 } else { 250_000 };
 /// Actions of a row group: small enough that skipping one saves something.
 const ROW_GROUP_ACTIONS: usize = 50_000;
 
@@ -55,8 +58,14 @@ pub(crate) struct Written {
 }
 
 /// Writes a checkpoint, reads it back, and points to it.
-pub(crate) async fn write_checkpoint(storage: &Storage, env: &Env, contents: Contents, shape: Shape) -> Result<Written> {
-    let work = Work::new(storage, env, contents).await?;
+pub(crate) async fn write_checkpoint(
+    storage: &Storage,
+    env: &Env,
+    contents: Contents,
+    stats: &LazyFiles,
+    shape: Shape,
+) -> Result<Written> {
+    let work = Work::new(storage, env, contents, stats).await?;
     let (file, bytes, sidecars) = match shape {
         Shape::Classic => work.classic().await?,
         Shape::ClassicV2 | Shape::Uuid => work.with_sidecars(shape).await?,
@@ -85,6 +94,9 @@ struct Work<'a> {
     contents: Arc<Contents>,
     head: Vec<Action>,
     adds: Arc<SortedAdds>,
+    stats: &'a LazyFiles,
+    /// The statistics of this pass.
+    texts: tokio::sync::Mutex<Option<(usize, Arc<Texts>)>>,
 }
 
 /// Rows of adds, or of removes.
@@ -95,12 +107,39 @@ enum Chunk {
 }
 
 impl<'a> Work<'a> {
-    async fn new(storage: &'a Storage, env: &'a Env, contents: Contents) -> Result<Self> {
+    async fn new(storage: &'a Storage, env: &'a Env, contents: Contents, stats: &'a LazyFiles) -> Result<Self> {
         let contents = Arc::new(contents);
         let sorting = Arc::clone(&contents);
-        let adds = tokio::task::spawn_blocking(move || SortedAdds::new(&sorting)).await;
-        let adds = adds.map_err(|source| DeltaError::Task { url: storage.url().to_owned(), source })?;
-        Ok(Self { storage, env, head: contents.head(), contents, adds: Arc::new(adds) })
+        let adds = tokio::task::spawn_blocking(move || SortedAdds::new(&sorting));
+        let sorted = async { adds.await.map_err(|source| DeltaError::Task { url: storage.url().to_owned(), source }) };
+        // All files in one pass: which ones need not be known.
+        let first = async {
+            let all = contents.files.len() <= PASS_FILES && contents.has_stats();
+            let texts = if all { Some(Texts::collect(storage, &contents.files, stats, None).await?) } else { None };
+            Ok(texts.map(|texts| (0, Arc::new(texts))))
+        };
+        let (adds, texts) = futures::try_join!(sorted, first)?;
+        let (adds, texts, head) = (Arc::new(adds), tokio::sync::Mutex::new(texts), contents.head());
+        Ok(Self { storage, env, head, contents, adds, stats, texts })
+    }
+
+    /// The statistics of the files at these places, and of others of the same pass.
+    async fn texts(&self, range: &Range<usize>) -> Result<Arc<Texts>> {
+        if !self.contents.has_stats() {
+            return Ok(Arc::default());
+        }
+        let pass = range.start / PASS_FILES;
+        let mut known = self.texts.lock().await;
+        if let Some((of, texts)) = known.as_ref()
+            && *of == pass
+        {
+            return Ok(Arc::clone(texts));
+        }
+        *known = None;
+        let wanted = self.adds.wanted(pass * PASS_FILES..self.adds.len().min((pass + 1) * PASS_FILES));
+        let texts = Texts::collect(self.storage, &self.contents.files, self.stats, Some(Arc::new(wanted))).await?;
+        let (_, texts) = known.insert((pass, Arc::new(texts)));
+        Ok(Arc::clone(texts))
     }
 
     fn version(&self) -> u64 {
@@ -108,7 +147,7 @@ impl<'a> Work<'a> {
     }
 
     fn chunks(&self) -> Vec<Chunk> {
-        let ranges = |len: usize| (0..len).step_by(CHUNK_ACTIONS).map(move |start| start..len.min(start + CHUNK_ACTIONS));
+        let ranges = |len: usize| (0..len).step_by(SIDECAR_ACTIONS).map(move |start| start..len.min(start + SIDECAR_ACTIONS));
         let removes = ranges(self.contents.tombstones.len()).map(Chunk::Removes);
         ranges(self.adds.len()).map(Chunk::Adds).chain(removes).collect()
     }
@@ -185,12 +224,9 @@ impl<'a> Work<'a> {
     async fn parquet(&self, path: &str, schema: &SchemaRef, first: Option<RecordBatch>, chunks: Vec<Chunk>) -> Result<u64> {
         let mut file = ParquetFile::create(self.storage, path, Arc::clone(schema))?;
         let filled = async {
-            file.write(first.into_iter().collect()).await?;
-            // The next chunk is put together while this one is encoded.
-            let batches = chunks.into_iter().map(|chunk| self.row_groups(path, schema, chunk));
-            let mut batches = std::pin::pin!(futures::stream::iter(batches).buffered(2));
-            while let Some(groups) = batches.try_next().await? {
-                file.write(groups).await?;
+            file.write(first.into_iter().map(|rows| move || Ok(rows)).collect()).await?;
+            for chunk in chunks {
+                file.write(self.row_groups(schema, chunk).await?).await?;
             }
             Ok(())
         };
@@ -203,21 +239,26 @@ impl<'a> Work<'a> {
         }
     }
 
-    async fn row_groups(&self, path: &str, schema: &SchemaRef, chunk: Chunk) -> Result<Vec<RecordBatch>> {
-        let (contents, adds, wide) = (Arc::clone(&self.contents), Arc::clone(&self.adds), Arc::clone(schema));
-        let made = tokio::task::spawn_blocking(move || {
-            let (name, column): (&str, StructArray) = match chunk {
-                Chunk::Adds(range) => ("add", adds.chunk(range)?),
-                Chunk::Removes(range) => ("remove", contents.removes(range)?),
-            };
-            let column: ArrayRef = Arc::new(column);
-            let slices = (0..column.len())
-                .step_by(ROW_GROUP_ACTIONS)
-                .map(|start| only(&wide, name, column.slice(start, ROW_GROUP_ACTIONS.min(column.len() - start))));
-            slices.collect::<Result<Vec<_>, ArrowError>>()
-        });
-        let made = made.await.map_err(|source| DeltaError::Task { url: self.storage.url().to_owned(), source })?;
-        made.map_err(|source| self.encode_error(path, source))
+    /// How the row groups of a chunk are made.
+    async fn row_groups(
+        &self,
+        schema: &SchemaRef,
+        chunk: Chunk,
+    ) -> Result<Vec<impl FnOnce() -> Result<RecordBatch, ArrowError> + Send + 'static + use<>>> {
+        let (range, texts) = match &chunk {
+            Chunk::Adds(range) => (range.clone(), Some(self.texts(range).await?)),
+            Chunk::Removes(range) => (range.clone(), None),
+        };
+        let groups = range.clone().step_by(ROW_GROUP_ACTIONS).map(move |start| start..range.end.min(start + ROW_GROUP_ACTIONS));
+        let make = |group: Range<usize>| {
+            let (contents, adds, schema, texts) =
+                (Arc::clone(&self.contents), Arc::clone(&self.adds), Arc::clone(schema), texts.clone());
+            move || match texts {
+                Some(texts) => only(&schema, "add", Arc::new(adds.chunk(group, &texts)?)),
+                None => only(&schema, "remove", Arc::new(contents.removes(group)?)),
+            }
+        };
+        Ok(groups.map(make).collect())
     }
 
     fn encode_error(&self, path: &str, source: ArrowError) -> DeltaError {
@@ -271,7 +312,42 @@ impl<'a> Work<'a> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeMap;
+
+    use arrow_array::{ArrayRef, Int64Array};
+    use boathouse_storage::system_env;
+
     use super::*;
+    use crate::table::DeltaTable;
+    use crate::upkeep::UpkeepSettings;
+
+    async fn statistics(table: &DeltaTable) -> BTreeMap<String, Option<String>> {
+        let index = table.snapshot().await.unwrap().index_with_stats().await.unwrap();
+        index.iter().map(|file| (file.path().to_owned(), file.stats())).collect()
+    }
+
+    #[tokio::test]
+    async fn a_list_longer_than_a_pass_keeps_the_statistics_of_every_file() {
+        let storage = Storage::memory();
+        let open = || DeltaTable::at(storage.clone(), system_env()).with_upkeep(UpkeepSettings::none());
+        let table = open();
+        for id in 0..40 {
+            let ids: ArrayRef = Arc::new(Int64Array::from(vec![id, 1000 + id]));
+            let rows = RecordBatch::try_from_iter([("id", ids)]).unwrap();
+            table.append(rows.into()).create_if_absent().run().await.unwrap();
+        }
+        let before = statistics(&table).await;
+        assert_eq!(before.len(), 40);
+        assert!(before.values().all(Option::is_some));
+        // From commits, and from the checkpoint that was written before.
+        for _ in 0..2 {
+            let report = open().checkpoint().run().await.unwrap();
+            assert_eq!(report.files, 40);
+            assert_eq!(statistics(&open()).await, before);
+        }
+    }
 
     #[test]
     fn every_column_that_is_written_is_in_the_schema_that_is_read() {
