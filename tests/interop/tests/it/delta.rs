@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use boathouse_delta_core::{DeltaTable, DeltaTableExt};
+use boathouse_delta_core::{DeltaTable, DeltaTableExt, SparkExpressions};
 use boathouse_frames::batch_stream;
 use boathouse_interop::Peers;
 use boathouse_storage::{Location, Stores, system_env};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::dataframe::DataFrameWriteOptions;
-use datafusion::prelude::{DataFrame, SessionContext};
+use datafusion::prelude::{DataFrame, SessionContext, col};
 
 /// Rows with every type of the format. `rows` is a list of numbers, as `VALUES` has them.
 async fn rows(session: &SessionContext, rows: &str) -> DataFrame {
@@ -96,4 +97,48 @@ async fn tables_of_deltalake_are_read_row_for_row() {
         seen += 1;
     }
     assert_eq!(seen, 5, "{names}");
+}
+
+#[tokio::test]
+async fn every_peer_reads_a_table_whose_columns_were_renamed_dropped_and_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let session = SessionContext::new();
+    for mode in ["name", "id"] {
+        let path = folder.path().join(mode);
+        let table = open(&path);
+        let first = table.append(batch_stream(rows(&session, &values(0..20)).await).await.unwrap());
+        first.partition_by(["part"]).property("delta.columnMapping.mode", mode).run().await.unwrap();
+        assert_peers_agree(&path, 20).await;
+        let alter =
+            table.alter().rename_column("name", "the name").rename_column("nested.a", "first (of two)").drop_column("f32");
+        alter.run().await.unwrap();
+        table.alter().add_column(Field::new("f32", DataType::Int64, true)).run().await.unwrap();
+        let more = rows(&session, &values(20..30)).await.with_column_renamed("name", "the name").unwrap();
+        let more = more.drop_columns(&["nested", "f32"]).unwrap().with_column("f32", col("id")).unwrap();
+        table.append(batch_stream(more).await.unwrap()).run().await.unwrap();
+        table.delete().filter("id % 7 = 3").run().await.unwrap();
+        table.checkpoint().await.unwrap();
+        assert_peers_agree(&path, 26).await;
+    }
+}
+
+#[tokio::test]
+async fn every_peer_reads_a_table_with_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    let session = SessionContext::new();
+    let path = folder.path().join("rules");
+    let table = open(&path).with_expressions(Arc::new(SparkExpressions::default()));
+    let with = |field: Field, key: &str, value: &str| field.with_metadata([(key.to_owned(), value.to_owned())].into());
+    let schema = Schema::new(vec![
+        Field::new("id", DataType::Int64, false),
+        with(Field::new("double", DataType::Int64, true), "delta.generationExpression", "ID * 2"),
+        with(Field::new("given", DataType::Utf8, true), "CURRENT_DEFAULT", "'none'"),
+    ]);
+    table.create(schema).property("delta.constraints.small", "id < 1000").run().await.unwrap();
+    let ids = |range| values(range);
+    let numbers = async |range| session.sql(&format!("SELECT n AS id FROM (VALUES {}) AS v (n)", ids(range))).await.unwrap();
+    table.append(batch_stream(numbers(0..20).await).await.unwrap()).run().await.unwrap();
+    table.update().set("id", "id + 100").filter("id < 5").run().await.unwrap();
+    assert!(table.append(batch_stream(numbers(990..1001).await).await.unwrap()).run().await.is_err());
+    assert_peers_agree(&path, 20).await;
 }
