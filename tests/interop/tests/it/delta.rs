@@ -83,6 +83,28 @@ async fn every_peer_reads_a_table_that_was_appended_changed_and_checkpointed() {
     }
 }
 
+/// Enough rows for several pages, and for the encodings that are chosen from a sample: differences, dictionaries, one
+/// that grows too large on the way, lengths; each with nulls and without.
+#[tokio::test]
+async fn every_peer_reads_files_of_several_pages_in_every_encoding() {
+    const ROWS: usize = 45_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pages");
+    let sql = format!(
+        "SELECT value AS id, value * 1000003 % 1000 AS spread, arrow_cast(value / 3, 'Int32') AS slow, \
+         CASE WHEN value % 7 = 0 THEN NULL ELSE arrow_cast(value * 37 % 5000, 'Decimal128(15, 2)') END AS price, \
+         arrow_cast(arrow_cast(value * 31 % 2500, 'Int32'), 'Date32') AS day, \
+         CASE WHEN value BETWEEN 20000 AND 39999 THEN NULL ELSE 'kind ' || value % 5 END AS few, 'always' AS one, \
+         CASE WHEN value % 2 = 0 THEN 'same' ELSE repeat('x', 60) || value END AS many, \
+         CASE WHEN value % 11 = 0 THEN NULL ELSE 'straße ' || value || repeat(' 東京', value % 9) END AS each, \
+         arrow_cast('bytes' || value % 300, 'Binary') AS raw FROM generate_series(0, {}) ORDER BY value",
+        ROWS - 1
+    );
+    let frame = SessionContext::new().sql(&sql).await.unwrap();
+    open(&path).append(batch_stream(frame).await.unwrap()).create_if_absent().run().await.unwrap();
+    assert_peers_agree(&path, ROWS).await;
+}
+
 #[tokio::test]
 async fn tables_of_deltalake_are_read_row_for_row() {
     let folder = tempfile::tempdir().unwrap();
