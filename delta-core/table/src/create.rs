@@ -173,9 +173,7 @@ pub(crate) fn new_table(
     let mut configuration: BTreeMap<String, String> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
     let schema = mapping::map_new_columns(table, &schema, &mut configuration, PhysicalNames::Fresh).on(url)?;
     if parsed.enable_row_tracking {
-        for (key, prefix) in ROW_TRACKING_COLUMNS {
-            configuration.entry(key.to_owned()).or_insert_with(|| format!("{prefix}{}", table.env().uuid()));
-        }
+        name_hidden_columns(table, &mut configuration);
     }
     let metadata = Metadata {
         id: table.env().uuid(),
@@ -195,8 +193,13 @@ pub(crate) fn new_table(
     Ok((protocol, metadata))
 }
 
-/// The columns of files in which rows carry their ids along: the property that names each, and how the name begins.
-const ROW_TRACKING_COLUMNS: [(&str, &str); 2] = [
-    ("delta.rowTracking.materializedRowIdColumnName", "_row-id-col-"),
-    ("delta.rowTracking.materializedRowCommitVersionColumnName", "_row-commit-version-col-"),
-];
+/// The properties that name the columns of files in which rows carry their ids and commit versions along.
+pub(crate) const ROW_TRACKING_NAMES: [&str; 2] =
+    ["delta.rowTracking.materializedRowIdColumnName", "delta.rowTracking.materializedRowCommitVersionColumnName"];
+
+/// Gives the columns of row tracking names that no other column has, now or later; those that have one keep it.
+pub(crate) fn name_hidden_columns(table: &DeltaTable, configuration: &mut BTreeMap<String, String>) {
+    for (key, prefix) in ROW_TRACKING_NAMES.into_iter().zip(["_row-id-col-", "_row-commit-version-col-"]) {
+        configuration.entry(key.to_owned()).or_insert_with(|| format!("{prefix}{}", table.env().uuid()));
+    }
+}

@@ -367,6 +367,35 @@ pub enum DeltaError {
         /// The last version that was tried.
         version: u64,
     },
+    /// Rows of a table that tracks them were to be written again without saying which they are.
+    #[error(
+        "write rows of the table {url} again: the table tracks its rows (`delta.enableRowTracking`), and {found}; read them with \
+         `FileRead::row_tracking`, and hand in where they come from"
+    )]
+    RowsWithoutOrigin {
+        /// The table.
+        url: String,
+        /// What was found.
+        found: String,
+    },
+    /// Row ids of a table that has none.
+    #[error(
+        "{attempted} row ids of the table {url}: the table does not track its rows; set `delta.enableRowTracking` = true first"
+    )]
+    RowTrackingOff {
+        /// The table.
+        url: String,
+        /// What was attempted.
+        attempted: &'static str,
+    },
+    /// A file without row ids in a table that tracks its rows.
+    #[error("read row ids of the table {url}: the log gives the file `{path}` no `baseRowId` or `defaultRowCommitVersion`")]
+    NoRowId {
+        /// The table.
+        url: String,
+        /// The file.
+        path: String,
+    },
     /// It is not known whether a commit happened.
     #[error(
         "write to the table {url}: version {version} may or may not have been committed (transaction {txn_id}): {source}; look it up in the history before you retry"
@@ -666,6 +695,15 @@ pub enum TransactionProblem {
         /// Its own.
         found: u64,
     },
+    /// Rows of a table that tracks them are in new files, and nobody says that they kept their ids.
+    #[error(
+        "puts rows that were in the table before into the file `{path}`, and the table tracks its rows (`delta.enableRowTracking`); \
+         write them with a `DataWriter` of this version and stage what it wrote, or say `keeps_row_ids`"
+    )]
+    RowIdsUnknown {
+        /// The file.
+        path: String,
+    },
     /// Two transactions that do not stand on the same version are to be one.
     #[error("is to be joined with one that stands on another version, or on the table {url}")]
     AnotherBase {
@@ -700,6 +738,7 @@ impl DomainError for DeltaError {
             | Self::RetentionTooShort { .. }
             | Self::CheckpointNeedsFeature { .. }
             | Self::LiteVacuumNeedsCommits { .. }
+            | Self::RowTrackingOff { .. }
             | Self::InvalidTransaction { .. } => ErrorKind::Invalid,
             Self::Cast { attempted, .. } => {
                 if *attempted == "read" {
@@ -708,9 +747,11 @@ impl DomainError for DeltaError {
                     ErrorKind::Invalid
                 }
             }
-            Self::NeedsExpressions { .. } => ErrorKind::Unsupported,
+            Self::NeedsExpressions { .. } | Self::RowsWithoutOrigin { .. } => ErrorKind::Unsupported,
             Self::Expression { source, .. } => source.kind(),
-            Self::CorruptFile { .. } | Self::UnfitFile { .. } | Self::NoFieldIds { .. } => ErrorKind::Corrupt,
+            Self::CorruptFile { .. } | Self::UnfitFile { .. } | Self::NoFieldIds { .. } | Self::NoRowId { .. } => {
+                ErrorKind::Corrupt
+            }
             Self::ForeignFile { .. } | Self::MaintenanceByCatalog { .. } => ErrorKind::Unsupported,
             Self::Storage(source) => source.kind(),
             Self::Store { source, .. } => kind_of(source),

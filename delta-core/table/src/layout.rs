@@ -10,6 +10,7 @@ use boathouse_delta_protocol::schema::{ColumnMappingMode, DataType, PrimitiveTyp
 
 use crate::conform::{FieldMatch, PARQUET_FIELD_ID};
 use crate::error::{OnTable, Result};
+use crate::row_tracking::RowTrackingColumns;
 
 /// What a table looks like at a version.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub(crate) struct Layout {
     pub(crate) properties: TableProperties,
     /// Whether files hold the partition columns too, behind the others.
     pub(crate) materialized: bool,
+    /// The hidden columns of files in which rows carry their ids along, of a table that tracks its rows.
+    pub(crate) row_tracking: Option<RowTrackingColumns>,
 }
 
 impl Layout {
@@ -45,7 +48,8 @@ impl Layout {
             .collect();
         let materialized = (properties.enable_iceberg_compat_v1 && features::has(protocol, "icebergCompatV1"))
             || (properties.enable_iceberg_compat_v2 && features::has(protocol, "icebergCompatV2"));
-        Ok(Self { schema, arrow, physical, mode, partition_columns, properties, materialized })
+        let row_tracking = RowTrackingColumns::of(protocol, &properties);
+        Ok(Self { schema, arrow, physical, mode, partition_columns, properties, materialized, row_tracking })
     }
 
     pub(crate) fn field_match(&self) -> FieldMatch {
@@ -88,6 +92,12 @@ impl Layout {
         let fields: Vec<FieldRef> =
             self.file_columns().into_iter().map(|at| Arc::new(file_field(&self.schema.fields[at], self.mode))).collect();
         Arc::new(Schema::new(fields))
+    }
+
+    /// The schema of files whose rows carry their ids along.
+    pub(crate) fn tracked_file_schema(&self, columns: &RowTrackingColumns) -> SchemaRef {
+        let hidden = [&columns.row_id, &columns.commit_version].map(|name| Arc::new(Field::new(name, ArrowType::Int64, true)));
+        Arc::new(Schema::new(self.file_schema().fields().iter().cloned().chain(hidden).collect::<Vec<FieldRef>>()))
     }
 
     /// The name of a column at the top in files, partition values and statistics.

@@ -8,6 +8,7 @@ use boathouse_delta_protocol::rules::Rules;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 
+use crate::create::ROW_TRACKING_NAMES;
 use crate::error::{DeltaError, OnTable, Result};
 use crate::mapping::MAX_COLUMN_ID;
 use crate::scan::DataFile;
@@ -136,6 +137,12 @@ fn carry_on(mut metadata: Metadata, now: &Snapshot) -> Result<Metadata> {
     metadata.configuration.retain(|key, _| !of_the_log(key));
     let kept = now.metadata().configuration.iter().filter(|(key, _)| of_the_log(key));
     metadata.configuration.extend(kept.map(|(key, value)| (key.clone(), value.clone())));
+    // Files that come back, and those that stay, have the hidden columns under the same names.
+    for key in ROW_TRACKING_NAMES {
+        if let Some(name) = now.metadata().configuration.get(key) {
+            metadata.configuration.insert(key.to_owned(), name.clone());
+        }
+    }
     let (then_max, now_max) =
         (metadata.properties().on(url)?.column_mapping_max_column_id, now.properties().column_mapping_max_column_id);
     if let Some(max) = now_max.filter(|max| Some(*max) > then_max) {

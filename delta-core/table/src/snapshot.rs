@@ -19,6 +19,7 @@ use crate::layout::Layout;
 use crate::log::files::LazyFiles;
 use crate::log::load::LoadedLog;
 use crate::log::tombstones::tombstones;
+use crate::row_tracking::RowTrackingColumns;
 use crate::scan::{self, DataFile, FileRead};
 use crate::table::DeltaTable;
 use crate::upkeep::{self, ChecksumReport};
@@ -199,7 +200,23 @@ impl Snapshot {
     ///
     /// **Errors**: `NotFound` for an unknown column, or a file that was vacuumed.
     pub fn scan(&self, request: ScanRequest) -> Result<BatchStream> {
-        scan::scan(self, request)
+        scan::scan(self, request, None)
+    }
+
+    /// The columns in which rows of this table carry their ids along; `None` when it does not track its rows.
+    pub fn row_tracking(&self) -> Option<&RowTrackingColumns> {
+        self.layout().row_tracking.as_ref()
+    }
+
+    /// Reads rows of all files, each with its id and the version that added or last changed it.
+    ///
+    /// A row has the same id in all versions of the table. Two rows with the same id and version are the same.
+    ///
+    /// **Shape**: as [`scan`](Self::scan), then the two columns (`Int64`, never null).
+    ///
+    /// **Errors**: as [`scan`](Self::scan); `Invalid` when the table does not track its rows.
+    pub fn scan_with_row_ids(&self, request: ScanRequest, columns: &RowTrackingColumns) -> Result<BatchStream> {
+        scan::scan(self, request, Some(columns))
     }
 
     /// Reads rows of one file.

@@ -151,10 +151,11 @@ impl Ground {
             if let Some(high_water) = give_row_ids(&mut actions, self.row_id_high_water, version)? {
                 actions.push(domain(high_water).into());
             }
-            let copies = copies_rows(&actions);
+            // Where ids are relied upon, no writer stages rows from before without theirs.
+            let keeps = metadata.properties()?.enable_row_tracking || !copies_rows(&actions);
             let tags = info.extra.entry("tags").or_insert_with(|| Value::Object(serde_json::Map::new()));
             if let Value::Object(tags) = tags {
-                tags.insert("delta.rowTracking.preserved".to_owned(), Value::String((!copies).to_string()));
+                tags.insert("delta.rowTracking.preserved".to_owned(), Value::String(keeps.to_string()));
             }
         }
         Ok((info, actions))

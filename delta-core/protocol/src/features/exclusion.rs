@@ -15,9 +15,8 @@ pub(super) fn check_combination(protocol: &Protocol, metadata: &Metadata) -> Res
         let columns = metadata.partition_columns.join(", ");
         return Err(conflict("clustering", "the table feature", format!("the partition columns {columns}")));
     }
-    if is_on(protocol, metadata, "rowTracking") && metadata.properties()?.row_tracking_suspended {
-        let found = "`delta.rowTrackingSuspended` = true".to_owned();
-        return Err(conflict("rowTracking", "delta.enableRowTracking", found));
+    if is_on(protocol, metadata, "rowTracking") {
+        row_tracking(protocol, metadata)?;
     }
     if is_on(protocol, metadata, "icebergCompatV1") {
         iceberg(protocol, metadata, "icebergCompatV1", "delta.enableIcebergCompatV1")?;
@@ -26,6 +25,31 @@ pub(super) fn check_combination(protocol: &Protocol, metadata: &Metadata) -> Res
         iceberg(protocol, metadata, "icebergCompatV2", "delta.enableIcebergCompatV2")?;
     }
     Ok(())
+}
+
+/// Rows carry their ids along in columns that must have names, which no other column has.
+fn row_tracking(protocol: &Protocol, metadata: &Metadata) -> Result<()> {
+    let conflict = |found: String| Err(conflict("rowTracking", "delta.enableRowTracking", found));
+    let properties: TableProperties = metadata.properties()?;
+    if properties.row_tracking_suspended {
+        return conflict("`delta.rowTrackingSuspended` = true".to_owned());
+    }
+    let hidden = [
+        ("delta.rowTracking.materializedRowIdColumnName", &properties.materialized_row_id_column),
+        ("delta.rowTracking.materializedRowCommitVersionColumnName", &properties.materialized_row_commit_version_column),
+    ];
+    let (schema, mode) = (metadata.schema()?, super::column_mapping(protocol, &properties));
+    for (key, name) in hidden {
+        let Some(name) = name else { return conflict(format!("no `{key}`")) };
+        let same = |column: &str| column.eq_ignore_ascii_case(name);
+        if let Some(field) = schema.fields.iter().find(|field| same(&field.name) || same(field.physical_name(mode))) {
+            return conflict(format!("column `{}`, whose name `{key}` has", field.name));
+        }
+    }
+    match hidden[0].1 == hidden[1].1 {
+        true => conflict(format!("one name for `{}` and `{}`", hidden[0].0, hidden[1].0)),
+        false => Ok(()),
+    }
 }
 
 fn is_on(protocol: &Protocol, metadata: &Metadata, name: &str) -> bool {

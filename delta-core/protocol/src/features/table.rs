@@ -179,7 +179,15 @@ pub const FEATURES: &[Feature] = &[
         "the writer fills in columns that the data lacks (needs `Expressions`)",
     ),
     both("deletionVectors", Enabled::Property("delta.enableDeletionVectors"), true, "every reader of the table, by checksum"),
-    with(&["domainMetadata"], writer("rowTracking", Enabled::Property("delta.enableRowTracking"), false, NOBODY)),
+    with(
+        &["domainMetadata"],
+        writer(
+            "rowTracking",
+            Enabled::Property("delta.enableRowTracking"),
+            true,
+            "the commit numbers rows; the writer refuses rows from before that do not bring their ids along",
+        ),
+    ),
     TIMESTAMP_NTZ,
     preview("timestampWithoutTimezone", TIMESTAMP_NTZ),
     TYPE_WIDENING,

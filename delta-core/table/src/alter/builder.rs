@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use arrow_schema::{DataType, Field};
 use boathouse_base::ScanRequest;
-use boathouse_delta_protocol::action::{Metadata, Protocol};
+use boathouse_delta_protocol::action::{Add, Metadata, Protocol};
 use boathouse_delta_protocol::features::{self, protocol_upgrade};
+use boathouse_delta_protocol::properties::TableProperties;
 use boathouse_delta_protocol::rules::{Check, Rules};
 use boathouse_delta_protocol::schema::ColumnMappingMode;
 use boathouse_delta_protocol::stats::indexed_columns;
 
 use super::change::Change;
 use super::draft::Draft;
+use crate::create::name_hidden_columns;
 use crate::enforce::Enforcer;
 use crate::error::{AlterProblem, DeltaError, OnTable, Result};
 use crate::layout::Layout;
@@ -20,6 +22,9 @@ use crate::snapshot::Snapshot;
 use crate::table::DeltaTable;
 use crate::transaction::Transaction;
 use crate::write::clustering_paths;
+
+/// How often a change that must be the very next version is tried.
+const MAX_ATTEMPTS: u32 = 100;
 
 /// Changes columns, constraints and properties of a table, as one version. Made by [`DeltaTable::alter`].
 ///
@@ -141,14 +146,27 @@ impl AlterBuilder {
     /// column that is not there; `Unsupported` names a feature that cannot be written, or the rule for which an
     /// engine must be handed in; `Conflict` when another writer changed the table meanwhile.
     ///
-    /// **Cost**: one commit; a new constraint reads all rows.
+    /// **Cost**: one commit; a new constraint reads all rows. `delta.enableRowTracking` gives row ids to all files that have none:
+    /// the log of that version names each of them again.
     pub async fn run(self) -> Result<AlterReport> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match self.attempt().await {
+                // Another writer was faster, and its files have no row ids: all is looked at again.
+                Err(DeltaError::TooManyAttempts { .. }) if attempt < MAX_ATTEMPTS => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn attempt(&self) -> Result<AlterReport> {
         let Self { table, changes } = self;
         let snapshot = table.snapshot().await?;
         let url = snapshot.url();
         features::check_write(snapshot.protocol(), snapshot.metadata()).on(url)?;
         let mut draft = Draft {
-            table: &table,
+            table,
             url,
             schema: snapshot.delta_schema().clone(),
             configuration: snapshot.metadata().configuration.clone(),
@@ -166,13 +184,13 @@ impl AlterBuilder {
         if adds_constraint && changes.iter().any(changes_columns) {
             return Err(draft.problem(AlterProblem::ConstraintWithColumns));
         }
-        for change in &changes {
+        for change in changes {
             draft.apply(change)?;
             if let Change::RenameColumn { column, .. } | Change::DropColumn { column } = change {
-                still_understood(&table, &snapshot, &draft, column)?;
+                still_understood(table, &snapshot, &draft, column)?;
             }
         }
-        let (protocol, metadata) = finish(&table, &snapshot, &mut draft)?;
+        let (protocol, metadata) = finish(table, &snapshot, &mut draft)?;
         let upgraded = protocol.as_ref().unwrap_or(snapshot.protocol());
         let layout = Layout::new(url, upgraded, &metadata)?;
         let rules = Rules::of(upgraded, &metadata, &layout.schema).on(url)?;
@@ -183,11 +201,14 @@ impl AlterBuilder {
                 && changes.iter().any(|c| matches!(c, Change::AddConstraint { name, .. } if *name == check.name))
         };
         let new = Rules { checks: rules.checks.iter().filter(is_new).cloned().collect(), ..Rules::default() };
-        let rows_checked = check_rows(&table, &snapshot, &layout, &new).await?;
+        let rows_checked = check_rows(table, &snapshot, &layout, &new).await?;
 
         let mut transaction = Transaction::begin(&snapshot).read_metadata().set_metadata(metadata);
         if let Some(protocol) = &protocol {
             transaction = transaction.set_protocol(protocol.clone());
+        }
+        if layout.row_tracking.is_some() && snapshot.row_tracking().is_none() {
+            transaction = transaction.add_all(without_row_ids(&snapshot).await?).keeps_row_ids().only_next();
         }
         if !new.is_empty() {
             // A row that another writer adds meanwhile was not checked.
@@ -195,13 +216,21 @@ impl AlterBuilder {
         }
         let operation = first.operation();
         let transaction = if changes.iter().all(|change| change.operation() == operation) {
-            transaction.operation(operation, parameters(&changes))
+            transaction.operation(operation, parameters(changes))
         } else {
-            transaction.operation("ALTER TABLE", parameters(&changes))
+            transaction.operation("ALTER TABLE", parameters(changes))
         };
         let report = transaction.commit().await?;
         Ok(AlterReport { version: report.version, rows_checked, protocol })
     }
+}
+
+/// The files that have no row ids yet, as they are: the commit gives them ids and the version.
+async fn without_row_ids(snapshot: &Snapshot) -> Result<Vec<Add>> {
+    let files = snapshot.files(None).await?;
+    let known = |add: &Add| add.base_row_id.is_some() && add.default_row_commit_version.is_some();
+    let adds = files.iter().map(|file| file.add().as_ref()).filter(|add| !known(add));
+    Ok(adds.map(|add| Add { data_change: false, ..add.clone() }).collect())
 }
 
 fn parameters(changes: &[Change]) -> Vec<(&'static str, String)> {
@@ -242,6 +271,9 @@ fn finish(table: &DeltaTable, snapshot: &Snapshot, draft: &mut Draft<'_>) -> Res
     let url = draft.url;
     draft.schema.validate(draft.mode).on(url)?;
     draft.schema.validate_partitioning(&draft.partition_columns).on(url)?;
+    if TableProperties::parse(&draft.configuration).on(url)?.enable_row_tracking {
+        name_hidden_columns(table, &mut draft.configuration);
+    }
     if draft.mode != ColumnMappingMode::None {
         draft.schema = map_new_columns(table, &draft.schema, &mut draft.configuration, PhysicalNames::Fresh).on(url)?;
     }

@@ -24,7 +24,7 @@ const INTERNAL: [&str; 5] = [
     "delta.inCommitTimestampEnablementTimestamp",
 ];
 /// Properties that say something about every file that is there.
-const OF_ALL_FILES: [&str; 3] = ["delta.enableIcebergCompatV1", "delta.enableIcebergCompatV2", "delta.enableRowTracking"];
+const OF_ALL_FILES: [&str; 2] = ["delta.enableIcebergCompatV1", "delta.enableIcebergCompatV2"];
 /// The key of a column's default.
 const CURRENT_DEFAULT: &str = "CURRENT_DEFAULT";
 

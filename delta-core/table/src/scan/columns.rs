@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use boathouse_base::Value;
 
+use super::file::DataFile;
 use crate::arrow_value::constant;
 use crate::conform::{FieldMatch, conform_field, find_field, has_field_ids, relabel};
 use crate::error::{DeltaError, Result};
 use crate::layout::Layout;
+use crate::row_tracking::RowTrackingColumns;
 
 /// The columns of a read, resolved against the table.
 #[derive(Debug, Clone)]
@@ -27,15 +32,20 @@ enum Out {
     Partition(usize, usize),
     /// The number of the row in its file.
     RowIndex,
+    /// The id of the row.
+    RowId,
+    /// The version that added or last changed the row.
+    CommitVersion,
 }
 
 impl Columns {
-    /// All columns, or those that are named; then the row index under that name.
+    /// All columns, or those that are named; then the row index under that name, then row id and commit version.
     pub(crate) fn resolve(
         url: &str,
         layout: &Arc<Layout>,
         projection: Option<&[String]>,
         row_index: Option<&str>,
+        row_tracking: Option<&RowTrackingColumns>,
     ) -> Result<Self> {
         let places: Vec<usize> = match projection {
             None => (0..layout.schema.fields.len()).collect(),
@@ -62,6 +72,13 @@ impl Columns {
             fields.push(Arc::new(Field::new(name, DataType::Int64, false)));
             out.push(Out::RowIndex);
         }
+        if let Some(RowTrackingColumns { row_id, commit_version }) = row_tracking {
+            if layout.row_tracking.is_none() {
+                return Err(DeltaError::RowTrackingOff { url: url.to_owned(), attempted: "read" });
+            }
+            fields.extend([row_id, commit_version].map(|name| Arc::new(Field::new(name, DataType::Int64, false))));
+            out.extend([Out::RowId, Out::CommitVersion]);
+        }
         Ok(Self { layout: Arc::clone(layout), out, schema: Arc::new(Schema::new(fields)) })
     }
 
@@ -69,8 +86,8 @@ impl Columns {
         &self.layout
     }
 
-    pub(crate) fn has_row_index(&self) -> bool {
-        self.out.iter().any(|o| matches!(o, Out::RowIndex))
+    pub(crate) fn needs_row_numbers(&self) -> bool {
+        self.out.iter().any(|o| matches!(o, Out::RowIndex | Out::RowId))
     }
 
     /// Whether columns are wanted that only a field id finds, from a file without any.
@@ -79,16 +96,28 @@ impl Columns {
         wanted && !fields.is_empty() && self.layout.field_match() == FieldMatch::Id && !has_field_ids(fields)
     }
 
-    /// Finds the columns in a file whose top-level columns are `fields`.
-    pub(crate) fn in_file(&self, fields: &Fields, values: &[Value]) -> InFile {
+    /// Finds the columns in a file whose top-level columns are `fields`. `None` when row ids are wanted, and the log gives it none.
+    pub(crate) fn in_file(&self, fields: &Fields, file: &DataFile) -> Option<InFile> {
         let by = self.layout.field_match();
+        let tracked = self.out.iter().any(|out| matches!(out, Out::RowId | Out::CommitVersion));
+        let (base_row_id, commit_version) = match tracked {
+            true => (file.add().base_row_id?, file.add().default_row_commit_version?),
+            false => (0, 0),
+        };
+        // The hidden columns have their names from the table's properties, in every mode of column mapping.
+        let hidden = |name: fn(&RowTrackingColumns) -> &String| {
+            let wanted = name(self.layout.row_tracking.as_ref()?);
+            fields.iter().position(|field| field.name() == wanted)
+        };
         let mut roots: Vec<usize> = Vec::new();
         let found: Vec<Option<usize>> = self
             .out
             .iter()
             .map(|out| match out {
                 Out::File(at) => find_field(fields, self.layout.physical.field(*at), by),
-                _ => None,
+                Out::RowId => hidden(|columns| &columns.row_id),
+                Out::CommitVersion => hidden(|columns| &columns.commit_version),
+                Out::Partition(..) | Out::RowIndex => None,
             })
             .collect();
         roots.extend(found.iter().flatten());
@@ -96,7 +125,14 @@ impl Columns {
         roots.dedup();
         // The reader gives the columns in the order of the file.
         let sources = found.into_iter().map(|f| f.and_then(|root| roots.binary_search(&root).ok())).collect();
-        InFile { columns: self.clone(), roots, sources, values: values.to_vec() }
+        Some(InFile {
+            columns: self.clone(),
+            roots,
+            sources,
+            values: file.partition_values().to_vec(),
+            base_row_id,
+            commit_version,
+        })
     }
 }
 
@@ -110,10 +146,14 @@ pub(crate) struct InFile {
     sources: Vec<Option<usize>>,
     /// The file's partition values.
     values: Vec<Value>,
+    /// The id of its first row, where the row has none of its own.
+    base_row_id: i64,
+    /// The version of its rows, where they have none of their own.
+    commit_version: i64,
 }
 
 impl InFile {
-    /// A batch of the file as a batch of the table. The row index, if asked for, is the last column of it.
+    /// A batch of the file as a batch of the table. Row numbers, if asked for, are the last column of it.
     pub(crate) fn batch(&self, read: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         let layout = &self.columns.layout;
         let rows = read.num_rows();
@@ -128,11 +168,13 @@ impl InFile {
                     let value = self.values.get(*partition).unwrap_or(&Value::Null);
                     constant(value, layout.arrow.field(*at).data_type(), rows)
                 }
-                (Out::RowIndex, _) => read
-                    .columns()
-                    .last()
-                    .map(Arc::clone)
-                    .ok_or_else(|| ArrowError::SchemaError("the reader gave no row numbers".to_owned())),
+                (Out::RowIndex, _) => row_numbers(read).map(Arc::clone),
+                (Out::RowId, source) => {
+                    let fresh: Int64Array =
+                        row_numbers(read)?.as_primitive::<Int64Type>().unary(|row| self.base_row_id.wrapping_add(row));
+                    own_or(read, *source, &fresh)
+                }
+                (Out::CommitVersion, source) => own_or(read, *source, &Int64Array::from_value(self.commit_version, rows)),
             }
         });
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
@@ -147,4 +189,17 @@ impl InFile {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(SchemaRef::clone(&self.columns.schema), columns, &options)
     }
+}
+
+fn row_numbers(read: &RecordBatch) -> Result<&ArrayRef, ArrowError> {
+    let last = read.columns().last().filter(|column| column.data_type() == &DataType::Int64);
+    last.ok_or_else(|| ArrowError::SchemaError("the reader gave no row numbers".to_owned()))
+}
+
+/// What rows carry along in a hidden column, or else what their place in the file says.
+fn own_or(read: &RecordBatch, hidden: Option<usize>, otherwise: &Int64Array) -> Result<ArrayRef, ArrowError> {
+    let Some(hidden) = hidden else { return Ok(Arc::new(otherwise.clone())) };
+    let own = cast(read.column(hidden), &DataType::Int64)?;
+    let values = own.as_primitive::<Int64Type>().iter().zip(otherwise.values());
+    Ok(Arc::new(Int64Array::from_iter_values(values.map(|(own, otherwise)| own.unwrap_or(*otherwise)))))
 }

@@ -22,6 +22,7 @@ use super::object::ObjectReader;
 use super::selection::{row_groups, without_deleted};
 use super::vector::{load_vector, vector_error};
 use crate::error::{DeltaError, Result};
+use crate::row_tracking::RowTrackingColumns;
 
 /// Rows of a batch that is read.
 const BATCH_ROWS: usize = 8192;
@@ -33,9 +34,11 @@ pub struct FileRead {
     pub projection: Option<Vec<String>>,
     /// Row groups that cannot match are skipped. Rows that do not match may come all the same.
     pub predicate: Option<Predicate>,
-    /// Adds a last column of this name (`Int64`, never null): the number of the row in the file, from 0, which is
+    /// Adds a column of this name behind the others (`Int64`, never null): the number of the row in the file, from 0, which is
     /// what deletion vectors speak of.
     pub row_index: Option<String>,
+    /// Adds two last columns: row id and row commit version. The table must track its rows.
+    pub row_tracking: Option<RowTrackingColumns>,
     /// What happens to rows that the deletion vector deletes.
     pub deleted: DeletedRows,
 }
@@ -102,12 +105,14 @@ impl OpenFile {
         if let Some(schema) = with_microseconds(&metadata, plain.schema()) {
             options = options.with_schema(Arc::new(schema));
         }
-        if columns.has_row_index() {
+        if columns.needs_row_numbers() {
             let field = Field::new("row_number", DataType::Int64, false).with_extension_type(RowNumber);
             options = options.with_virtual_columns(vec![Arc::new(field)]).map_err(failed)?;
         }
         let arrow = ArrowReaderMetadata::try_new(Arc::clone(&metadata), options).map_err(failed)?;
-        let in_file = columns.in_file(plain.schema().fields(), file.partition_values());
+        let in_file = columns
+            .in_file(plain.schema().fields(), file)
+            .ok_or_else(|| DeltaError::NoRowId { url: storage.url().to_owned(), path: path.clone() })?;
         let groups = match predicate {
             Some(predicate) => row_groups(&metadata, predicate, columns.layout(), file.partition_values()),
             None => (0..metadata.num_row_groups()).collect(),

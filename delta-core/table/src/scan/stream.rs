@@ -13,6 +13,7 @@ use super::file::DataFile;
 use super::open::{DeletedRows, FileRead, OpenFile, Source};
 use crate::decoder::contained;
 use crate::error::{DeltaError, Result};
+use crate::row_tracking::RowTrackingColumns;
 use crate::snapshot::Snapshot;
 
 /// Files that are read before their turn.
@@ -21,9 +22,9 @@ const FILES_AHEAD: usize = 2;
 const BATCHES_AHEAD: usize = 2;
 
 /// Reads all files of a snapshot that can match.
-pub(crate) fn scan(snapshot: &Snapshot, request: ScanRequest) -> Result<BatchStream> {
+pub(crate) fn scan(snapshot: &Snapshot, request: ScanRequest, row_tracking: Option<&RowTrackingColumns>) -> Result<BatchStream> {
     let ScanRequest { projection, predicate, limit_rows } = request;
-    let columns = Columns::resolve(snapshot.url(), snapshot.layout(), projection.as_deref(), None)?;
+    let columns = Columns::resolve(snapshot.url(), snapshot.layout(), projection.as_deref(), None, row_tracking)?;
     let limit = limit_rows.filter(|_| predicate.is_none());
     let schema = Arc::clone(&columns.schema);
     let snapshot = snapshot.clone();
@@ -54,8 +55,9 @@ fn truncate(files: &mut Vec<DataFile>, limit: usize) {
 
 /// Reads one file.
 pub(crate) fn read_file(snapshot: &Snapshot, file: &DataFile, read: FileRead) -> Result<BatchStream> {
-    let FileRead { projection, predicate, row_index, deleted } = read;
-    let columns = Columns::resolve(snapshot.url(), snapshot.layout(), projection.as_deref(), row_index.as_deref())?;
+    let FileRead { projection, predicate, row_index, row_tracking, deleted } = read;
+    let (projection, row_index) = (projection.as_deref(), row_index.as_deref());
+    let columns = Columns::resolve(snapshot.url(), snapshot.layout(), projection, row_index, row_tracking.as_ref())?;
     let schema = Arc::clone(&columns.schema);
     let rows = read_files(source(snapshot), vec![file.clone()], columns, predicate, deleted);
     Ok(BatchStream::new(schema, rows.map_err(boathouse_base::Error::from)))

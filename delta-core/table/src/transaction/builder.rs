@@ -56,6 +56,10 @@ pub struct Transaction {
     pub(super) max_attempts: u32,
     pub(super) now_ms: i64,
     pub(super) grouping: Grouping,
+    /// Whether rows from before, in new files, carry their ids along.
+    pub(super) keeps_row_ids: bool,
+    /// Whether it holds for the very next version alone.
+    pub(super) only_next: bool,
 }
 
 /// Whether a transaction may share a commit with others.
@@ -93,6 +97,8 @@ impl Transaction {
             max_attempts: MAX_ATTEMPTS,
             now_ms,
             grouping: Grouping::Allowed,
+            keeps_row_ids: false,
+            only_next: false,
         }
     }
 
@@ -169,7 +175,29 @@ impl Transaction {
                 self = self.set_metadata(Metadata { schema_string: schema.to_json(), ..metadata });
             }
         }
+        if !written.adds.is_empty() {
+            self.keeps_row_ids = written.keeps_row_ids && (self.keeps_row_ids || !self.adds_files());
+        }
         Ok(self.add_all(written.adds.iter().cloned()))
+    }
+
+    /// Says that rows which were in the table before carry their ids along in the files that are added, or that there are none such.
+    ///
+    /// Needed on tables that track their rows, when these files were not written by a [`DataWriter`](crate::DataWriter) and staged with
+    /// [`add_written`](Self::add_written), and rows leave other files, or are put into others.
+    pub fn keeps_row_ids(mut self) -> Self {
+        self.keeps_row_ids = true;
+        self
+    }
+
+    /// Commits as the version after the one that was read, or fails with [`DeltaError::TooManyAttempts`].
+    pub(crate) fn only_next(mut self) -> Self {
+        self.only_next = true;
+        self.alone()
+    }
+
+    fn adds_files(&self) -> bool {
+        !self.stake.concatenations.is_empty() || self.actions.iter().any(|action| matches!(action, Action::Add(_)))
     }
 
     /// Removes a data file and the rows in it.
@@ -243,6 +271,9 @@ impl Transaction {
                 (self.table.url().to_owned(), TransactionProblem::AnotherBase { url: other.table.url().to_owned() });
             return Err(DeltaError::InvalidTransaction { url, problem });
         }
+        let keeps = |t: &Self| t.keeps_row_ids || !t.adds_files();
+        self.keeps_row_ids = keeps(&self) && keeps(&other);
+        self.only_next |= other.only_next;
         self.stake.reads.union_with(other.stake.reads);
         for (path, mark) in other.stake.marks {
             match self.stake.marks.get_mut(&path) {

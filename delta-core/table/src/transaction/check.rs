@@ -51,7 +51,31 @@ impl Transaction {
                 return Err(invalid(TransactionProblem::VectorsOff));
             }
         }
+        self.check_row_ids()?;
         self.check_files().await
+    }
+
+    /// In a table that tracks its rows, those that move to other files must take their ids along.
+    fn check_row_ids(&self) -> Result<()> {
+        if self.keeps_row_ids || self.base.as_ref().is_none_or(|base| base.row_tracking().is_none()) {
+            return Ok(());
+        }
+        let removed: BTreeSet<&str> =
+            self.actions.iter().filter_map(|a| if let Action::Remove(r) = a { Some(r.path.as_str()) } else { None }).collect();
+        let mut new = self.actions.iter().filter_map(|action| match action {
+            Action::Add(add) if !removed.contains(add.path.as_str()) => Some(add),
+            _ => None,
+        });
+        // Rows that are changed, or only rearranged, were there before; whole files may be replaced by others.
+        let changes = !self.stake.marks.is_empty() || matches!(self.row_change, Some(RowChange::Rewrite | RowChange::Rearrange));
+        let moved = new.find(|add| changes || !add.data_change);
+        match moved.or_else(|| self.stake.concatenations.first().map(|concatenation| &concatenation.add)) {
+            None => Ok(()),
+            Some(add) => Err(DeltaError::InvalidTransaction {
+                url: self.table.url().to_owned(),
+                problem: TransactionProblem::RowIdsUnknown { path: add.path.clone() },
+            }),
+        }
     }
 
     /// Every file once, and only files that are there.

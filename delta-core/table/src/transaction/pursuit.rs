@@ -97,6 +97,9 @@ impl Pursuit {
         let Some(base) = self.transaction.base.clone() else {
             return Err(DeltaError::CreatedMeanwhile { url: table.url().to_owned() });
         };
+        if let Some((version, _)) = winners.first().filter(|_| self.transaction.only_next) {
+            return Err(DeltaError::TooManyAttempts { url: table.url().to_owned(), attempts: 1, version: *version });
+        }
         let conflict = |source| DeltaError::Conflict { url: table.url().to_owned(), source: Box::new(source) };
         for (version, actions) in winners {
             let winner = Winner { version: *version, actions };

@@ -15,7 +15,7 @@ use boathouse_delta_protocol::schema::{ColumnMappingMode, StructType, Widening};
 
 use super::data_writer::{DataWriter, DataWriterSettings, WrittenFiles, clustering_paths, discard};
 use super::replace::{self, Replaced};
-use crate::create::new_table;
+use crate::create::{ROW_TRACKING_NAMES, new_table};
 use crate::error::{DeltaError, OnTable, Result};
 use crate::filter::matching_rows;
 use crate::layout::Layout;
@@ -238,7 +238,13 @@ async fn join(table: &DeltaTable, target: &Target, request: &WriteRequest) -> Re
     let base = table.snapshot().await?;
     features::check_write(base.protocol(), base.metadata()).on(table.url())?;
     // The name of the table is the other's, and so are properties that these files do not show.
-    let mine = Metadata { id: base.metadata().id.clone(), ..mine.clone() };
+    let mut mine = Metadata { id: base.metadata().id.clone(), ..mine.clone() };
+    // New rows do not use the hidden columns: their names may be the other's.
+    for key in ROW_TRACKING_NAMES {
+        if let (Some(name), Some(theirs)) = (mine.configuration.get_mut(key), base.metadata().configuration.get(key)) {
+            name.clone_from(theirs);
+        }
+    }
     if change_that_matters(&mine, base.metadata(), true).is_some() {
         return Ok(None);
     }
@@ -354,7 +360,7 @@ async fn write_rows(writer: &mut DataWriter, data: &mut BatchStream, request: &W
                 return Err(DeltaError::ReplacedRowOutside { url: url.to_owned(), predicate: predicate.to_string(), row });
             }
         }
-        writer.write_kept(&batch).await?;
+        writer.append(&batch, None).await?;
         request.progress.report("write", writer.rows(), None, ProgressUnit::Rows);
     }
     Ok(())

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow_schema::{DataType as ArrowType, SchemaRef};
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow_schema::{DataType as ArrowType, Field, FieldRef, Schema, SchemaRef};
 use boathouse_base::{Env, Value};
 use boathouse_delta_protocol::action::{Add, StringMap, encode_path};
 use boathouse_delta_protocol::clustering::{CLUSTERING_DOMAIN, clustering_columns};
@@ -26,6 +26,7 @@ use crate::conform::{FieldMatch, conform, find_field, relabel};
 use crate::enforce::{Enforcer, cast_error};
 use crate::error::{DeltaError, OnTable, Result};
 use crate::layout::Layout;
+use crate::row_tracking::RowOrigins;
 use crate::snapshot::Snapshot;
 use crate::table::DeltaTable;
 
@@ -77,6 +78,8 @@ pub struct WrittenFiles {
     /// The last numbers that were given out, by identity column: they go into the metadata with the files, which
     /// [`Transaction::add_written`](crate::Transaction::add_written) does.
     pub high_water_marks: Vec<(String, i64)>,
+    /// Whether rows that were in the table before carry their ids along: the writer knew that the table tracks its rows.
+    pub keeps_row_ids: bool,
 }
 
 /// Writes batches to new data files of a table.
@@ -103,6 +106,8 @@ pub struct DataWriter {
     layout: Arc<Layout>,
     settings: DataWriterSettings,
     encoding: Arc<Encoding>,
+    /// For files whose rows carry their ids along; of a table that tracks its rows.
+    tracked: Option<Arc<Encoding>>,
     leaves: Vec<Leaf>,
     indexed: Vec<ColumnPath>,
     file_columns: Vec<usize>,
@@ -118,6 +123,8 @@ struct OpenFile {
     relative: String,
     partition_values: StringMap,
     encoder: FileEncoder,
+    /// Whether its rows carry their ids along.
+    tracked: bool,
 }
 
 impl DataWriter {
@@ -153,14 +160,19 @@ impl DataWriter {
         let unindexed: Vec<ColumnPath> = clustering.iter().filter(|path| !indexed.contains(path)).cloned().collect();
         indexed.extend(unindexed);
         let workers = settings.workers.or_else(|| std::thread::available_parallelism().ok()).map_or(1, |n| n.get().min(8));
-        let encoding = Arc::new(Encoding {
-            schema: layout.file_schema(),
-            properties: Arc::new(writer_properties(layout.properties.compression_codec)),
-            row_group_rows: settings.row_group_rows.max(1),
-            row_group_bytes: settings.row_group_bytes,
-            workers,
-            scratch: ScratchPool::default(),
-        });
+        let properties = Arc::new(writer_properties(layout.properties.compression_codec));
+        let encoding = |schema: SchemaRef| {
+            Arc::new(Encoding {
+                schema,
+                properties: Arc::clone(&properties),
+                row_group_rows: settings.row_group_rows.max(1),
+                row_group_bytes: settings.row_group_bytes,
+                workers,
+                scratch: ScratchPool::default(),
+            })
+        };
+        let tracked = layout.row_tracking.as_ref().map(|columns| encoding(layout.tracked_file_schema(columns)));
+        let encoding = encoding(layout.file_schema());
         let splitter = match layout.partition_columns.len() {
             0 => None,
             _ => {
@@ -175,6 +187,7 @@ impl DataWriter {
             layout,
             settings,
             encoding,
+            tracked,
             leaves,
             indexed,
             file_columns,
@@ -198,8 +211,8 @@ impl DataWriter {
     /// that a row violates; what the store says. After an error the writer is only good for [`abort`](Self::abort).
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         match self.complete(batch)? {
-            Some(complete) => self.write_kept(&complete).await,
-            None => self.write_kept(batch).await,
+            Some(complete) => self.append(&complete, None).await,
+            None => self.append(batch, None).await,
         }
     }
 
@@ -213,33 +226,99 @@ impl DataWriter {
 
     /// Appends rows of the table that were changed: they have all columns, and obey the constraints.
     ///
-    /// **Errors**: as [`write`](Self::write).
+    /// **Errors**: as [`write`](Self::write); `Unsupported` when the table tracks its rows: see
+    /// [`write_changed_from`](Self::write_changed_from).
     pub async fn write_changed(&mut self, batch: &RecordBatch) -> Result<()> {
-        match &self.enforcer {
-            Some(enforcer) if batch.num_rows() > 0 => {
-                let checked = enforcer.changed(batch)?;
-                self.write_kept(&checked).await
-            }
-            _ => self.write_kept(batch).await,
-        }
+        self.check_origins(batch, None)?;
+        self.append_changed(batch, None).await
+    }
+
+    /// Appends rows of the table that were changed, each with where it comes from; rows among them that were not changed keep their
+    /// commit version, and those that are new have no origin.
+    ///
+    /// **Errors**: as [`write`](Self::write); `Invalid` when the table does not track its rows.
+    pub async fn write_changed_from(&mut self, batch: &RecordBatch, origins: &RowOrigins) -> Result<()> {
+        self.check_origins(batch, Some(origins))?;
+        self.append_changed(batch, Some(origins)).await
     }
 
     /// Appends rows of the table as they are: nothing is filled in, and no constraint is checked.
     ///
-    /// **Errors**: as [`write`](Self::write).
+    /// **Errors**: as [`write`](Self::write); `Unsupported` when the table tracks its rows: see
+    /// [`write_kept_from`](Self::write_kept_from).
     pub async fn write_kept(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.check_origins(batch, None)?;
+        self.append(batch, None).await
+    }
+
+    /// Appends rows of the table as they are, each with where it comes from.
+    ///
+    /// **Errors**: as [`write_kept`](Self::write_kept); `Invalid` when the table does not track its rows.
+    pub async fn write_kept_from(&mut self, batch: &RecordBatch, origins: &RowOrigins) -> Result<()> {
+        self.check_origins(batch, Some(origins))?;
+        self.append(batch, Some(origins)).await
+    }
+
+    /// Rows of a table that tracks them must not lose their ids.
+    fn check_origins(&self, batch: &RecordBatch, origins: Option<&RowOrigins>) -> Result<()> {
+        let url = || self.storage.url().to_owned();
+        let rows = batch.num_rows();
+        match (&self.tracked, origins) {
+            (None, None) => Ok(()),
+            (None, Some(_)) => Err(DeltaError::RowTrackingOff { url: url(), attempted: "write" }),
+            (Some(_), None) => Err(DeltaError::RowsWithoutOrigin { url: url(), found: format!("{rows} rows have no origin") }),
+            (Some(_), Some(origins)) if origins.rows() == Some(rows) => Ok(()),
+            (Some(_), Some(origins)) => {
+                let found = format!(
+                    "{rows} rows have {} row ids and {} commit versions",
+                    origins.ids.len(),
+                    origins.commit_versions.len()
+                );
+                Err(DeltaError::RowsWithoutOrigin { url: url(), found })
+            }
+        }
+    }
+
+    async fn append_changed(&mut self, batch: &RecordBatch, origins: Option<&RowOrigins>) -> Result<()> {
+        match &self.enforcer {
+            Some(enforcer) if batch.num_rows() > 0 => {
+                let checked = enforcer.changed(batch)?;
+                self.append(&checked, origins).await
+            }
+            _ => self.append(batch, origins).await,
+        }
+    }
+
+    /// Appends rows that have all that the table fills in.
+    pub(super) async fn append(&mut self, batch: &RecordBatch, origins: Option<&RowOrigins>) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
         self.rows += batch.num_rows() as u64;
-        let data = self.file_batch(batch)?;
-        let Some(splitter) = &self.splitter else { return self.write_part(None, Vec::new(), data).await };
+        let mut data = self.file_batch(batch)?;
+        if let Some(origins) = origins {
+            data = self.with_hidden(&data, Some(origins))?;
+        }
+        let tracked = origins.is_some();
+        let Some(splitter) = &self.splitter else { return self.write_part(None, Vec::new(), data, tracked).await };
         let columns = self.partition_arrays(batch)?;
         let parts = splitter.split(&columns, &data).map_err(|source| compute("partition", self.storage.url(), source))?;
         for Part { key, values, batch } in parts {
-            self.write_part(Some(key), values, batch).await?;
+            self.write_part(Some(key), values, batch, tracked).await?;
         }
         Ok(())
+    }
+
+    /// A batch of a file with the hidden columns; new rows have nulls there.
+    fn with_hidden(&self, data: &RecordBatch, origins: Option<&RowOrigins>) -> Result<RecordBatch> {
+        let Some(columns) = &self.layout.row_tracking else { return Ok(data.clone()) };
+        let none = || Int64Array::new_null(data.num_rows());
+        let (ids, versions) = origins.map_or_else(|| (none(), none()), |from| (from.ids.clone(), from.commit_versions.clone()));
+        let field = |name: &String| Arc::new(Field::new(name, ArrowType::Int64, true));
+        let fields = data.schema_ref().fields().iter().cloned();
+        let fields: Vec<FieldRef> = fields.chain([field(&columns.row_id), field(&columns.commit_version)]).collect();
+        let arrays = data.columns().iter().cloned().chain([Arc::new(ids) as ArrayRef, Arc::new(versions)]).collect();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(|source| compute("write", self.storage.url(), source))
     }
 
     /// Ends all files.
@@ -254,7 +333,8 @@ impl DataWriter {
         }
         let adds = std::mem::take(&mut self.done).into_values().flatten().collect();
         let high_water_marks = self.enforcer.as_ref().map(Enforcer::high_water_marks).unwrap_or_default();
-        Ok(WrittenFiles { adds, rows: self.rows, bytes: self.bytes, high_water_marks })
+        let keeps_row_ids = self.tracked.is_some();
+        Ok(WrittenFiles { adds, rows: self.rows, bytes: self.bytes, high_water_marks, keeps_row_ids })
     }
 
     /// Gives up: files that were written are deleted, as far as possible.
@@ -266,11 +346,25 @@ impl DataWriter {
         discard(&self.storage, &adds).await;
     }
 
-    async fn write_part(&mut self, key: Option<PartitionKey>, values: Vec<Value>, batch: RecordBatch) -> Result<()> {
+    async fn write_part(
+        &mut self,
+        key: Option<PartitionKey>,
+        values: Vec<Value>,
+        mut batch: RecordBatch,
+        tracked: bool,
+    ) -> Result<()> {
         let mut file = match self.open.remove(&key) {
+            // Rows that carry ids along need a file with room for them; in it, new rows go along.
+            Some(file) if tracked && !file.tracked => {
+                self.end_file(key.clone(), file).await?;
+                self.begin_file(&values, tracked)?
+            }
             Some(file) => file,
-            None => self.begin_file(&values)?,
+            None => self.begin_file(&values, tracked)?,
         };
+        if file.tracked && !tracked {
+            batch = self.with_hidden(&batch, None)?;
+        }
         if let Err(error) = file.encoder.write(batch).await {
             let error = self.encode_error(&file.relative, error);
             file.encoder.abort().await;
@@ -300,7 +394,7 @@ impl DataWriter {
         if self.splitter.is_none() { 0 } else { self.open.values().map(|f| f.encoder.memory()).sum() }
     }
 
-    fn begin_file(&self, values: &[Value]) -> Result<OpenFile> {
+    fn begin_file(&self, values: &[Value], tracked: bool) -> Result<OpenFile> {
         let url = self.storage.url();
         let mut texts = Vec::with_capacity(values.len());
         for ((column, primitive), value) in self.layout.partition_types().into_iter().zip(values) {
@@ -313,13 +407,14 @@ impl DataWriter {
         let relative = if folder.is_empty() { name } else { format!("{folder}/{name}") };
         let path = self.storage.path_of(&relative)?;
         let store = Arc::clone(self.storage.object_store());
-        let encoder = FileEncoder::new(Arc::clone(&self.encoding), store, path)
+        let encoding = self.tracked.as_ref().filter(|_| tracked).unwrap_or(&self.encoding);
+        let encoder = FileEncoder::new(Arc::clone(encoding), store, path)
             .map_err(|source| self.encode_error(&relative, EncodeError::Parquet(source)))?;
-        Ok(OpenFile { relative, partition_values: texts.into_iter().collect(), encoder })
+        Ok(OpenFile { relative, partition_values: texts.into_iter().collect(), encoder, tracked })
     }
 
     async fn end_file(&mut self, key: Option<PartitionKey>, file: OpenFile) -> Result<()> {
-        let OpenFile { relative, partition_values, encoder } = file;
+        let OpenFile { relative, partition_values, encoder, .. } = file;
         if encoder.rows() == 0 {
             encoder.abort().await;
             return Ok(());
@@ -433,7 +528,7 @@ fn passed_schema(schema: &SchemaRef, columns: &[ArrayRef]) -> SchemaRef {
         .iter()
         .zip(columns)
         .map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone()));
-    Arc::new(arrow_schema::Schema::new(fields.collect::<Vec<_>>()))
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The columns by which a table is clustered: they have statistics, whatever the properties say.

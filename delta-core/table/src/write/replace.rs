@@ -69,14 +69,18 @@ async fn replace(
         return Ok(());
     }
     if !all {
-        let mut rows = base.read_file(&file, FileRead::default())?;
+        let tracking = base.row_tracking();
+        let mut rows = base.read_file(&file, FileRead { row_tracking: tracking.cloned(), ..FileRead::default() })?;
         while let Some(batch) = rows.next().await {
             let batch = batch.map_err(input)?;
             let matching = matching_rows(predicate, &batch).map_err(failed)?;
             let stays: BooleanArray = matching.iter().map(|m| Some(m != Some(true))).collect();
             let kept = filter_record_batch(&batch, &stays).map_err(failed)?;
             into.rows_kept += kept.num_rows() as u64;
-            writer.write_kept(&kept).await?;
+            match tracking.and_then(|columns| columns.split(&kept)) {
+                Some((kept, origins)) => writer.write_kept_from(&kept, &origins).await?,
+                None => writer.write_kept(&kept).await?,
+            }
         }
         into.rewritten.push(file.clone());
     }

@@ -17,6 +17,7 @@ mod made;
 mod opening;
 mod reading;
 mod row_changes;
+mod row_ids;
 mod rows;
 mod time_travel;
 mod upkeep;
