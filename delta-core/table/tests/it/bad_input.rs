@@ -56,7 +56,7 @@ async fn a_table_that_needs_an_unknown_feature_is_refused_by_name() {
     assert_eq!(reopened(&table).snapshot().await.unwrap().version(), 1, "it can be read");
     let error = reopened(&table).append(people(&[2], "a")).run().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert!(error.to_string().contains("rowTracking"), "{error}");
+    assert!(error.to_string().contains("collations"), "{error}");
 }
 
 #[tokio::test]
