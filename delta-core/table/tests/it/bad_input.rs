@@ -51,7 +51,7 @@ async fn a_table_that_needs_an_unknown_feature_is_refused_by_name() {
     let error = table.snapshot().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("timeMachine"), "{error}");
-    let protocol = r#"{"protocol":{"minReaderVersion":1,"minWriterVersion":7,"writerFeatures":["rowTracking"]}}"#;
+    let protocol = r#"{"protocol":{"minReaderVersion":1,"minWriterVersion":7,"writerFeatures":["collations"]}}"#;
     table.storage().put("_delta_log/00000000000000000001.json", protocol).await.unwrap();
     assert_eq!(reopened(&table).snapshot().await.unwrap().version(), 1, "it can be read");
     let error = reopened(&table).append(people(&[2], "a")).run().await.unwrap_err();
