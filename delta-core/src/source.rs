@@ -86,7 +86,7 @@ impl DeltaSource {
 
     async fn read_added(&self, version: u64) -> Result<Vec<Add>, DeltaSourceError> {
         let path = format!("_delta_log/{}", log_path::commit_name(version));
-        let bytes = match self.table.storage().get(&path).await {
+        let bytes = match self.table.log().get(&path).await {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(DeltaSourceError::CommitGone { url: self.table.url().to_owned(), version });

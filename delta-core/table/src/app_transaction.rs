@@ -32,7 +32,7 @@ pub(crate) fn merge_payloads(info: &mut CommitInfo, other: &CommitInfo) {
 pub(crate) async fn find(snapshot: &Snapshot, app_id: &str) -> Result<Option<CommittedAppTransaction>> {
     let Some(known) = snapshot.state().app_txns.get(app_id) else { return Ok(None) };
     let version = u64::try_from(known.txn.version).unwrap_or_default();
-    let storage = snapshot.table().storage();
+    let storage = snapshot.table().log();
     let actions = match known.committed_at {
         Some(at) => read_commit(storage, at).await?,
         None => {

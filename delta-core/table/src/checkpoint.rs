@@ -87,6 +87,8 @@ impl IntoFuture for CheckpointBuilder {
 /// Writes a checkpoint of a snapshot.
 pub(crate) async fn write(snapshot: &Snapshot, form: CheckpointForm) -> Result<CheckpointReport> {
     let (table, properties) = (snapshot.table(), snapshot.properties());
+    // Only what is published may be replaced by a checkpoint.
+    table.publish().await?;
     let v2 = features::has(snapshot.protocol(), "v2Checkpoint");
     let shape = match form {
         CheckpointForm::Table if v2 && properties.checkpoint_policy == CheckpointPolicy::V2 => Shape::Uuid,

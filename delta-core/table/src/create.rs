@@ -172,6 +172,7 @@ pub(crate) fn new_table(
     let kept = properties.iter().filter(|(key, _)| !key.starts_with(FEATURE_PREFIX));
     let mut configuration: BTreeMap<String, String> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
     let schema = mapping::map_new_columns(table, &schema, &mut configuration, PhysicalNames::Fresh).on(url)?;
+    require_times(&protocol, &mut configuration);
     if parsed.enable_row_tracking {
         name_hidden_columns(table, &mut configuration);
     }
@@ -191,6 +192,14 @@ pub(crate) fn new_table(
     let rules = Rules::of(&protocol, &metadata, &layout.schema).on(url)?;
     Enforcer::new(url, &layout, &rules, table.expressions())?;
     Ok((protocol, metadata))
+}
+
+/// The versions of a catalog hold their time: nobody knows when their files are published.
+pub(crate) fn require_times(protocol: &Protocol, configuration: &mut BTreeMap<String, String>) {
+    const KEY: &str = "delta.enableInCommitTimestamps";
+    if features::catalog_feature(protocol).is_some() && !configuration.keys().any(|key| key.eq_ignore_ascii_case(KEY)) {
+        configuration.insert(KEY.to_owned(), "true".to_owned());
+    }
 }
 
 /// The properties that name the columns of files in which rows carry their ids and commit versions along.

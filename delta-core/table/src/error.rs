@@ -420,6 +420,14 @@ pub enum DeltaError {
         /// What it said.
         source: Box<CommitterError>,
     },
+    /// It cannot be found out what was decided.
+    #[error("find out which commits of the table {url} were decided: {source}")]
+    Decided {
+        /// The table.
+        url: String,
+        /// What the committer said.
+        source: Box<CommitterError>,
+    },
     /// Commits that were decided could not be brought into the log.
     #[error("publish the commits of the table {url}: {source}")]
     Publish {
@@ -463,8 +471,19 @@ pub enum DeltaError {
         /// The table's.
         required_us: u64,
     },
+    /// A table whose versions a catalog decides, without it.
+    #[error(
+        "open the table {url}: a catalog manages it (`{feature}`) and decides what its versions are; give the table that catalog's \
+         committer (`DeltaTable::with_committer`)"
+    )]
+    NeedsCatalog {
+        /// The table.
+        url: String,
+        /// The feature of the table.
+        feature: &'static str,
+    },
     /// A table whose catalog decides about maintenance.
-    #[error("{operation} the table {url}: a catalog manages it (`{feature}`), and decides what may be deleted; ask the catalog")]
+    #[error("{operation} the table {url}: a catalog manages it (`{feature}`), and decides about maintenance; ask the catalog")]
     MaintenanceByCatalog {
         /// The table.
         url: String,
@@ -752,7 +771,7 @@ impl DomainError for DeltaError {
             Self::CorruptFile { .. } | Self::UnfitFile { .. } | Self::NoFieldIds { .. } | Self::NoRowId { .. } => {
                 ErrorKind::Corrupt
             }
-            Self::ForeignFile { .. } | Self::MaintenanceByCatalog { .. } => ErrorKind::Unsupported,
+            Self::ForeignFile { .. } | Self::MaintenanceByCatalog { .. } | Self::NeedsCatalog { .. } => ErrorKind::Unsupported,
             Self::Storage(source) => source.kind(),
             Self::Store { source, .. } => kind_of(source),
             Self::Encode { .. } | Self::Compute { .. } | Self::CheckpointUnsound { .. } => ErrorKind::Internal,
@@ -766,7 +785,7 @@ impl DomainError for DeltaError {
             }
             Self::Conflict { source, .. } => source.kind(),
             Self::TooManyAttempts { .. } | Self::BaseCleaned { .. } => ErrorKind::Conflict,
-            Self::Committer { source, .. } | Self::Publish { source, .. } => source.kind(),
+            Self::Committer { source, .. } | Self::Decided { source, .. } | Self::Publish { source, .. } => source.kind(),
             Self::CommitUnknown { .. } => ErrorKind::Unavailable,
         }
     }

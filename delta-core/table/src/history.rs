@@ -51,7 +51,8 @@ pub struct CommitSummary {
 }
 
 pub(crate) async fn history(table: &DeltaTable, limit: usize) -> Result<Vec<CommitSummary>> {
-    let storage = table.storage();
+    table.ask_committer().await?;
+    let storage = table.log();
     let times = commit_times(storage).await?;
     if times.is_empty() {
         return Err(no_table(storage).await);
@@ -76,7 +77,7 @@ pub(crate) async fn history(table: &DeltaTable, limit: usize) -> Result<Vec<Comm
 ///
 /// **Source**: Delta protocol, "Recommendations for Readers of Tables with In-Commit Timestamps".
 pub(crate) async fn version_at(newest: &Snapshot, at_us: i64) -> Result<u64> {
-    let storage = newest.table().storage();
+    let storage = newest.table().log();
     let times = commit_times(storage).await?;
     let at_ms = at_us.div_euclid(1000);
     let Some((first, first_ms)) = times.first_key_value() else { return Err(no_table(storage).await) };

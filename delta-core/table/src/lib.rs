@@ -73,7 +73,7 @@
 //! - Variants are read, whole or shredded, and not written.
 //! - There is no change feed, no OPTIMIZE; [`Transaction::concatenate`] commits a compaction that the caller has written.
 //! - Multi-part checkpoints are read, and never written. Sidecars are not carried over from one checkpoint to the next.
-//! - With a catalog, a reader publishes what was ratified: it must be allowed to write to the log's folder.
+//! - Whether a catalog permits maintenance of its tables is not asked: vacuum, log clean-up and compaction refuse them.
 
 mod alter;
 mod app_transaction;
@@ -110,8 +110,8 @@ pub use alter::{AlterBuilder, AlterReport};
 pub use boathouse_delta_protocol as protocol;
 pub use checkpoint::{CheckpointBuilder, CheckpointForm, CheckpointReport};
 pub use committer::{
-    CatalogCommitter, CommitCatalog, Committer, CommitterError, Management, MemoryCatalog, MemoryCommitter, PutIfAbsent,
-    RatifiedCommit,
+    CatalogCommitter, CommitCatalog, CommitContent, Committer, CommitterError, DecidedCommit, DecidedCommits, Management,
+    MemoryCatalog, MemoryCommitter, PutIfAbsent,
 };
 pub use create::{CreateBuilder, CreateReport};
 pub use error::{AlterProblem, DeltaError, Result, TransactionProblem};

@@ -60,6 +60,7 @@ impl LogCleanupBuilder {
     ///
     /// **Errors**: as [`run`](Self::run).
     pub async fn dry_run(self) -> Result<LogCleanupReport> {
+        self.table.publish().await?;
         let snapshot = self.table.snapshot().await?;
         find(&snapshot, self.retention).await
     }
@@ -79,6 +80,7 @@ impl LogCleanupBuilder {
     ///
     /// **Cost**: a LIST of the log; with something to delete, reading a checkpoint, and a delete for each file.
     pub async fn run(self) -> Result<LogCleanupReport> {
+        self.table.publish().await?;
         let snapshot = self.table.snapshot().await?;
         clean(&snapshot, self.retention).await
     }
@@ -134,8 +136,7 @@ pub(crate) fn cutoff_ms(snapshot: &Snapshot, retention: Option<Duration>) -> i64
 
 /// A table whose catalog decides what may go.
 pub(crate) fn refuse_managed(snapshot: &Snapshot, operation: &'static str) -> Result<()> {
-    let managed = ["catalogManaged", "catalogOwned-preview"].into_iter().find(|name| features::has(snapshot.protocol(), name));
-    match managed {
+    match features::catalog_feature(snapshot.protocol()) {
         None => Ok(()),
         Some(feature) => Err(DeltaError::MaintenanceByCatalog { url: snapshot.url().to_owned(), operation, feature }),
     }

@@ -188,7 +188,7 @@ impl Snapshot {
     ///
     /// **Cost**: a LIST of the log, the removals in the checkpoint, a GET for each commit after it.
     pub async fn tombstones(&self) -> Result<Vec<Remove>> {
-        tombstones(self.table.storage(), self.version(), &self.loaded.log.files).await
+        tombstones(self.table.log(), self.version(), &self.loaded.log.files).await
     }
 
     /// Reads rows of all files.

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::Schema;
 use boathouse_base::{BatchStream, BoxFuture, Env, Table, TableSnapshot, TableVersion, WriteMode, WriteReport, WriteRequest};
-use boathouse_delta_protocol::{Access, ProtocolError, features};
+use boathouse_delta_protocol::action::Protocol;
+use boathouse_delta_protocol::features;
 use boathouse_storage::Storage;
 use bytes::Bytes;
 
 use crate::alter::AlterBuilder;
 use crate::checkpoint::CheckpointBuilder;
-use crate::committer::{Committer, Management, PutIfAbsent};
+use crate::committer::{Committer, LogView, Management, PutIfAbsent};
 use crate::create::CreateBuilder;
 use crate::error::{DeltaError, Result};
 use crate::expressions::Expressions;
@@ -55,6 +56,10 @@ pub struct DeltaTable {
 
 struct Inner {
     storage: Storage,
+    /// The same folder, with the log as the committer sees it.
+    log: Storage,
+    /// What the committer has told of it, when the log's folder is not all there is.
+    view: Option<LogView>,
     env: Env,
     /// The newest version that was loaded. A later load goes on from it.
     newest: Mutex<Option<Arc<Loaded>>>,
@@ -75,9 +80,14 @@ impl DeltaTable {
     }
 
     fn new(storage: Storage, env: Env, committer: Arc<dyn Committer>, upkeep: UpkeepSettings) -> Self {
+        let view = match committer.management() {
+            Management::Catalog => LogView::of(&storage),
+            Management::Files => None,
+        };
+        let (view, log) = view.map_or_else(|| (None, storage.clone()), |(view, log)| (Some(view), log));
         let (newest, queue, recent) = (Mutex::new(None), CommitQueue::default(), RecentCommits::default());
         Self {
-            inner: Arc::new(Inner { storage, env, newest, queue, recent, committer, upkeep: Upkeep::new(upkeep) }),
+            inner: Arc::new(Inner { storage, log, view, env, newest, queue, recent, committer, upkeep: Upkeep::new(upkeep) }),
             expressions: None,
         }
     }
@@ -142,10 +152,10 @@ impl DeltaTable {
     /// **Errors**: `NotFound` when there is no table; `Unsupported` names the feature that cannot be read;
     /// `Corrupt` names the commit and the line.
     pub async fn snapshot(&self) -> Result<Snapshot> {
-        self.publish().await?;
+        self.ask_committer().await?;
         let known = self.newest().clone();
         if let Some(known) = known {
-            match load::refresh(self.storage(), &known.log).await? {
+            match load::refresh(self.log(), &known.log).await? {
                 Some(log) if log.state.version == known.log.state.version && log.last_commit == known.log.last_commit => {
                     return Ok(self.wrap(known));
                 }
@@ -153,7 +163,7 @@ impl DeltaTable {
                 None => self.recent().forget(),
             }
         }
-        self.remember(load::load(self.storage(), None).await?, None)
+        self.remember(load::load(self.log(), None).await?, None)
     }
 
     /// A version: by number, or the last one at or before a time.
@@ -164,8 +174,8 @@ impl DeltaTable {
     ///
     /// **Errors**: `NotFound` when there is no table, no such version, none that early, or none any more.
     pub async fn snapshot_at(&self, version: TableVersion) -> Result<Snapshot> {
-        if version != TableVersion::Latest {
-            self.publish().await?;
+        if matches!(version, TableVersion::Number(_)) {
+            self.ask_committer().await?;
         }
         let number = match version {
             TableVersion::Latest => return self.snapshot().await,
@@ -174,12 +184,12 @@ impl DeltaTable {
         };
         let known = self.newest().clone();
         if let Some(known) = known.filter(|k| k.log.state.version == number)
-            && let Some(log) = load::refresh(self.storage(), &known.log).await?
+            && let Some(log) = load::refresh(self.log(), &known.log).await?
             && log.state.version == number
         {
             return self.remember(log, Some(&known));
         }
-        let log = load::load(self.storage(), Some(number)).await?;
+        let log = load::load(self.log(), Some(number)).await?;
         Ok(self.wrap(self.loaded(log, None)?))
     }
 
@@ -273,14 +283,7 @@ impl DeltaTable {
     }
 
     fn loaded(&self, log: LoadedLog, before: Option<&Arc<Loaded>>) -> Result<Arc<Loaded>> {
-        if self.committer().management() == Management::Files
-            && let Some(feature) =
-                ["catalogManaged", "catalogOwned-preview"].iter().find(|f| features::has(&log.state.protocol, f))
-        {
-            let reason = ": a catalog decides what its versions are; open it with that catalog's committer".to_owned();
-            let source = ProtocolError::UnsupportedFeature { feature: (*feature).to_owned(), access: Access::Read, reason };
-            return Err(DeltaError::Protocol { url: self.url().to_owned(), source });
-        }
+        self.check_committer(&log.state.protocol)?;
         let unchanged = before
             .filter(|b| Arc::ptr_eq(&b.log.state.metadata, &log.state.metadata) && b.log.state.protocol == log.state.protocol);
         let layout = match unchanged {
@@ -290,10 +293,20 @@ impl DeltaTable {
         Ok(Arc::new(Loaded { log, layout }))
     }
 
+    /// A table of a catalog needs its committer.
+    pub(crate) fn check_committer(&self, protocol: &Protocol) -> Result<()> {
+        match features::catalog_feature(protocol) {
+            Some(feature) if self.committer().management() == Management::Files => {
+                Err(DeltaError::NeedsCatalog { url: self.url().to_owned(), feature })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Takes note of a version that this process has just committed, if it follows the newest one that is known.
     pub(crate) fn advance(&self, version: u64, bytes: &Bytes) {
         let Some(known) = self.newest().clone().filter(|known| known.log.state.version + 1 == version) else { return };
-        let advanced = load::advanced(self.storage(), &known.log, version, bytes).and_then(|log| self.loaded(log, Some(&known)));
+        let advanced = load::advanced(self.log(), &known.log, version, bytes).and_then(|log| self.loaded(log, Some(&known)));
         match advanced {
             Ok(loaded) => {
                 let mut newest = self.newest();
@@ -308,6 +321,24 @@ impl DeltaTable {
 
     pub(crate) fn committer(&self) -> &dyn Committer {
         self.inner.committer.as_ref()
+    }
+
+    /// The same folder, to read the log from: with a catalog, commits that are decided and not published stand in it as if they were,
+    /// as of the last [`snapshot`](Self::snapshot) of this handle.
+    pub fn log(&self) -> &Storage {
+        &self.inner.log
+    }
+
+    /// Learns what the committer has decided by now.
+    ///
+    /// **Cost**: a call of the catalog; nothing where files decide.
+    pub(crate) async fn ask_committer(&self) -> Result<()> {
+        let Some(view) = &self.inner.view else { return Ok(()) };
+        let failed = |source| DeltaError::Decided { url: self.url().to_owned(), source: Box::new(source) };
+        match self.committer().decided(self.storage()).await.map_err(failed)? {
+            Some(decided) => Ok(view.learn(self.storage(), decided).await?),
+            None => Ok(()),
+        }
     }
 
     /// Brings everything that was decided into the log's folder.

@@ -59,6 +59,11 @@ pub fn has_in_commit_timestamps(protocol: &Protocol, configuration: &BTreeMap<St
     })
 }
 
+/// The name of the feature by which a catalog decides what the versions of a table are; nothing when its files do.
+pub fn catalog_feature(protocol: &Protocol) -> Option<&'static str> {
+    ["catalogManaged", "catalogOwned-preview"].into_iter().find(|name| has(protocol, name))
+}
+
 /// How columns are found in files: the property counts only when the protocol has the feature.
 pub fn column_mapping(protocol: &Protocol, properties: &TableProperties) -> ColumnMappingMode {
     if has(protocol, "columnMapping") { properties.column_mapping_mode } else { ColumnMappingMode::None }

@@ -1,6 +1,6 @@
 //! What in a table does not go together.
 
-use super::active::{has, used_by};
+use super::active::{catalog_feature, has, has_in_commit_timestamps, used_by};
 use super::table::feature;
 use crate::action::{Metadata, Protocol};
 use crate::error::{ProtocolError, Result};
@@ -17,6 +17,12 @@ pub(super) fn check_combination(protocol: &Protocol, metadata: &Metadata) -> Res
     }
     if is_on(protocol, metadata, "rowTracking") {
         row_tracking(protocol, metadata)?;
+    }
+    if let Some(feature) = catalog_feature(protocol)
+        && !has_in_commit_timestamps(protocol, &metadata.configuration)
+    {
+        let found = "`delta.enableInCommitTimestamps` other than true".to_owned();
+        return Err(conflict(feature, "the table feature", found));
     }
     if is_on(protocol, metadata, "icebergCompatV1") {
         iceberg(protocol, metadata, "icebergCompatV1", "delta.enableIcebergCompatV1")?;

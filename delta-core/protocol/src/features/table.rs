@@ -122,8 +122,10 @@ const IN_COMMIT_TIMESTAMP: Feature = writer(
 const VARIANT: Feature = both("variantType", Enabled::ByName, false, NOBODY);
 const SHREDDING: Feature =
     with(&["variantType"], both("variantShredding", Enabled::Property("delta.enableVariantShredding"), false, NOBODY));
-const CATALOG: Feature =
-    Feature { read: false, ..with(&["inCommitTimestamp"], both("catalogManaged", Enabled::ByName, false, NOBODY)) };
+const CATALOG: Feature = with(
+    &["inCommitTimestamp"],
+    both("catalogManaged", Enabled::ByName, true, "the committer of the catalog, without which the table is not opened"),
+);
 
 /// All features that are known by name.
 pub const FEATURES: &[Feature] = &[

@@ -79,6 +79,11 @@ fn features_that_exclude_each_other_are_named_with_what_enables_them() {
             ["icebergCompatV1", "delta.enableIcebergCompatV1", "column `list`"],
         ),
         (
+            named(&["catalogManaged", "inCommitTimestamp"]),
+            table(&[("delta.enableInCommitTimestamps", "false")], &[]),
+            ["catalogManaged", "the table feature", "delta.enableInCommitTimestamps"],
+        ),
+        (
             named(&["clustering", "domainMetadata"]),
             Metadata { partition_columns: vec!["day".into()], ..table(&[], &[]) },
             ["clustering", "the table feature", "day"],
@@ -103,9 +108,10 @@ fn unknown_reader_features_stop_readers_and_unknown_writer_features_stop_writers
 #[test]
 fn every_feature_of_the_table_is_judged_as_it_says() {
     for feature in FEATURES {
-        let protocol = named(&[feature.name]);
+        let protocol = named(&[&[feature.name], feature.needs].concat());
         assert_eq!(check_read(&protocol).is_ok(), feature.read, "{}", feature.name);
-        let write = check_write(&protocol, &table(&[], &[])).is_ok();
+        // The versions of a catalog hold their time.
+        let write = check_write(&protocol, &table(&[("delta.enableInCommitTimestamps", "true")], &[])).is_ok();
         assert_eq!(write, feature.read && feature.write, "{}", feature.name);
         assert!(has(&protocol, feature.name));
     }

@@ -13,7 +13,7 @@ use boathouse_delta_protocol::stats::indexed_columns;
 
 use super::change::Change;
 use super::draft::Draft;
-use crate::create::name_hidden_columns;
+use crate::create::{name_hidden_columns, require_times};
 use crate::enforce::Enforcer;
 use crate::error::{AlterProblem, DeltaError, OnTable, Result};
 use crate::layout::Layout;
@@ -280,6 +280,7 @@ fn finish(table: &DeltaTable, snapshot: &Snapshot, draft: &mut Draft<'_>) -> Res
     let mut asked = draft.configuration.clone();
     asked.append(&mut draft.asked.clone());
     let protocol = protocol_upgrade(snapshot.protocol(), &draft.schema, &asked).on(url)?;
+    require_times(protocol.as_ref().unwrap_or(snapshot.protocol()), &mut draft.configuration);
     let metadata = Metadata {
         schema_string: draft.schema.to_json(),
         configuration: draft.configuration.clone(),

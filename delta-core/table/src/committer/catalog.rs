@@ -4,15 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use boathouse_base::{BoxFuture, DomainError, Env, ErrorKind};
-use boathouse_delta_protocol::log_path::commit_name;
+use boathouse_delta_protocol::log_path::{STAGED_FOLDER, commit_name};
 use boathouse_storage::{Storage, StorageError};
 use bytes::Bytes;
 
-use super::{Committer, CommitterError, Management};
+use super::{CommitContent, Committer, CommitterError, DecidedCommits, Management};
 use crate::log::list::log_path;
-
-/// The folder of staged commits below the log's.
-const STAGED_FOLDER: &str = "_staged_commits";
 
 /// What a catalog does for one table: it remembers which staged commit is which version.
 pub trait CommitCatalog: fmt::Debug + Send + Sync {
@@ -22,20 +19,11 @@ pub trait CommitCatalog: fmt::Debug + Send + Sync {
     /// certain that nothing was. After other errors it may have been.
     fn ratify<'a>(&'a self, version: u64, staged: &'a str) -> BoxFuture<'a, boathouse_base::Result<()>>;
 
-    /// What was ratified and not yet reported as published, in order.
-    fn unpublished(&self) -> BoxFuture<'_, boathouse_base::Result<Vec<RatifiedCommit>>>;
+    /// The newest version, and what was ratified and not yet reported as published, in order.
+    fn ratified(&self) -> BoxFuture<'_, boathouse_base::Result<DecidedCommits>>;
 
     /// Takes note that all versions up to this one stand in the log's folder: it may forget them.
     fn published(&self, version: u64) -> BoxFuture<'_, boathouse_base::Result<()>>;
-}
-
-/// A staged commit that became a version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RatifiedCommit {
-    /// The version.
-    pub version: u64,
-    /// The name of the file in `_delta_log/_staged_commits`.
-    pub staged: String,
 }
 
 /// Stages a commit, has a catalog ratify it, and publishes it.
@@ -43,8 +31,8 @@ pub struct RatifiedCommit {
 /// ```text
 ///   _delta_log/_staged_commits/VERSION.UUID.json ─▶ CommitCatalog::ratify ─▶ _delta_log/VERSION.json ─▶ published
 /// ```
-/// A crash after the staging leaves a file that nobody speaks of; one after the ratification leaves a version that the next reader
-/// publishes.
+/// A crash after the staging leaves a file that nobody speaks of; one after the ratification leaves a version that is read where it is
+/// staged, and published by the next writer.
 ///
 /// **Source**: Delta protocol, "Commit Protocol", "Publishing Commits".
 #[derive(Debug, Clone)]
@@ -57,6 +45,10 @@ impl CatalogCommitter {
     /// A committer that asks this catalog; `env` names staged commits.
     pub fn new(catalog: Arc<dyn CommitCatalog>, env: Env) -> Self {
         Self { catalog, env }
+    }
+
+    async fn ratified(&self, storage: &Storage) -> Result<DecidedCommits, CommitterError> {
+        self.catalog.ratified().await.map_err(failed(storage, "name its ratified commits"))
     }
 }
 
@@ -85,16 +77,22 @@ impl Committer for CatalogCommitter {
         })
     }
 
+    fn decided<'a>(&'a self, storage: &'a Storage) -> BoxFuture<'a, Result<Option<DecidedCommits>, CommitterError>> {
+        Box::pin(async move { self.ratified(storage).await.map(Some) })
+    }
+
     fn publish<'a>(&'a self, storage: &'a Storage) -> BoxFuture<'a, Result<(), CommitterError>> {
         Box::pin(async move {
-            let failed = |attempted| move |source| CommitterError::Catalog { url: storage.url().to_owned(), attempted, source };
-            let ratified = self.catalog.unpublished().await.map_err(failed("name its ratified commits"))?;
-            let Some(last) = ratified.last().map(|commit| commit.version) else { return Ok(()) };
-            for commit in &ratified {
-                let bytes = storage.get(&log_path(&format!("{STAGED_FOLDER}/{}", commit.staged))).await?;
+            let ratified = self.ratified(storage).await?;
+            let Some(last) = ratified.commits.last().map(|commit| commit.version) else { return Ok(()) };
+            for commit in ratified.commits {
+                let bytes = match commit.content {
+                    CommitContent::Staged(name) => storage.get(&log_path(&format!("{STAGED_FOLDER}/{name}"))).await?,
+                    CommitContent::Inline(bytes) => bytes,
+                };
                 copy(storage, commit.version, bytes).await?;
             }
-            self.catalog.published(last).await.map_err(failed("take note of published commits"))
+            self.catalog.published(last).await.map_err(failed(storage, "take note of published commits"))
         })
     }
 
@@ -109,4 +107,8 @@ pub(super) async fn copy(storage: &Storage, version: u64, bytes: Bytes) -> Resul
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
+}
+
+fn failed(storage: &Storage, attempted: &'static str) -> impl FnOnce(boathouse_base::Error) -> CommitterError {
+    move |source| CommitterError::Catalog { url: storage.url().to_owned(), attempted, source }
 }

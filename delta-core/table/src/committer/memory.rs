@@ -8,11 +8,11 @@ use boathouse_delta_protocol::log_path::commit_name;
 use boathouse_storage::Storage;
 use bytes::Bytes;
 
-use super::catalog::{CommitCatalog, RatifiedCommit, copy};
-use super::{Committer, CommitterError, Management};
+use super::catalog::{CommitCatalog, copy};
+use super::{CommitContent, Committer, CommitterError, DecidedCommit, DecidedCommits, Management};
 use crate::log::list::log_path;
 
-/// Keeps commits in memory until somebody reads the table. Clones are one committer.
+/// Keeps commits in memory until they are published. Clones are one committer.
 ///
 /// For tests: what was not published is lost with the process.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +43,15 @@ impl Committer for MemoryCommitter {
             decided.insert(version, bytes);
             Ok(())
         })
+    }
+
+    fn decided<'a>(&'a self, _storage: &'a Storage) -> BoxFuture<'a, Result<Option<DecidedCommits>, CommitterError>> {
+        let decided = self.lock();
+        let latest_version = decided.last_key_value().map(|(version, _)| *version);
+        let commit =
+            |(version, bytes): (&u64, &Bytes)| DecidedCommit { version: *version, content: CommitContent::Inline(bytes.clone()) };
+        let decided = DecidedCommits { latest_version, commits: decided.iter().map(commit).collect() };
+        Box::pin(std::future::ready(Ok(Some(decided))))
     }
 
     fn publish<'a>(&'a self, storage: &'a Storage) -> BoxFuture<'a, Result<(), CommitterError>> {
@@ -89,6 +98,11 @@ impl DomainError for Refused {
 }
 
 impl MemoryCatalog {
+    /// A catalog that takes over a table of which this is the newest version.
+    pub fn from_version(version: u64) -> Self {
+        Self(Arc::new(Mutex::new(Entries { next: version + 1, unpublished: BTreeMap::new() })))
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,14 +123,15 @@ impl CommitCatalog for MemoryCatalog {
         Box::pin(std::future::ready(ratified))
     }
 
-    fn unpublished(&self) -> BoxFuture<'_, boathouse_base::Result<Vec<RatifiedCommit>>> {
-        let commits = self
-            .lock()
-            .unpublished
-            .iter()
-            .map(|(version, staged)| RatifiedCommit { version: *version, staged: staged.clone() })
-            .collect();
-        Box::pin(std::future::ready(Ok(commits)))
+    fn ratified(&self) -> BoxFuture<'_, boathouse_base::Result<DecidedCommits>> {
+        let entries = self.lock();
+        let commit = |(version, staged): (&u64, &String)| DecidedCommit {
+            version: *version,
+            content: CommitContent::Staged(staged.clone()),
+        };
+        let commits = entries.unpublished.iter().map(commit).collect();
+        let ratified = DecidedCommits { latest_version: entries.next.checked_sub(1), commits };
+        Box::pin(std::future::ready(Ok(ratified)))
     }
 
     fn published(&self, version: u64) -> BoxFuture<'_, boathouse_base::Result<()>> {

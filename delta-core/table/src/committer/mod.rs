@@ -5,12 +5,13 @@
 //!   CatalogCommitter   stage _staged_commits/VERSION.UUID.json ─▶ ratify ─▶ publish  the catalog decides
 //!   MemoryCommitter    keep the bytes ─▶ publish                                  this process decides: for tests
 //! ```
-//! A committer decides in order and never twice. What it has decided and not yet published is published by whoever reads next: the
-//! content of a decided commit never changes, so it does not matter who copies it into the log's folder.
+//! A committer decides in order and never twice. What it has decided and not yet published is read where it is; writers publish it after
+//! their commits. The content of a decided commit never changes, so it does not matter who copies it into the log's folder.
 //!
 //! **Source**: Delta protocol, "Catalog-managed tables".
 
 mod catalog;
+mod log_view;
 mod memory;
 mod put_if_absent;
 
@@ -20,7 +21,8 @@ use boathouse_base::{BoxFuture, DomainError, ErrorKind};
 use boathouse_storage::{Storage, StorageError};
 use bytes::Bytes;
 
-pub use catalog::{CatalogCommitter, CommitCatalog, RatifiedCommit};
+pub use catalog::{CatalogCommitter, CommitCatalog};
+pub(crate) use log_view::LogView;
 pub use memory::{MemoryCatalog, MemoryCommitter};
 pub use put_if_absent::PutIfAbsent;
 
@@ -36,11 +38,41 @@ pub trait Committer: fmt::Debug + Send + Sync {
     /// **Errors**: `Taken` and `OutOfOrder` when they are not. After any other error they may be.
     fn commit<'a>(&'a self, storage: &'a Storage, version: u64, bytes: Bytes) -> BoxFuture<'a, Result<(), CommitterError>>;
 
+    /// What was decided and may not be in the log's folder yet. `None`: what is in the folder is all there is.
+    fn decided<'a>(&'a self, storage: &'a Storage) -> BoxFuture<'a, Result<Option<DecidedCommits>, CommitterError>>;
+
     /// Copies everything that was decided into the log's folder, in order.
     fn publish<'a>(&'a self, storage: &'a Storage) -> BoxFuture<'a, Result<(), CommitterError>>;
 
     /// Whether tables that say that a catalog manages them may be read and written with it.
     fn management(&self) -> Management;
+}
+
+/// What was decided by now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DecidedCommits {
+    /// The newest version: later ones do not exist, whatever the log's folder holds. `None` when none is known, and the folder tells.
+    pub latest_version: Option<u64>,
+    /// The last commits, in order, as far as they may not be published. They count, and not what was published of the same version.
+    pub commits: Vec<DecidedCommit>,
+}
+
+/// A commit that became a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecidedCommit {
+    /// The version.
+    pub version: u64,
+    /// What it says.
+    pub content: CommitContent,
+}
+
+/// Where the content of a commit is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitContent {
+    /// In this file of `_delta_log/_staged_commits`.
+    Staged(String),
+    /// Here: the actions, one in a line.
+    Inline(Bytes),
 }
 
 /// Who manages the tables of a committer.

@@ -41,6 +41,13 @@ impl Transaction {
         if protocol_or_metadata_staged(&self.actions) {
             features::check_write(protocol, metadata).on(url)?;
         }
+        self.table.check_committer(protocol)?;
+        let rearranges = self.actions.iter().any(|a| matches!(a, Action::Remove(remove) if !remove.data_change));
+        if let Some(feature) = features::catalog_feature(protocol)
+            && (rearranges || !self.stake.concatenations.is_empty())
+        {
+            return Err(DeltaError::MaintenanceByCatalog { url: url.to_owned(), operation: "rearrange rows of", feature });
+        }
         let marks = !self.stake.marks.is_empty();
         let removes_rows = marks || self.actions.iter().any(|a| matches!(a, Action::Remove(r) if r.data_change));
         if removes_rows {

@@ -176,7 +176,7 @@ fn ground(base: &Snapshot) -> Ground {
 
 /// When the store wrote the commit of a version, in milliseconds since the Unix epoch.
 async fn written_ms(table: &DeltaTable, version: u64) -> Result<i64> {
-    let found = table.storage().head(&log_path(&commit_name(version))).await?;
+    let found = table.log().head(&log_path(&commit_name(version))).await?;
     let gone = || DeltaError::BaseCleaned { url: table.url().to_owned(), version, newest: version };
     Ok(found.ok_or_else(gone)?.modified_us.div_euclid(1000))
 }
@@ -187,7 +187,8 @@ async fn check_age(base: &Snapshot) -> Result<()> {
     if table.env().monotonic_us().saturating_sub(base.seen_us()) < FRESH_US {
         return Ok(());
     }
-    let later = list_log(table.storage(), Some(version)).await?;
+    table.ask_committer().await?;
+    let later = list_log(table.log(), Some(version)).await?;
     let versions: BTreeSet<u64> = later.iter().filter_map(|listed| listed.file.version()).collect();
     match versions.last() {
         Some(newest) if *newest > version && later.iter().all(|listed| !is_commit(listed, version + 1)) => {

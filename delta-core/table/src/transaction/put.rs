@@ -88,7 +88,7 @@ async fn look_up(table: &DeltaTable, version: u64, txn_id: &str) -> Result<Found
         Some(found) if info_id(&found) == Some(txn_id) => Ok(Found::Ours),
         Some(found) => Ok(Found::Theirs(found)),
         None => {
-            let later = list_log(table.storage(), Some(version)).await?;
+            let later = list_log(table.log(), Some(version)).await?;
             Ok(if is_cleaned(&later, version) { Found::Cleaned } else { Found::Nothing })
         }
     }
@@ -106,8 +106,8 @@ fn info_id(actions: &[Action]) -> Option<&str> {
 impl DeltaTable {
     /// The actions of a commit, wherever the committer has it; nothing when there is no such commit.
     pub(super) async fn read_commit(&self, version: u64) -> Result<Option<Vec<Action>>> {
-        self.publish().await?;
-        read_commit(self.storage(), version).await
+        self.ask_committer().await?;
+        read_commit(self.log(), version).await
     }
 
     /// The error of a commit that did not happen.

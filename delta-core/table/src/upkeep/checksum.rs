@@ -32,7 +32,7 @@ pub struct ChecksumReport {
 /// Compares the checksum of a version with a replay of its log.
 pub(crate) async fn validate(snapshot: &Snapshot) -> Result<ChecksumReport> {
     let version = snapshot.version();
-    let Some(said) = read(snapshot.table().storage(), version).await? else {
+    let Some(said) = read(snapshot.table().log(), version).await? else {
         return Ok(ChecksumReport { version, found: false, differences: Vec::new() });
     };
     let found = replayed(snapshot).await?;
@@ -65,7 +65,7 @@ pub(super) async fn write(storage: &Storage, checksum: &VersionChecksum) -> Resu
 ///
 /// **Cost**: the head of the checkpoint, the commits after it, and the files.
 pub(super) async fn replayed(snapshot: &Snapshot) -> Result<VersionChecksum> {
-    let (storage, url, version) = (snapshot.table().storage(), snapshot.url(), snapshot.version());
+    let (storage, url, version) = (snapshot.table().log(), snapshot.url(), snapshot.version());
     // Compacted files are made by programs, too: the commits themselves count.
     let without_compacted = Rejected { compacted: true, ..Rejected::default() };
     let (start, commits) = locate(storage, version, &without_compacted).await?;

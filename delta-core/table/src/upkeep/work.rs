@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use boathouse_delta_protocol::checksum::VersionChecksum;
 use boathouse_delta_protocol::commit;
 use boathouse_delta_protocol::compaction::Compaction;
+use boathouse_delta_protocol::features;
 use boathouse_delta_protocol::log_path::compacted_name;
 use boathouse_delta_protocol::properties::CheckpointPolicy;
 use tokio::sync::Notify;
@@ -243,10 +244,11 @@ async fn checkpoint_if_due(table: &DeltaTable, done: Done) -> Result<()> {
             state.known = Some(Arc::new(counted));
         }
     }
+    let managed = features::catalog_feature(snapshot.protocol()).is_some();
     // A cleaning lists the whole log: once for each cutoff, which moves once a day.
     let cutoff_ms = log_cleanup::cutoff_ms(&snapshot, None);
     let is_clean = table.upkeep().state().cleaned_to_ms == Some(cutoff_ms);
-    if settings.log_cleanup && snapshot.properties().enable_expired_log_cleanup && !is_clean {
+    if settings.log_cleanup && !managed && snapshot.properties().enable_expired_log_cleanup && !is_clean {
         let cleaned = log_cleanup::clean(&snapshot, None).await?;
         table.upkeep().state().cleaned_to_ms = Some(cutoff_ms);
         // Clients that know no V2 checkpoint find a file that tells them why.

@@ -141,6 +141,8 @@ impl VacuumBuilder {
 
     async fn find(&self) -> Result<Found> {
         let (storage, url) = (self.table.storage(), self.table.url());
+        // Commits are looked through where they are published.
+        self.table.publish().await?;
         let snapshot = self.checked().await?;
         let required_us = snapshot.properties().deleted_file_retention_us;
         let us = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);

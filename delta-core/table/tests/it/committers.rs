@@ -111,16 +111,25 @@ async fn a_commit_that_was_ratified_and_not_published_is_read_by_the_next_who_op
         let committer = CatalogCommitter::new(Arc::clone(&catalog) as _, seeded_env(seed + 50));
         DeltaTable::at(storage.clone(), seeded_env(seed)).with_committer(Arc::new(committer))
     };
-    append_each(&handle(&sound, 1), 0..2).await;
+    let first = handle(&sound, 1);
+    append_each(&first, 0..2).await;
+    first.settle().await;
     let writer = handle(&broken, 2);
     writer.snapshot().await.unwrap();
-    faults.unwrap().inject(FaultRule::new(Fault::FailBefore).on(Operation::PutIfAbsent).on_path_containing(path(2).as_str()));
+    faults
+        .unwrap()
+        .inject(FaultRule::new(Fault::FailBefore).on(Operation::PutIfAbsent).on_path_containing(path(2).as_str()).always());
     let report = writer.append(people(&[7], "a")).run().await.unwrap();
     assert_eq!(report.version, 2, "the catalog has decided");
     assert!(sound.head(&path(2)).await.unwrap().is_none(), "and nobody could publish it");
     let reader = handle(&sound, 3).snapshot().await.unwrap();
     assert_eq!((reader.version(), ids(&reader).await), (2, vec![0, 1, 7]));
-    assert!(sound.head(&path(2)).await.unwrap().is_some());
+    assert!(sound.head(&path(2)).await.unwrap().is_none(), "a reader writes nothing");
+    let next = handle(&sound, 4);
+    append_each(&next, 8..9).await;
+    next.settle().await;
+    assert!(sound.head(&path(2)).await.unwrap().is_some(), "the next writer publishes it, and its own");
+    assert!(sound.head(&path(3)).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -131,10 +140,8 @@ async fn a_catalog_that_cannot_be_reached_is_told_as_such() {
         fn ratify<'a>(&'a self, _: u64, _: &'a str) -> boathouse_base::BoxFuture<'a, boathouse_base::Result<()>> {
             Box::pin(async { Err(boathouse_base::Error::new(ErrorKind::Denied, "no key")) })
         }
-        fn unpublished(
-            &self,
-        ) -> boathouse_base::BoxFuture<'_, boathouse_base::Result<Vec<boathouse_delta_table::RatifiedCommit>>> {
-            Box::pin(async { Ok(Vec::new()) })
+        fn ratified(&self) -> boathouse_base::BoxFuture<'_, boathouse_base::Result<boathouse_delta_table::DecidedCommits>> {
+            Box::pin(async { Ok(boathouse_delta_table::DecidedCommits::default()) })
         }
         fn published(&self, _: u64) -> boathouse_base::BoxFuture<'_, boathouse_base::Result<()>> {
             Box::pin(async { Ok(()) })

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::single_range_in_vec_init)]
 
 mod bad_input;
+mod catalog_tables;
 mod checkpoint_forms;
 mod checkpoints;
 mod commit_times;
