@@ -70,7 +70,7 @@
 //! - Tables with features that cannot be written yet are refused by the feature's name: see
 //!   `boathouse_delta_protocol::features`. SQL of constraints, generated columns and defaults is not understood here:
 //!   hand in [`Expressions`].
-//! - Variants are read, whole or shredded, and not written.
+//! - Variants are read, whole or shredded, and written whole.
 //! - There is no change feed, no OPTIMIZE; [`Transaction::concatenate`] commits a compaction that the caller has written.
 //! - Multi-part checkpoints are read, and never written. Sidecars are not carried over from one checkpoint to the next.
 //! - Whether a catalog permits maintenance of its tables is not asked: vacuum, log clean-up and compaction refuse them.

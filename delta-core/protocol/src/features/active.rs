@@ -41,7 +41,7 @@ pub fn is_active(protocol: &Protocol, metadata: &Metadata, name: &str) -> Result
     let Some(feature) = FEATURES.iter().find(|f| f.name == name).filter(|_| has(protocol, name)) else { return Ok(false) };
     Ok(match feature.enabled {
         Enabled::ByName => true,
-        Enabled::ColumnKey(_) | Enabled::Type(_) => {
+        Enabled::ColumnKey(_) | Enabled::Type(_) | Enabled::Variant => {
             used_by(feature.enabled, &metadata.configuration, &metadata.schema()?).is_some()
         }
         by_property => used_by(by_property, &metadata.configuration, &StructType::default()).is_some(),
@@ -91,5 +91,6 @@ pub(super) fn used_by(enabled: Enabled, configuration: &BTreeMap<String, String>
             schema.find_column(&mut |field| field.metadata.keys().any(|k| k.starts_with(prefix))).map(|c| format!("column `{c}`"))
         }
         Enabled::Type(wanted) => schema.find_type(wanted).map(|c| format!("column `{c}`")),
+        Enabled::Variant => schema.find_variant().map(|c| format!("column `{c}`")),
     }
 }

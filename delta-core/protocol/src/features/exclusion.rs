@@ -5,7 +5,7 @@ use super::table::feature;
 use crate::action::{Metadata, Protocol};
 use crate::error::{ProtocolError, Result};
 use crate::properties::TableProperties;
-use crate::schema::{ColumnMappingMode, DataType, PrimitiveType, StructType};
+use crate::schema::{ColumnMappingMode, DataType, PrimitiveType, StructField, StructType};
 
 /// Checks that the features of a table, its properties and its schema go together.
 ///
@@ -14,6 +14,9 @@ pub(super) fn check_combination(protocol: &Protocol, metadata: &Metadata) -> Res
     if has(protocol, "clustering") && !metadata.partition_columns.is_empty() {
         let columns = metadata.partition_columns.join(", ");
         return Err(conflict("clustering", "the table feature", format!("the partition columns {columns}")));
+    }
+    if has(protocol, "variantType") {
+        variants(metadata)?;
     }
     if is_on(protocol, metadata, "rowTracking") {
         row_tracking(protocol, metadata)?;
@@ -31,6 +34,16 @@ pub(super) fn check_combination(protocol: &Protocol, metadata: &Metadata) -> Res
         iceberg(protocol, metadata, "icebergCompatV2", "delta.enableIcebergCompatV2")?;
     }
     Ok(())
+}
+
+/// No expression gives a variant.
+fn variants(metadata: &Metadata) -> Result<()> {
+    let generated =
+        |field: &StructField| field.data_type == DataType::Variant && field.metadata.contains_key("delta.generationExpression");
+    match metadata.schema()?.find_column(&mut |field| generated(field)) {
+        None => Ok(()),
+        Some(column) => Err(conflict("variantType", "a column of type `variant`", format!("the generated column `{column}`"))),
+    }
 }
 
 /// Rows carry their ids along in columns that must have names, which no other column has.
@@ -84,7 +97,7 @@ fn iceberg(protocol: &Protocol, metadata: &Metadata, name: &'static str, propert
     if let Some(column) = schema.find_type(PrimitiveType::Void) {
         return conflict(format!("column `{column}` of type void"));
     }
-    if let Some(column) = schema.find_column(&mut |field| field.data_type == DataType::Variant) {
+    if let Some(column) = schema.find_variant() {
         return conflict(format!("column `{column}` of type variant"));
     }
     let nested = |data_type: &DataType| matches!(data_type, DataType::Array(_) | DataType::Map(_));

@@ -35,6 +35,8 @@ pub enum Enabled {
     ColumnKey(&'static str),
     /// Some column, at any depth, is of this type.
     Type(PrimitiveType),
+    /// Some column, at any depth, is of variants.
+    Variant,
 }
 
 /// One row of the table of facts.
@@ -98,8 +100,6 @@ const fn with(needs: &'static [&'static str], feature: Feature) -> Feature {
     Feature { needs, ..feature }
 }
 
-const NOBODY: &str = "";
-
 const COLUMN_MAPPING: Feature = both(
     "columnMapping",
     Enabled::OtherThan("delta.columnMapping.mode", "none"),
@@ -119,9 +119,17 @@ const IN_COMMIT_TIMESTAMP: Feature = writer(
     true,
     "the commit: each holds its time, later than the one before",
 );
-const VARIANT: Feature = both("variantType", Enabled::ByName, false, NOBODY);
-const SHREDDING: Feature =
-    with(&["variantType"], both("variantShredding", Enabled::Property("delta.enableVariantShredding"), false, NOBODY));
+const VARIANT: Feature =
+    both("variantType", Enabled::Variant, true, "the writer: every variant is whole, and refers to names that it has");
+const SHREDDING: Feature = with(
+    &["variantType"],
+    both(
+        "variantShredding",
+        Enabled::Property("delta.enableVariantShredding"),
+        true,
+        "variants are written whole, which the feature allows",
+    ),
+);
 const CATALOG: Feature = with(
     &["inCommitTimestamp"],
     both("catalogManaged", Enabled::ByName, true, "the committer of the catalog, without which the table is not opened"),
@@ -224,7 +232,12 @@ pub const FEATURES: &[Feature] = &[
         &["domainMetadata"],
         writer("clustering", Enabled::ByName, true, "clustering columns have statistics; the domain is kept"),
     ),
-    writer("checkpointProtection", Enabled::ByName, false, NOBODY),
+    writer(
+        "checkpointProtection",
+        Enabled::ByName,
+        true,
+        "log clean-up: what is protected goes as a whole or not at all; checkpoints are of the newest version",
+    ),
     VARIANT,
     preview("variantType-preview", VARIANT),
     SHREDDING,
@@ -290,6 +303,7 @@ impl std::fmt::Display for Enabled {
             Self::ColumnKey(prefix) if prefix.ends_with('.') => write!(f, "`{prefix}…` of a column"),
             Self::ColumnKey(key) => write!(f, "`{key}` of a column"),
             Self::Type(data_type) => write!(f, "a column of type `{data_type}`"),
+            Self::Variant => f.write_str("a column of type `variant`"),
         }
     }
 }

@@ -101,6 +101,14 @@ impl StructType {
     }
 }
 
+impl StructType {
+    /// Whether it could hold variants: two columns of bytes, `metadata` and `value`.
+    pub(super) fn is_like_a_variant(&self) -> bool {
+        let bytes = |name: &str| self.fields.iter().any(|f| f.name == name && f.data_type == PrimitiveType::Binary.into());
+        self.fields.len() == 2 && bytes("metadata") && bytes("value")
+    }
+}
+
 pub(super) fn path(parent: &str, name: &str) -> String {
     if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") }
 }
@@ -145,6 +153,7 @@ fn check_type(column: &str, table: &DataType, data: &DataType) -> Result<(), Sch
     match (table, data) {
         (DataType::Primitive(to), DataType::Primitive(from)) if from.widens_to(*to) => Ok(()),
         (_, DataType::Primitive(PrimitiveType::Void)) | (DataType::Variant, DataType::Variant) => Ok(()),
+        (DataType::Variant, DataType::Struct(data)) if data.is_like_a_variant() => Ok(()),
         (DataType::Struct(table), DataType::Struct(data)) => check_struct(column, table, data),
         (DataType::Array(table), DataType::Array(data)) => check_type(&path(column, "element"), &table.element, &data.element),
         (DataType::Map(table), DataType::Map(data)) => {

@@ -88,6 +88,7 @@ fn merge_type(column: &str, table: &DataType, data: &DataType, changes: &mut Cha
         (_, DataType::Primitive(PrimitiveType::Void)) => table.clone(),
         (DataType::Primitive(PrimitiveType::Void), _) => data.clone(),
         (DataType::Variant, DataType::Variant) => DataType::Variant,
+        (DataType::Variant, DataType::Struct(data)) if data.is_like_a_variant() => DataType::Variant,
         (DataType::Primitive(to), DataType::Primitive(from)) if from.widens_to(*to) => table.clone(),
         (DataType::Primitive(from), DataType::Primitive(to)) if changes.widening.allows(*from, *to) => {
             changes.found.push(TypeChange { path: changes.path.clone(), from: *from, to: *to });

@@ -17,7 +17,13 @@ impl StructType {
 
     /// The dotted path of the first column of this type, at any depth; elements of lists and maps count.
     pub fn find_type(&self, wanted: PrimitiveType) -> Option<String> {
-        self.fields.iter().find_map(|field| find_type(&field.name, &field.data_type, wanted))
+        let is_it = |found: &DataType| *found == DataType::Primitive(wanted);
+        self.fields.iter().find_map(|field| find_leaf(&field.name, &field.data_type, &is_it))
+    }
+
+    /// The dotted path of the first column of variants, at any depth; elements of lists and maps count.
+    pub fn find_variant(&self) -> Option<String> {
+        self.fields.iter().find_map(|field| find_leaf(&field.name, &field.data_type, &|found| *found == DataType::Variant))
     }
 
     /// Looks at every column, at every depth.
@@ -46,15 +52,14 @@ fn find_in(column: &str, data_type: &DataType, test: &mut dyn FnMut(&StructField
     }
 }
 
-fn find_type(column: &str, data_type: &DataType, wanted: PrimitiveType) -> Option<String> {
+fn find_leaf(column: &str, data_type: &DataType, is_it: &dyn Fn(&DataType) -> bool) -> Option<String> {
     match data_type {
-        DataType::Primitive(found) => (*found == wanted).then(|| column.to_owned()),
-        DataType::Variant => None,
+        DataType::Primitive(_) | DataType::Variant => is_it(data_type).then(|| column.to_owned()),
         DataType::Struct(inner) => {
-            inner.fields.iter().find_map(|field| find_type(&format!("{column}.{}", field.name), &field.data_type, wanted))
+            inner.fields.iter().find_map(|field| find_leaf(&format!("{column}.{}", field.name), &field.data_type, is_it))
         }
-        DataType::Array(array) => find_type(&format!("{column}.{ELEMENT}"), &array.element, wanted),
-        DataType::Map(map) => find_type(&format!("{column}.{KEY}"), &map.key, wanted)
-            .or_else(|| find_type(&format!("{column}.{VALUE}"), &map.value, wanted)),
+        DataType::Array(array) => find_leaf(&format!("{column}.{ELEMENT}"), &array.element, is_it),
+        DataType::Map(map) => find_leaf(&format!("{column}.{KEY}"), &map.key, is_it)
+            .or_else(|| find_leaf(&format!("{column}.{VALUE}"), &map.value, is_it)),
     }
 }

@@ -10,7 +10,7 @@ use boathouse_delta_protocol::features::{
     protocol_for, protocol_upgrade,
 };
 use boathouse_delta_protocol::properties::TableProperties;
-use boathouse_delta_protocol::schema::{ArrayType, ColumnMappingMode, PrimitiveType, StructField, StructType};
+use boathouse_delta_protocol::schema::{ArrayType, ColumnMappingMode, DataType, PrimitiveType, StructField, StructType};
 use serde_json::json;
 
 fn versions(reader: i32, writer: i32) -> Protocol {
@@ -93,6 +93,31 @@ fn features_that_exclude_each_other_are_named_with_what_enables_them() {
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
     }
+}
+
+#[test]
+fn variants_go_with_neither_iceberg_nor_generated_columns_at_any_depth() {
+    let list = |metadata: &[(&str, serde_json::Value)]| {
+        let mut field = StructField::nullable("v", DataType::Variant);
+        field.metadata = metadata.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
+        let elements = ArrayType { element: DataType::Variant, contains_null: true };
+        StructType::new([StructField::nullable("l", elements), StructField::nullable("s", StructType::new([field]))])
+    };
+    let metadata = |schema: &StructType, properties: &[(&str, &str)]| Metadata {
+        schema_string: schema.to_json(),
+        configuration: configuration(properties),
+        ..Metadata::default()
+    };
+    let plain = list(&[]);
+    assert_eq!(protocol_for(&plain, &BTreeMap::new()).unwrap().reader_features.unwrap(), ["variantType"]);
+    check_write(&named(&["variantType"]), &metadata(&plain, &[])).unwrap();
+    let iceberg = [("delta.enableIcebergCompatV2", "true"), ("delta.columnMapping.mode", "name")];
+    let error =
+        check_write(&named(&["variantType", "icebergCompatV2", "columnMapping"]), &metadata(&plain, &iceberg)).unwrap_err();
+    assert!(error.to_string().contains("`l.element` of type variant"), "{error}");
+    let generated = list(&[("delta.generationExpression", json!("parse_json('1')"))]);
+    let error = check_write(&named(&["variantType", "generatedColumns"]), &metadata(&generated, &[])).unwrap_err();
+    assert!(error.to_string().contains("generated column `s.v`"), "{error}");
 }
 
 #[test]

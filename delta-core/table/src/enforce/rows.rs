@@ -9,7 +9,7 @@ use arrow_ord::cmp::not_distinct;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use boathouse_delta_protocol::rules::{Check, IdentityColumn, IdentityValues, Rules, ValueOf};
 
-use crate::conform::{FieldMatch, conform, find_field};
+use crate::conform::{FieldMatch, conform_field, find_field};
 use crate::error::{DeltaError, OnTable, Result};
 use crate::expressions::{Expression, Expressions};
 use crate::layout::Layout;
@@ -203,7 +203,7 @@ impl Enforcer {
     }
 
     fn cast(&self, array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
-        conform(array, field.data_type(), FieldMatch::Name).map_err(|source| cast_error(&self.url, array, field, source))
+        conform_field(array, field, FieldMatch::Name).map_err(|source| cast_error(&self.url, array, field, source))
     }
 
     /// Columns as a batch of the table; nulls for those that are not there.

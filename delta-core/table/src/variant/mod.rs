@@ -1,4 +1,5 @@
-//! Variants of files: whole, or shredded into typed columns.
+//! Variants of files: whole, or shredded into typed columns. They are written whole, after a look at every byte that says where others
+//! are.
 //!
 //! ```text
 //!   whole:     {metadata, value}                          as it is read
@@ -14,7 +15,9 @@
 //!
 //! **Source**: Parquet, "Variant Binary Encoding" and "Variant Shredding"; Delta protocol, "Variant Data Type".
 
+mod check;
 mod shredded;
 mod value;
 
+pub(crate) use check::check;
 pub(crate) use shredded::{is_shredded, whole};

@@ -140,6 +140,49 @@ pub(super) fn length(bytes: &[u8]) -> Option<usize> {
     (length <= bytes.len()).then_some(length)
 }
 
+/// Values within values that are followed at most.
+const DEEPEST: usize = 256;
+
+/// Whether the bytes are one value and nothing else, all parts of it lie in it, and its fields have names. Nothing deeper than 256 levels
+/// is.
+pub(super) fn is_whole(bytes: &[u8], names: &Names<'_>) -> bool {
+    is_whole_at(bytes, names, 0)
+}
+
+fn is_whole_at(bytes: &[u8], names: &Names<'_>, depth: usize) -> bool {
+    if depth > DEEPEST || length(bytes) != Some(bytes.len()) {
+        return false;
+    }
+    match bytes.first().map(|header| header & 0b11) {
+        Some(OBJECT) => Object::parse(bytes).is_some_and(|object| {
+            object.fields().all(|field| {
+                field.is_some_and(|(number, value)| names.name(number).is_some() && is_whole_at(value, names, depth + 1))
+            })
+        }),
+        Some(ARRAY) => elements(bytes)
+            .is_some_and(|mut all| all.all(|element| element.is_some_and(|element| is_whole_at(element, names, depth + 1)))),
+        // Text is text.
+        Some(1) => std::str::from_utf8(&bytes[1..]).is_ok(),
+        Some(0) if bytes[0] >> 2 == 16 => bytes.get(5..).is_some_and(|text| std::str::from_utf8(text).is_ok()),
+        _ => true,
+    }
+}
+
+/// The elements of an array, each with its bytes.
+fn elements(bytes: &[u8]) -> Option<impl Iterator<Item = Option<&[u8]>>> {
+    let above = *bytes.first()? >> 2;
+    let (offset_size, count_size) = (usize::from(above & 0b11) + 1, if above & 0b100 == 0 { 1 } else { 4 });
+    let count = number(bytes, 1, count_size)?;
+    let offsets = 1 + count_size;
+    let values = offsets.checked_add(count.checked_add(1)?.checked_mul(offset_size)?)?;
+    let all = bytes.get(values..)?;
+    Some((0..count).map(move |nth| {
+        let start = number(bytes, offsets + nth * offset_size, offset_size)?;
+        let end = number(bytes, offsets + (nth + 1) * offset_size, offset_size)?;
+        all.get(start..end)
+    }))
+}
+
 /// Where the parts of an object are.
 struct Object<'a> {
     bytes: &'a [u8],
@@ -317,6 +360,28 @@ mod tests {
         write_array(&mut out, &[NULL; 300], &many);
         assert_eq!(length(&out), Some(out.len()));
         assert_eq!(out[0], 0b0001_0111, "four bytes for the count, two for each offset");
+    }
+
+    #[test]
+    fn a_value_is_whole_when_all_of_it_and_nothing_else_is_there() {
+        let names = Names::parse(METADATA).unwrap();
+        assert!(is_whole(OBJECT_BYTES, &names));
+        for end in 0..OBJECT_BYTES.len() {
+            assert!(!is_whole(&OBJECT_BYTES[..end], &names), "{end}");
+        }
+        assert!(!is_whole(&[OBJECT_BYTES, &[0]].concat(), &names), "a byte too many");
+        assert!(!is_whole(OBJECT_BYTES, &Names::parse(b"\x01\x00\x00").unwrap()), "a field without a name");
+        assert!(is_whole(&[0x03, 2, 0, 2, 4, 0x0c, 1, 0x0c, 2], &names));
+        assert!(!is_whole(&[0x03, 2, 0, 3, 4, 0x0c, 1, 0x0c, 2], &names), "an element that ends in the next one");
+        assert!(!is_whole(&[0x05, 0xff], &names), "text that is none");
+        let mut deep = vec![NULL];
+        for _ in 0..2000 {
+            let ends = [deep.len()];
+            let mut outer = Vec::new();
+            write_array(&mut outer, &deep, &ends);
+            deep = outer;
+        }
+        assert!(!is_whole(&deep, &names), "too deep, and no overflow of the stack");
     }
 
     #[test]

@@ -22,13 +22,14 @@ use super::encoder::{EncodeError, EncodedFile, Encoding, FileEncoder};
 use super::flat::ScratchPool;
 use super::partition::{Part, PartitionKey, Splitter};
 use super::statistics::{self, Leaf};
-use crate::conform::{FieldMatch, conform, find_field, relabel};
+use crate::conform::{FieldMatch, conform_field, find_field, relabel};
 use crate::enforce::{Enforcer, cast_error};
 use crate::error::{DeltaError, OnTable, Result};
 use crate::layout::Layout;
 use crate::row_tracking::RowOrigins;
 use crate::snapshot::Snapshot;
 use crate::table::DeltaTable;
+use crate::variant;
 
 /// How data files are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +109,8 @@ pub struct DataWriter {
     encoding: Arc<Encoding>,
     /// For files whose rows carry their ids along; of a table that tracks its rows.
     tracked: Option<Arc<Encoding>>,
+    /// Whether there is a column of variants, at any depth.
+    has_variants: bool,
     leaves: Vec<Leaf>,
     indexed: Vec<ColumnPath>,
     file_columns: Vec<usize>,
@@ -181,10 +184,12 @@ impl DataWriter {
                 Some(splitter.map_err(|source| compute("partition", storage.url(), source))?)
             }
         };
+        let has_variants = layout.schema.find_variant().is_some();
         Ok(Self {
             storage,
             env,
             layout,
+            has_variants,
             settings,
             encoding,
             tracked,
@@ -469,8 +474,12 @@ impl DataWriter {
                 if layouts == Layouts::AnyText && is_same_text(array.data_type(), field.data_type()) {
                     Arc::clone(array)
                 } else {
-                    conform(array, field.data_type(), FieldMatch::Name)
-                        .map_err(|source| cast_error(self.storage.url(), array, field, source))?
+                    let cast = |source| cast_error(self.storage.url(), array, field, source);
+                    let fit = conform_field(array, field, FieldMatch::Name).map_err(cast)?;
+                    if self.has_variants {
+                        variant::check(&fit, field).map_err(cast)?;
+                    }
+                    fit
                 }
             }
         };

@@ -13,17 +13,23 @@ pub(crate) struct Leaf {
     /// Its place among the leaves of the Parquet schema.
     pub(crate) at: usize,
     pub(crate) path: ColumnPath,
-    pub(crate) data_type: PrimitiveType,
+    /// `None` for variants: their nulls are counted, and they have no bounds.
+    pub(crate) data_type: Option<PrimitiveType>,
 }
 
-/// The leaves of these columns of the table, of which the file has all. Lists and maps have none.
+/// The leaves of these columns of the table, of which the file has all. Lists and maps have none; of the two of a variant, which are
+/// null together with it, the first.
 pub(crate) fn leaves<'a>(fields: impl IntoIterator<Item = &'a StructField>) -> Vec<Leaf> {
     fn walk(field: &StructField, parents: &[String], at: &mut usize, found: &mut Vec<Leaf>) {
         let names: Vec<String> = parents.iter().cloned().chain([field.name.clone()]).collect();
         match &field.data_type {
             DataType::Primitive(primitive) => {
-                found.push(Leaf { at: *at, path: ColumnPath::new(names), data_type: *primitive });
+                found.push(Leaf { at: *at, path: ColumnPath::new(names), data_type: Some(*primitive) });
                 *at += 1;
+            }
+            DataType::Variant => {
+                found.push(Leaf { at: *at, path: ColumnPath::new(names), data_type: None });
+                *at += 2;
             }
             DataType::Struct(inner) => inner.fields.iter().for_each(|f| walk(f, &names, at, found)),
             other => *at += width(other),
@@ -70,7 +76,7 @@ fn fold(metadata: &ParquetMetaData, leaf: &Leaf) -> ColumnStats {
         if nulls.is_some_and(|n| i64::try_from(n) == Ok(group.num_rows())) {
             continue;
         }
-        match stats.map(|s| bounds(s, leaf.data_type)) {
+        match stats.zip(leaf.data_type).map(|(s, data_type)| bounds(s, data_type)) {
             Some((min, max)) => {
                 narrow(&mut known.min, min, &mut min_known, std::cmp::Ordering::Less);
                 narrow(&mut known.max, max, &mut max_known, std::cmp::Ordering::Greater);

@@ -473,3 +473,17 @@ async fn rows_that_create_a_table_never_make_identity_columns_so_that_two_creato
     let field = table.snapshot().await.unwrap().delta_schema().fields[0].clone();
     assert!(field.metadata.is_empty(), "{field:?}");
 }
+
+#[tokio::test]
+async fn a_table_whose_checkpoints_are_protected_is_written() {
+    let table = table();
+    let rows = table.append(stream(batch(&[("n", numbers(&[0]))])));
+    let rows = rows.property("delta.feature.checkpointProtection", "supported").property("delta.checkpointInterval", "3");
+    rows.property("delta.requireCheckpointProtectionBeforeVersion", "100").run().await.unwrap();
+    for n in 1..6 {
+        append(&table, &[("n", numbers(&[n]))]).await.unwrap();
+    }
+    let snapshot = reopened(&table).snapshot().await.unwrap();
+    assert!(has(snapshot.protocol(), "checkpointProtection"));
+    assert_eq!(column(&table, "n").await, (0..6).map(Some).collect::<Vec<_>>());
+}

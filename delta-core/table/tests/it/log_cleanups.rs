@@ -167,3 +167,18 @@ async fn a_crash_at_any_request_of_the_cleaning_leaves_what_is_retained() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_protected_goes_as_a_whole_or_not_at_all() {
+    for (before, cleaned) in [("15", true), ("20", true), ("21", false), ("a number", false)] {
+        let table = table();
+        let rows = table.append(people(&[0], "a")).property("delta.feature.checkpointProtection", "supported");
+        rows.property("delta.requireCheckpointProtectionBeforeVersion", before).run().await.unwrap();
+        append_each(&table, 1..25).await;
+        let listed = log(&table).await;
+        let report = later(&table, 40).clean_log().run().await.unwrap();
+        assert_eq!(report.oldest_version, cleaned.then_some(20), "before version {before}");
+        assert_eq!(log(&table).await == listed, !cleaned, "before version {before}");
+        reads(&table, if cleaned { 20..=24 } else { 0..=24 }).await;
+    }
+}

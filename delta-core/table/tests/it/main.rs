@@ -23,4 +23,5 @@ mod rows;
 mod time_travel;
 mod upkeep;
 mod vacuuming;
+mod variants;
 mod writing;
