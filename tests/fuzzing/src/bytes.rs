@@ -24,12 +24,13 @@ pub(crate) fn commit(bytes: &[u8]) {
         return;
     };
     let Ok(quick) = quick else { finding("the scanner refuses what the parser reads", &actions) };
-    let head: Vec<&Action> = actions.iter().filter(|action| is_head(action)).collect();
     let adds: Vec<&Add> =
         actions.iter().filter_map(|action| if let Action::Add(add) = action { Some(add) } else { None }).collect();
-    for wanted in [Wanted::Everything, Wanted::EverythingButStats, Wanted::Head] {
+    for wanted in [Wanted::Everything, Wanted::EverythingButStats, Wanted::Head, Wanted::Removes] {
         let Ok(scanned) = scan(bytes, wanted) else { finding("the scanner depends on what is wanted", &actions) };
-        assert_eq!(scanned.head.iter().collect::<Vec<_>>(), head, "{wanted:?}");
+        let kept = |action: &&Action| is_head(action) || wanted == Wanted::Removes && matches!(action, Action::Remove(_));
+        let expected: Vec<&Action> = actions.iter().filter(kept).collect();
+        assert_eq!(scanned.head.iter().collect::<Vec<_>>(), expected, "{wanted:?}");
         let read: Vec<Add> = scanned.segments.iter().flat_map(|s| (0..s.len()).map(|row| s.file(row).to_add())).collect();
         match wanted {
             Wanted::Everything => assert_eq!(read.iter().collect::<Vec<_>>(), adds),
@@ -37,7 +38,7 @@ pub(crate) fn commit(bytes: &[u8]) {
                 let without = |add: &&Add| Add { stats: None, ..(*add).clone() };
                 assert_eq!(read, adds.iter().map(without).collect::<Vec<_>>());
             }
-            Wanted::Head => assert!(read.is_empty()),
+            Wanted::Head | Wanted::Removes => assert!(read.is_empty()),
         }
     }
     let removes = actions.iter().filter(|action| matches!(action, Action::Remove(_))).count();

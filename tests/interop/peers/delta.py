@@ -1,8 +1,8 @@
 """Delta tables between engines.
 
-  delta.py compare TABLE EXPECTED.parquet   deltalake, polars and duckdb read TABLE; each must give the expected rows
-  delta.py same A.parquet B.parquet         two files hold the same rows
-  delta.py write FOLDER                     deltalake writes tables, and beside each NAME the rows as NAME.parquet
+  delta.py compare TABLE EXPECTED.parquet PEER…   these of deltalake, polars and duckdb read TABLE, to give the expected rows
+  delta.py same A.parquet B.parquet               two files hold the same rows
+  delta.py write FOLDER                           deltalake writes tables, and beside each NAME the rows as NAME.parquet
 
 Rows are compared by the column `id`, as values: engines differ in layouts (views, maps as lists), not in what they mean.
 """
@@ -74,10 +74,11 @@ def demand_same(who, found, expected):
         sys.exit(f"{who}: {len(found)} rows, expected {len(expected)}; first differences (found, expected): {differing}")
 
 
-def compare(path, expected):
+def compare(path, expected, names):
     expected = pa.parquet.read_table(expected)
-    for name, read in [("deltalake", by_deltalake), ("polars", by_polars), ("duckdb", by_duckdb)]:
-        demand_same(name, read(path), expected)
+    readers = {"deltalake": by_deltalake, "polars": by_polars, "duckdb": by_duckdb}
+    for name in names:
+        demand_same(name, readers[name](path), expected)
         print(name, expected.num_rows)
 
 
@@ -127,8 +128,8 @@ def write(folder):
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["compare", path, expected]:
-            compare(path, expected)
+        case ["compare", path, expected, *names]:
+            compare(path, expected, names)
         case ["same", one, other]:
             demand_same("files", pa.parquet.read_table(one), pa.parquet.read_table(other))
         case ["write", folder]:

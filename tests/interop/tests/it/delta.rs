@@ -46,14 +46,19 @@ async fn keep(table: &DeltaTable, file: &Path) {
 }
 
 async fn assert_peers_agree(folder: &Path, expected_rows: usize) {
+    assert_these_agree(&["deltalake", "polars", "duckdb"], folder, expected_rows).await;
+}
+
+async fn assert_these_agree(peers: &[&str], folder: &Path, expected_rows: usize) {
     let file = folder.with_extension("parquet");
     let table = open(folder);
     keep(&table, &file).await;
     let provider = table.provider().await.unwrap();
     let count = SessionContext::new().read_table(Arc::new(provider)).unwrap().count().await.unwrap();
     assert_eq!(count, expected_rows);
-    let said = Peers::from_env().run("delta.py", ["compare", folder.to_str().unwrap(), file.to_str().unwrap()]);
-    assert_eq!(said.lines().count(), 3, "{said}");
+    let arguments = ["compare", folder.to_str().unwrap(), file.to_str().unwrap()].into_iter().chain(peers.iter().copied());
+    let said = Peers::from_env().run("delta.py", arguments);
+    assert_eq!(said.lines().count(), peers.len(), "{said}");
 }
 
 #[tokio::test]
@@ -94,10 +99,10 @@ async fn every_peer_reads_files_of_several_pages_in_every_encoding() {
         "SELECT value AS id, value * 1000003 % 1000 AS spread, arrow_cast(value / 3, 'Int32') AS slow, \
          CASE WHEN value % 7 = 0 THEN NULL ELSE arrow_cast(value * 37 % 5000, 'Decimal128(15, 2)') END AS price, \
          arrow_cast(arrow_cast(value * 31 % 2500, 'Int32'), 'Date32') AS day, \
-         CASE WHEN value BETWEEN 20000 AND 39999 THEN NULL ELSE 'kind ' || value % 5 END AS few, 'always' AS one, \
+         CASE WHEN value BETWEEN 20000 AND 39999 THEN NULL ELSE 'kind ' || (value % 5) END AS few, 'always' AS one, \
          CASE WHEN value % 2 = 0 THEN 'same' ELSE repeat('x', 60) || value END AS many, \
          CASE WHEN value % 11 = 0 THEN NULL ELSE 'straße ' || value || repeat(' 東京', value % 9) END AS each, \
-         arrow_cast('bytes' || value % 300, 'Binary') AS raw FROM generate_series(0, {}) ORDER BY value",
+         arrow_cast('bytes' || (value % 300), 'Binary') AS raw FROM generate_series(0, {}) ORDER BY value",
         ROWS - 1
     );
     let frame = SessionContext::new().sql(&sql).await.unwrap();
@@ -122,15 +127,16 @@ async fn tables_of_deltalake_are_read_row_for_row() {
 }
 
 #[tokio::test]
-async fn every_peer_reads_a_table_whose_columns_were_renamed_dropped_and_made_anew() {
+async fn peers_that_know_column_mapping_read_a_table_whose_columns_were_renamed_dropped_and_made_anew() {
     let folder = tempfile::tempdir().unwrap();
     let session = SessionContext::new();
+    // polars 1.44 refuses the feature.
     for mode in ["name", "id"] {
         let path = folder.path().join(mode);
         let table = open(&path);
         let first = table.append(batch_stream(rows(&session, &values(0..20)).await).await.unwrap());
         first.partition_by(["part"]).property("delta.columnMapping.mode", mode).run().await.unwrap();
-        assert_peers_agree(&path, 20).await;
+        assert_these_agree(&["deltalake", "duckdb"], &path, 20).await;
         let alter =
             table.alter().rename_column("name", "the name").rename_column("nested.a", "first (of two)").drop_column("f32");
         alter.run().await.unwrap();
@@ -140,7 +146,7 @@ async fn every_peer_reads_a_table_whose_columns_were_renamed_dropped_and_made_an
         table.append(batch_stream(more).await.unwrap()).run().await.unwrap();
         table.delete().filter("id % 7 = 3").run().await.unwrap();
         table.checkpoint().await.unwrap();
-        assert_peers_agree(&path, 26).await;
+        assert_these_agree(&["deltalake", "duckdb"], &path, 26).await;
     }
 }
 
