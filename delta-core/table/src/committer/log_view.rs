@@ -97,8 +97,10 @@ impl LogView {
                 return Ok(());
             }
             known.latest = decided.latest_version;
+            // What the catalog still names may stand nowhere else.
+            let named = commits.iter().map(|(version, _)| *version).min().unwrap_or(u64::MAX);
             known.staged.extend(commits);
-            let first = known.latest.unwrap_or_default().saturating_sub(REMEMBERED);
+            let first = known.latest.unwrap_or_default().saturating_sub(REMEMBERED).min(named);
             let kept = known.staged.split_off(&first);
             std::mem::replace(&mut known.staged, kept)
                 .into_iter()
@@ -240,5 +242,67 @@ impl ObjectStore for LogView {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.store.copy_opts(from, to, options).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use boathouse_delta_protocol::log_path::checkpoint_name;
+
+    use super::*;
+    use crate::committer::DecidedCommit;
+    use crate::log::list::list_log;
+
+    fn inline(versions: Range<u64>) -> Vec<DecidedCommit> {
+        let commit = |version: u64| DecidedCommit { version, content: CommitContent::Inline(version.to_string().into()) };
+        versions.map(commit).collect()
+    }
+
+    async fn versions(log: &Storage, from: Option<u64>) -> Vec<u64> {
+        let listed = list_log(log, from).await.unwrap();
+        listed.iter().filter_map(|l| if let LogFile::Commit { version } = l.file { Some(version) } else { None }).collect()
+    }
+
+    #[tokio::test]
+    async fn whatever_the_catalog_names_is_there_and_nothing_beyond() {
+        let storage = Storage::memory().at("lake/t");
+        let (view, log) = LogView::of(&storage).unwrap();
+        for name in [commit_name(0), commit_name(1), commit_name(900), checkpoint_name(900)] {
+            storage.put(&log_path(&name), "published").await.unwrap();
+        }
+        assert_eq!(versions(&log, None).await, [0, 1, 900], "nothing is known yet");
+        view.learn(&storage, DecidedCommits { latest_version: Some(599), commits: inline(1..600) }).await.unwrap();
+        assert_eq!(versions(&log, None).await, (0..600).collect::<Vec<_>>(), "however many");
+        assert_eq!(versions(&log, Some(598)).await, [598, 599]);
+        assert_eq!(log.get(&log_path(&commit_name(0))).await.unwrap(), "published");
+        assert_eq!(log.get(&log_path(&commit_name(1))).await.unwrap(), "1", "the catalog's goes before");
+        assert_eq!(log.get_range(&log_path(&commit_name(599)), 1..3).await.unwrap(), "99");
+        assert_eq!(log.head(&log_path(&commit_name(599))).await.unwrap().unwrap().size_bytes, 3);
+        assert!(log.head(&log_path(&commit_name(900))).await.unwrap().is_none());
+        assert!(log.get_optional(&log_path(&checkpoint_name(900))).await.unwrap().is_none());
+        // An old answer that comes late takes nothing away.
+        view.learn(&storage, DecidedCommits { latest_version: Some(3), commits: Vec::new() }).await.unwrap();
+        assert_eq!(versions(&log, None).await.len(), 600);
+        // All of them were published and forgotten: older ones are not kept for ever.
+        view.learn(&storage, DecidedCommits { latest_version: Some(599), commits: Vec::new() }).await.unwrap();
+        assert_eq!(versions(&log, None).await.first(), Some(&0));
+        assert!(versions(&log, Some(2)).await.first().is_some_and(|first| *first > 300));
+    }
+
+    #[tokio::test]
+    async fn a_staged_commit_that_was_cleaned_away_is_read_where_it_was_published() {
+        let storage = Storage::memory();
+        let (view, log) = LogView::of(&storage).unwrap();
+        let staged = log_path(&format!("{STAGED_FOLDER}/00000000000000000000.x.json"));
+        storage.put(&staged, "staged").await.unwrap();
+        let commit = DecidedCommit { version: 0, content: CommitContent::Staged("00000000000000000000.x.json".to_owned()) };
+        view.learn(&storage, DecidedCommits { latest_version: Some(0), commits: vec![commit] }).await.unwrap();
+        let path = log_path(&commit_name(0));
+        assert_eq!((versions(&log, None).await, log.get(&path).await.unwrap()), (vec![0], "staged".into()));
+        storage.put(&path, "staged").await.unwrap();
+        storage.delete(&staged).await.unwrap();
+        assert_eq!((versions(&log, None).await, log.get(&path).await.unwrap()), (vec![0], "staged".into()));
     }
 }

@@ -144,23 +144,29 @@ pub(super) fn length(bytes: &[u8]) -> Option<usize> {
 const DEEPEST: usize = 256;
 
 /// Whether the bytes are one value and nothing else, all parts of it lie in it, and its fields have names. Nothing deeper than 256 levels
-/// is.
+/// is, and nothing whose parts share so many bytes that there are more parts than bytes.
 pub(super) fn is_whole(bytes: &[u8], names: &Names<'_>) -> bool {
-    is_whole_at(bytes, names, 0)
+    // Every part has a byte of its own, unless offsets lie: then two parts could be each other's doubles at every level.
+    let mut parts_left = bytes.len();
+    is_whole_at(bytes, names, 0, &mut parts_left)
 }
 
-fn is_whole_at(bytes: &[u8], names: &Names<'_>, depth: usize) -> bool {
-    if depth > DEEPEST || length(bytes) != Some(bytes.len()) {
+fn is_whole_at(bytes: &[u8], names: &Names<'_>, depth: usize, parts_left: &mut usize) -> bool {
+    if depth > DEEPEST || *parts_left == 0 || length(bytes) != Some(bytes.len()) {
         return false;
     }
+    *parts_left -= 1;
     match bytes.first().map(|header| header & 0b11) {
         Some(OBJECT) => Object::parse(bytes).is_some_and(|object| {
             object.fields().all(|field| {
-                field.is_some_and(|(number, value)| names.name(number).is_some() && is_whole_at(value, names, depth + 1))
+                field.is_some_and(|(number, value)| {
+                    names.name(number).is_some() && is_whole_at(value, names, depth + 1, parts_left)
+                })
             })
         }),
-        Some(ARRAY) => elements(bytes)
-            .is_some_and(|mut all| all.all(|element| element.is_some_and(|element| is_whole_at(element, names, depth + 1)))),
+        Some(ARRAY) => elements(bytes).is_some_and(|mut all| {
+            all.all(|element| element.is_some_and(|element| is_whole_at(element, names, depth + 1, parts_left)))
+        }),
         // Text is text.
         Some(1) => std::str::from_utf8(&bytes[1..]).is_ok(),
         Some(0) if bytes[0] >> 2 == 16 => bytes.get(5..).is_some_and(|text| std::str::from_utf8(text).is_ok()),
@@ -382,6 +388,40 @@ mod tests {
             deep = outer;
         }
         assert!(!is_whole(&deep, &names), "too deep, and no overflow of the stack");
+    }
+
+    #[test]
+    fn a_value_whose_parts_are_shared_at_every_level_is_given_up_soon() {
+        let names = Names::parse(b"\x01\x02\x00\x01\x02ab").unwrap();
+        let mut value = vec![NULL];
+        for _ in 0..200 {
+            // Both fields are the same bytes.
+            let end = u16::try_from(value.len()).unwrap().to_le_bytes();
+            let head = [header(OBJECT, 1), 2, 0, 1, 0, 0, 0, 0, end[0], end[1]];
+            value = [&head[..], &value].concat();
+        }
+        assert_eq!(length(&value), Some(value.len()));
+        assert!(!is_whole(&value, &names));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_are_whole_or_not_and_never_a_panic(
+            value in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..64),
+            metadata in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..32),
+            at in 0..7_usize,
+            byte: u8,
+        ) {
+            let mut changed = OBJECT_BYTES.to_vec();
+            changed[at] = byte;
+            for names in [Names::parse(&metadata), Names::parse(METADATA)].into_iter().flatten() {
+                for value in [&value, &changed] {
+                    if is_whole(value, &names) {
+                        proptest::prop_assert_eq!(length(value), Some(value.len()));
+                    }
+                }
+            }
+        }
     }
 
     #[test]
