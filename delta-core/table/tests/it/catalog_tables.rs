@@ -312,3 +312,58 @@ async fn a_plain_table_with_a_committer_of_its_own_is_opened_with_and_without_it
     assert_eq!(latest_ids(&table).await, [0, 1]);
     table.vacuum().dry_run().await.unwrap();
 }
+
+/// A catalog whose answers to some ratifications get lost, before or after it has recorded them.
+#[derive(Debug, Default)]
+struct Forgetful {
+    catalog: MemoryCatalog,
+    asked: Mutex<u64>,
+}
+
+impl CommitCatalog for Forgetful {
+    fn ratify<'a>(&'a self, version: u64, staged: &'a str) -> BoxFuture<'a, boathouse_base::Result<()>> {
+        let asked = {
+            let mut asked = self.asked.lock().unwrap();
+            *asked += 1;
+            *asked
+        };
+        Box::pin(async move {
+            let lost = || Err(boathouse_base::Error::new(ErrorKind::Unavailable, "no answer"));
+            match asked % 3 {
+                1 => lost(),
+                2 => self.catalog.ratify(version, staged).await.and_then(|()| lost()),
+                _ => self.catalog.ratify(version, staged).await,
+            }
+        })
+    }
+
+    fn ratified(&self) -> BoxFuture<'_, boathouse_base::Result<DecidedCommits>> {
+        self.catalog.ratified()
+    }
+
+    fn published(&self, version: u64) -> BoxFuture<'_, boathouse_base::Result<()>> {
+        self.catalog.published(version)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_of_the_catalog_neither_loses_nor_doubles_a_commit() {
+    let (storage, catalog) = (Storage::memory(), Arc::new(Forgetful::default()));
+    create(&handle(&storage, &catalog, 1)).await;
+    let writers: Vec<_> = (1..=3_u64)
+        .map(|id| {
+            let table = handle(&storage, &catalog, id + 10);
+            tokio::spawn(async move {
+                for nth in 0..5 {
+                    table.append(people(&[i64::try_from(id * 10 + nth).unwrap()], "a")).run().await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let snapshot = handle(&storage, &catalog, 2).snapshot().await.unwrap();
+    let expected: Vec<i64> = [0].into_iter().chain((1..=3).flat_map(|id| (0..5).map(move |nth| id * 10 + nth))).collect();
+    assert_eq!((snapshot.version(), ids(&snapshot).await), (15, expected));
+}
