@@ -3,7 +3,8 @@
 //! ```text
 //!   DeltaTable ── snapshot, append, overwrite, restore, history …       (boathouse_delta_table)
 //!       │
-//!       ├── delete, update, merge ── builders; files with a change are written again, in one commit
+//!       ├── delete, update, merge ── builders; rows are marked as deleted, changed ones written, in one commit
+//!       ├── changes ── which rows came, left and became others, version by version
 //!       ├── DeltaTableProvider ── a table of DataFusion: parallel scans, INSERT INTO
 //!       │        └── delta_sql ── DELETE, UPDATE and MERGE as SQL
 //!       └── DeltaSource ── the rows that each commit added, as a stream
@@ -17,9 +18,11 @@
 //! | `datafusion` (default) | the engine: queries, DELETE, UPDATE, MERGE, SQL |
 //!
 //! # What it does not do yet
-//! - Deletion vectors are read, not written: DELETE, UPDATE and MERGE copy the files that they touch.
-//! - MERGE holds its source in memory and does not add columns to the table.
-//! - Tables whose change feed is enabled take additions and lose whole files; their rows are not changed.
+//! - MERGE holds its source and the matching pairs in memory, and does not add columns to the table.
+//! - New tables have deletion vectors when the property `delta.enableDeletionVectors` asks for them: without, DELETE, UPDATE and MERGE
+//!   copy the files that they touch.
+//! - Rows of tables with `delta.enableRowTracking` can be deleted by marks; what would write rows again is refused.
+//! - The change feed is read as a batch, not as a stream.
 //! - Fields within a struct cannot be set one by one.
 //! - SQL has no time travel (use [`DeltaTableExt::provider_at`]) and no subqueries in DELETE and UPDATE. These statements
 //!   go through [`delta_sql`]: DataFusion's own hooks lose conditions that its optimizer rewrites, so they are refused.

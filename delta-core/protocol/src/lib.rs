@@ -64,6 +64,7 @@
 //! - Collations are kept, and not applied.
 
 pub mod action;
+pub mod changes;
 pub mod checksum;
 pub mod clustering;
 pub mod commit;

@@ -1,15 +1,17 @@
 //! DELETE.
 
 use boathouse_delta_protocol::features::RowChange;
-use boathouse_delta_table::{DataFile, DataWriter, DataWriterSettings, DeltaTable, FileRead, Transaction, WrittenFiles};
-use datafusion::arrow::compute::{filter_record_batch, not};
+use boathouse_delta_table::{DataFile, DataWriterSettings, DeltaTable, Transaction};
 use datafusion::prelude::SessionContext;
 
 use super::error::Result;
+use super::fate::RowChangeSettings;
 use super::formula::{Filter, Formula};
+use super::leaving::{Leaving, leave};
+use super::output::{Output, Written};
 use super::rewrite;
 use super::statement::{Running, Statement};
-use super::touched::{self, Touched};
+use super::touched;
 
 /// Deletes rows. Made by [`DeltaTableExt::delete`](crate::DeltaTableExt::delete).
 ///
@@ -55,6 +57,8 @@ pub struct DeleteReport {
     pub files_added: u64,
     /// Files removed.
     pub files_removed: u64,
+    /// Files that stay, with more of their rows marked as deleted.
+    pub files_marked: u64,
     /// Attempts to commit: 1 without contention, 0 without a commit.
     pub attempts: u32,
 }
@@ -82,30 +86,40 @@ impl DeleteBuilder {
         self
     }
 
+    /// Sets when rows are marked as deleted, and when files are written again.
+    pub fn with_row_change_settings(mut self, settings: RowChangeSettings) -> Self {
+        self.statement = self.statement.with_row_change_settings(settings);
+        self
+    }
+
     /// Deletes. The table is at a new version afterwards, or as it was.
     ///
     /// **Cost**: a condition on partition columns alone reads no data; otherwise the columns of the condition are read in
-    /// files that can match, and files with a match are written again.
+    /// files that can match. Where the table has deletion vectors the rows are then marked; other files with a match, and those that
+    /// [would lose too many](RowChangeSettings), are written again.
     ///
     /// **Errors**: `Invalid` for a condition that does not fit the table, and on append-only tables; `Conflict` when
-    /// another writer changed the rows that this one looked at.
+    /// another writer deleted one of these rows, or added some that match.
     pub async fn run(self) -> Result<DeleteReport> {
         let mut running = self.statement.begin("delete from", RowChange::RemoveFiles).await?;
         let Some(condition) = &self.condition else { return delete_all(&running).await };
         let (snapshot, attempt) = (&running.snapshot, &running.attempt);
         let filter = Filter::new(condition, &running.session, &snapshot.schema(), attempt)?;
-        let touched = touched::find(snapshot, &filter, attempt).await?;
-        if touched.is_empty() {
+        let found = touched::find(snapshot, &filter, attempt).await?;
+        if found.touched.is_empty() {
             return Ok(nothing_deleted(&running));
         }
         running.scanned();
-        let rest: Vec<&DataFile> = touched.iter().filter(|touched| !touched.whole).map(|touched| &touched.file).collect();
-        let change = if rest.is_empty() { RowChange::RemoveFiles } else { RowChange::Rewrite };
-        rewrite::check(&running.snapshot, change)?;
-        let written = copy_rest(&running, &rest, &filter).await?;
-        let transaction = running.transaction(filter.predicate.clone()).row_change(change);
-        let transaction = transaction.read_files(touched.iter().map(|touched| &touched.file));
-        commit(&running, transaction, &touched, &written, Some(&filter.text)).await
+        let leaving = Leaving::of(&running, found);
+        rewrite::check(&running.snapshot, leaving.change())?;
+        let written = match leaving.copies() {
+            false => Written::default(),
+            true => {
+                let fill = async |output: &mut Output| leave(&running, &leaving, &filter, output).await;
+                running.write(running.recording(true), fill).await?.0
+            }
+        };
+        commit(&running, running.transaction(filter.predicate.clone()), &leaving, &written, Some(&filter.text)).await
     }
 }
 
@@ -113,66 +127,44 @@ fn nothing_deleted(running: &Running) -> DeleteReport {
     DeleteReport { version: running.snapshot.version(), rows_deleted: Some(0), ..DeleteReport::default() }
 }
 
-/// Writes the rows that stay.
-async fn copy_rest(running: &Running, files: &[&DataFile], filter: &Filter) -> Result<WrittenFiles> {
-    if files.is_empty() {
-        return Ok(WrittenFiles::default());
-    }
-    let (snapshot, attempt) = (&running.snapshot, &running.attempt);
-    let fill = async |writer: &mut DataWriter| {
-        for file in files {
-            let mut rows = snapshot.read_file(file, FileRead::default())?;
-            while let Some(batch) = rows.next().await {
-                let batch = batch.map_err(|error| attempt.rows(error))?;
-                let stays = not(&filter.wide.is_true(&batch, attempt)?).map_err(|source| attempt.compute(source))?;
-                writer.write_kept(&filter_record_batch(&batch, &stays).map_err(|source| attempt.compute(source))?).await?;
-            }
-        }
-        Ok(())
-    };
-    let (written, ()) = running.write(fill).await?;
-    Ok(written)
-}
-
 async fn delete_all(running: &Running) -> Result<DeleteReport> {
-    let whole = |file: DataFile| Touched { matching: file.row_count(), file, whole: true };
-    let touched: Vec<Touched> = running.snapshot.files(None).await?.into_iter().map(whole).collect();
-    if touched.is_empty() {
+    let leaving = Leaving::whole(running.snapshot.files(None).await?);
+    if leaving.is_empty() {
         return Ok(nothing_deleted(running));
     }
-    commit(running, running.transaction(None), &touched, &WrittenFiles::default(), None).await
+    commit(running, running.transaction(None), &leaving, &Written::default(), None).await
 }
 
 async fn commit(
     running: &Running,
     transaction: Transaction,
-    touched: &[Touched],
-    written: &WrittenFiles,
+    leaving: &Leaving,
+    written: &Written,
     condition: Option<&str>,
 ) -> Result<DeleteReport> {
-    let rows_deleted: Option<u64> = touched.iter().try_fold(0_u64, |rows, touched| rows.checked_add(touched.matching?));
-    let removed = touched.iter().map(|touched| &touched.file);
+    let (files_removed, files_marked) = (leaving.removed().count() as u64, leaving.marked());
     let mut metrics = vec![
-        ("numAddedFiles", written.adds.len() as u64),
-        ("numRemovedFiles", touched.len() as u64),
-        ("numCopiedRows", written.rows),
-        ("numAddedBytes", written.bytes),
-        ("numRemovedBytes", DataFile::total_bytes(removed.clone())),
+        ("numAddedFiles", written.files.adds.len() as u64),
+        ("numRemovedFiles", files_removed),
+        ("numCopiedRows", written.files.rows),
+        ("numAddedBytes", written.files.bytes),
+        ("numRemovedBytes", DataFile::total_bytes(leaving.removed())),
+        ("numDeletionVectorsAdded", files_marked),
+        ("numAddedChangeFiles", written.changes.files.len() as u64),
     ];
-    metrics.extend(rows_deleted.map(|rows| ("numDeletedRows", rows)));
+    metrics.extend(leaving.rows().map(|rows| ("numDeletedRows", rows)));
     metrics.extend(running.times());
-    let transaction = transaction
-        .remove_all(removed)
-        .operation("DELETE", [("predicate", rewrite::predicate_parameter(condition))])
-        .metrics(metrics);
+    let transaction =
+        leaving.stage(transaction).operation("DELETE", [("predicate", rewrite::predicate_parameter(condition))]).metrics(metrics);
     let report = running.commit(transaction, written).await?;
     Ok(DeleteReport {
         version: report.version,
         committed: true,
-        rows_deleted,
-        rows_copied: written.rows,
-        files_added: written.adds.len() as u64,
-        files_removed: touched.len() as u64,
+        rows_deleted: leaving.rows(),
+        rows_copied: written.files.rows,
+        files_added: written.files.adds.len() as u64,
+        files_removed,
+        files_marked,
         attempts: report.attempts,
     })
 }

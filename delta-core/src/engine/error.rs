@@ -103,7 +103,7 @@ pub enum EngineError {
     },
     /// Two source rows want to change the same row.
     #[error(
-        "merge into the table {url}: {rows} rows of the table are matched by several source rows that would change them; make the source unique by the columns of `{on}`"
+        "merge into the table {url}: {rows} rows of the table are matched by several source rows that would change them, one of these rows by {key}; make the source unique by the columns of `{on}`"
     )]
     AmbiguousMatch {
         /// The table.
@@ -112,6 +112,16 @@ pub enum EngineError {
         on: String,
         /// How many rows of the table.
         rows: u64,
+        /// The values of the source that `on` reads, of one such source row.
+        key: String,
+    },
+    /// Rows would be written again that have ids.
+    #[error(
+        "change rows of the table {url}: it tracks its rows (`delta.enableRowTracking`), and these would be written again without their ids; deletes that mark rows and inserts are possible"
+    )]
+    LosesRowIds {
+        /// The table.
+        url: String,
     },
     /// A value has a type that cannot become the column's.
     #[error("{attempted} the table {url}: column `{column}` is of type {to}, and {from} cannot become that; cast the value")]
@@ -269,7 +279,7 @@ impl DomainError for EngineError {
             | Self::Lossy { .. }
             | Self::NotDelta { .. }
             | Self::Pinned { .. } => ErrorKind::Invalid,
-            Self::Unsupported { .. } | Self::ForeignExpression { .. } => ErrorKind::Unsupported,
+            Self::Unsupported { .. } | Self::ForeignExpression { .. } | Self::LosesRowIds { .. } => ErrorKind::Unsupported,
             Self::Compute { .. } => ErrorKind::Internal,
         }
     }

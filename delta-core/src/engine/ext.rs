@@ -13,6 +13,7 @@ use super::expressions::SparkExpressions;
 use super::formula::Formula;
 use super::merge::MergeBuilder;
 use super::provider::DeltaTableProvider;
+use super::replace::ReplaceBuilder;
 use super::update::UpdateBuilder;
 
 /// DELETE, UPDATE, MERGE and queries on a [`DeltaTable`].
@@ -26,6 +27,12 @@ pub trait DeltaTableExt {
     /// Merges rows of `source` into the table. `on` says which rows belong together: the table is `t` in it, and the
     /// source `s`.
     fn merge(&self, source: DataFrame, on: impl Into<Formula>) -> MergeBuilder;
+
+    /// Replaces the rows for which the condition is true by these, in one commit. The condition must hold for each of them.
+    fn replace_where(&self, rows: DataFrame, condition: impl Into<Formula>) -> ReplaceBuilder;
+
+    /// Replaces the partitions of which there are rows by these, in one commit. A table without partitions is replaced as a whole.
+    fn replace_partitions(&self, rows: DataFrame) -> ReplaceBuilder;
 
     /// The table for the engine: each scan reads the newest version.
     fn provider(&self) -> BoxFuture<'_, Result<DeltaTableProvider>>;
@@ -45,6 +52,14 @@ impl DeltaTableExt for DeltaTable {
 
     fn merge(&self, source: DataFrame, on: impl Into<Formula>) -> MergeBuilder {
         MergeBuilder::new(understood(self), source, on.into())
+    }
+
+    fn replace_where(&self, rows: DataFrame, condition: impl Into<Formula>) -> ReplaceBuilder {
+        ReplaceBuilder::matching(understood(self), rows, condition.into())
+    }
+
+    fn replace_partitions(&self, rows: DataFrame) -> ReplaceBuilder {
+        ReplaceBuilder::partitions(understood(self), rows)
     }
 
     fn provider(&self) -> BoxFuture<'_, Result<DeltaTableProvider>> {

@@ -4,10 +4,10 @@
 //!   Formula (SQL text or Expr) ─ compile ─▶ Filter ─▶ Predicate ─▶ files that can match
 //!                                              │                        │ columns of the condition alone
 //!                                              ▼                        ▼
-//!                                    rows that match ◀──────────── touched files
-//!                                              │                        │ all columns
-//!                                              └──▶ DataWriter ◀────────┘
-//!                                                       └─ Add ─▶ Transaction ◀─ Remove, what was read
+//!                                    rows that match ◀──────────── touched files ─ fate ─▶ remove, mark, or copy
+//!                                              │                        │ all columns: of these rows, or of the file
+//!                                              └──▶ Output ◀────────────┘
+//!                                                     └─ add, cdc ─▶ Transaction ◀─ remove, deletion vectors, what was read
 //! ```
 
 mod assign;
@@ -16,10 +16,14 @@ mod delete;
 mod error;
 mod expressions;
 mod ext;
+mod fate;
 mod formula;
 mod insert;
+mod leaving;
 mod merge;
+mod output;
 mod provider;
+mod replace;
 mod rewrite;
 mod scan;
 mod sql;
@@ -31,8 +35,10 @@ pub use delete::{DeleteBuilder, DeleteReport};
 pub use error::EngineError;
 pub use expressions::SparkExpressions;
 pub use ext::{DeltaTableExt, register_delta};
+pub use fate::RowChangeSettings;
 pub use formula::Formula;
 pub use merge::{MergeBuilder, MergeDelete, MergeInsert, MergeReport, MergeUpdate};
 pub use provider::DeltaTableProvider;
+pub use replace::{ReplaceBuilder, ReplaceReport};
 pub use sql::{StatementReport, delta_sql};
 pub use update::{UpdateBuilder, UpdateReport};

@@ -1,16 +1,21 @@
 //! Writing changed rows, and committing them or nothing.
 
 use boathouse_delta_protocol::ProtocolError;
+use boathouse_delta_protocol::action::decode_path;
 use boathouse_delta_protocol::features::{self, RowChange};
-use boathouse_delta_table::{CommitReport, DataWriter, DataWriterSettings, DeltaError, Snapshot, Transaction, WrittenFiles};
+use boathouse_delta_table::{CommitReport, DataWriterSettings, DeltaError, Snapshot, Transaction};
 
-use super::error::Result;
+use super::error::{EngineError, Result};
+use super::output::{Output, Recording, Written};
 
 /// Whether rows of the table may be changed at all; asked before anything is read.
 pub(crate) fn check(snapshot: &Snapshot, change: RowChange) -> Result<()> {
     let on_table = |source: ProtocolError| DeltaError::Protocol { url: snapshot.url().to_owned(), source };
     features::check_write(snapshot.protocol(), snapshot.metadata()).map_err(on_table)?;
     features::check_change(snapshot.protocol(), snapshot.properties(), change).map_err(on_table)?;
+    if change == RowChange::Rewrite && snapshot.row_tracking().is_some() {
+        return Err(EngineError::LosesRowIds { url: snapshot.url().to_owned() });
+    }
     Ok(())
 }
 
@@ -18,22 +23,23 @@ pub(crate) fn check(snapshot: &Snapshot, change: RowChange) -> Result<()> {
 pub(crate) async fn write<T>(
     snapshot: &Snapshot,
     settings: DataWriterSettings,
-    fill: impl AsyncFnOnce(&mut DataWriter) -> Result<T>,
-) -> Result<(WrittenFiles, T)> {
-    let mut writer = DataWriter::new(snapshot, settings)?;
-    match fill(&mut writer).await {
-        Ok(facts) => Ok((writer.finish().await?, facts)),
+    recording: Recording,
+    fill: impl AsyncFnOnce(&mut Output) -> Result<T>,
+) -> Result<(Written, T)> {
+    let mut output = Output::new(snapshot, settings, recording)?;
+    match fill(&mut output).await {
+        Ok(facts) => Ok((output.finish().await?, facts)),
         Err(error) => {
-            writer.abort().await;
+            output.abort().await;
             Err(error)
         }
     }
 }
 
 /// Commits; when that fails, the files of the transaction are deleted again, unless the commit may have happened.
-pub(crate) async fn commit(snapshot: &Snapshot, transaction: Transaction, written: &WrittenFiles) -> Result<CommitReport> {
-    let committed = match transaction.add_written(written) {
-        Ok(transaction) => transaction.commit().await,
+pub(crate) async fn commit(snapshot: &Snapshot, transaction: Transaction, written: &Written) -> Result<CommitReport> {
+    let committed = match transaction.add_written(&written.files) {
+        Ok(transaction) => transaction.record_changes(&written.changes).commit().await,
         Err(error) => Err(error),
     };
     match committed {
@@ -47,10 +53,12 @@ pub(crate) async fn commit(snapshot: &Snapshot, transaction: Transaction, writte
     }
 }
 
-async fn discard(snapshot: &Snapshot, written: &WrittenFiles) {
+/// Deletes files that no commit names. Best effort.
+pub(crate) async fn discard(snapshot: &Snapshot, written: &Written) {
     let storage = snapshot.table().storage();
-    for add in &written.adds {
-        let Ok(path) = add.decoded_path() else { continue };
+    let (data, changes) = (written.files.adds.iter().map(|add| &add.path), written.changes.files.iter().map(|cdc| &cdc.path));
+    for path in data.chain(changes) {
+        let Ok(path) = decode_path(path) else { continue };
         if let Err(error) = storage.delete(&path).await {
             tracing::warn!(table = storage.url(), %path, %error, "an unused data file could not be deleted");
         }

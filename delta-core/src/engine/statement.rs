@@ -3,11 +3,13 @@
 use std::fmt;
 
 use boathouse_base::Predicate;
-use boathouse_delta_protocol::features::RowChange;
-use boathouse_delta_table::{CommitReport, DataWriter, DataWriterSettings, DeltaTable, Snapshot, Transaction, WrittenFiles};
+use boathouse_delta_protocol::features::{self, RowChange};
+use boathouse_delta_table::{CommitReport, DataWriterSettings, DeltaTable, Snapshot, Transaction};
 use datafusion::prelude::SessionContext;
 
 use super::error::{Attempt, Result};
+use super::fate::{RowChangeSettings, Treatment};
+use super::output::{Output, Recording, Written};
 use super::rewrite;
 
 /// A statement before it runs: on which table, with whose session, and how files are written.
@@ -17,11 +19,12 @@ pub(crate) struct Statement {
     /// The caller's session; without it a plain one.
     session: Option<SessionContext>,
     settings: DataWriterSettings,
+    changes: RowChangeSettings,
 }
 
 impl Statement {
     pub(crate) fn new(table: DeltaTable) -> Self {
-        Self { table, session: None, settings: DataWriterSettings::default() }
+        Self { table, session: None, settings: DataWriterSettings::default(), changes: RowChangeSettings::default() }
     }
 
     pub(crate) fn with_session(mut self, session: &SessionContext) -> Self {
@@ -31,6 +34,11 @@ impl Statement {
 
     pub(crate) fn with_writer_settings(mut self, settings: DataWriterSettings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    pub(crate) fn with_row_change_settings(mut self, settings: RowChangeSettings) -> Self {
+        self.changes = settings;
         self
     }
 
@@ -45,6 +53,7 @@ impl Statement {
         rewrite::check(&snapshot, change)?;
         Ok(Running {
             attempt: Attempt::new(attempted, snapshot.url()),
+            treatment: Treatment::of(&snapshot, self.changes),
             snapshot,
             session: self.session.unwrap_or_default(),
             settings: self.settings,
@@ -66,6 +75,8 @@ pub(crate) struct Running {
     pub(crate) snapshot: Snapshot,
     pub(crate) session: SessionContext,
     pub(crate) attempt: Attempt,
+    /// What becomes of files that are touched.
+    pub(crate) treatment: Treatment,
     settings: DataWriterSettings,
     started_ms: i64,
     scanned_ms: i64,
@@ -77,9 +88,23 @@ impl Running {
         self.scanned_ms = self.now_ms();
     }
 
+    /// Whether a statement must say what it changes. Readers of the change feed understand without that rows came or left,
+    /// but not that a row became another one, or was only copied.
+    pub(crate) fn recording(&self, updates_or_copies: bool) -> Recording {
+        let (protocol, properties) = (self.snapshot.protocol(), self.snapshot.properties());
+        match updates_or_copies && features::records_changes(protocol, properties) {
+            true => Recording::On,
+            false => Recording::Off,
+        }
+    }
+
     /// Fills new files; when that fails, what was written is deleted again.
-    pub(crate) async fn write<T>(&self, fill: impl AsyncFnOnce(&mut DataWriter) -> Result<T>) -> Result<(WrittenFiles, T)> {
-        rewrite::write(&self.snapshot, self.settings.clone(), fill).await
+    pub(crate) async fn write<T>(
+        &self,
+        recording: Recording,
+        fill: impl AsyncFnOnce(&mut Output) -> Result<T>,
+    ) -> Result<(Written, T)> {
+        rewrite::write(&self.snapshot, self.settings.clone(), recording, fill).await
     }
 
     /// A transaction that has read the rows that can satisfy `predicate`; all rows when nothing is known of them.
@@ -103,10 +128,10 @@ impl Running {
     }
 
     /// Commits; when that fails, new files are deleted again, unless the commit may have happened.
-    pub(crate) async fn commit(&self, transaction: Transaction, written: &WrittenFiles) -> Result<CommitReport> {
+    pub(crate) async fn commit(&self, transaction: Transaction, written: &Written) -> Result<CommitReport> {
         let report = rewrite::commit(&self.snapshot, transaction, written).await?;
         let (table, version, attempted) = (self.snapshot.url(), report.version, self.attempt.attempted);
-        tracing::debug!(table, version, attempted, files = written.adds.len(), rows_written = written.rows, "done");
+        tracing::debug!(table, version, attempted, files = written.files.adds.len(), rows_written = written.files.rows, "done");
         Ok(report)
     }
 

@@ -1,11 +1,12 @@
-//! Which files hold rows that match a condition.
+//! Which rows match a condition.
 
 use std::sync::Arc;
 
 use boathouse_base::Value;
+use boathouse_delta_protocol::deletion_vector::DeletionVector;
 use boathouse_delta_table::{DataFile, FileRead, Snapshot};
-use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::datatypes::{Int64Type, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -19,40 +20,77 @@ const FILES_AT_ONCE: usize = 4;
 #[derive(Debug, Clone)]
 pub(crate) struct Touched {
     pub(crate) file: DataFile,
-    /// How many rows match; `None` when it was decided without reading and the file has no statistics.
-    pub(crate) matching: Option<u64>,
-    /// All rows match.
-    pub(crate) whole: bool,
+    /// The rows that match, by their place in the file; `None` when all do.
+    pub(crate) rows: Option<DeletionVector>,
 }
 
-/// Finds the files with rows that match, in the order of the log.
+impl Touched {
+    /// How many rows match; `None` when it was decided without reading and the file has no statistics.
+    pub(crate) fn matching(&self) -> Option<u64> {
+        self.rows.as_ref().map_or_else(|| self.file.row_count(), |rows| Some(rows.len()))
+    }
+}
+
+/// What a search came to.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Files with rows that match, in the order of the log.
+    pub(crate) touched: Vec<Touched>,
+    /// Files that could have had some, and have none.
+    pub(crate) untouched: Vec<DataFile>,
+}
+
+/// Finds the rows that match.
 ///
 /// **Cost**: reads the columns of the condition in files that can match; files of which the partition decides are not
-/// opened.
-pub(crate) async fn find(snapshot: &Snapshot, filter: &Filter, attempt: &Attempt) -> Result<Vec<Touched>> {
+/// opened. Memory for the numbers of the rows that match, compressed.
+pub(crate) async fn find(snapshot: &Snapshot, filter: &Filter, attempt: &Attempt) -> Result<Found> {
     let files = snapshot.files(filter.predicate.as_ref()).await?;
-    let found = stream::iter(files).map(|file| look(snapshot, file, filter, attempt)).buffered(FILES_AT_ONCE);
-    let found: Vec<Option<Touched>> = found.try_collect().await?;
-    Ok(found.into_iter().flatten().collect())
+    let mut looks = stream::iter(files).map(|file| look(snapshot, file, filter, attempt)).buffered(FILES_AT_ONCE);
+    let mut found = Found::default();
+    while let Some(Touched { file, rows }) = looks.try_next().await? {
+        match rows {
+            Some(rows) if rows.is_empty() => found.untouched.push(file),
+            rows => found.touched.push(Touched { file, rows }),
+        }
+    }
+    Ok(found)
 }
 
-async fn look(snapshot: &Snapshot, file: DataFile, filter: &Filter, attempt: &Attempt) -> Result<Option<Touched>> {
+async fn look(snapshot: &Snapshot, file: DataFile, filter: &Filter, attempt: &Attempt) -> Result<Touched> {
     if let Some(row) = partition_row(&snapshot.schema(), &file, &filter.columns, attempt)? {
-        let matches = filter.narrow.is_true(&row, attempt)?.true_count() > 0;
-        let matching = file.row_count();
-        return Ok(matches.then_some(Touched { file, matching, whole: true }));
+        let all = filter.narrow.is_true(&row, attempt)?.true_count() > 0;
+        return Ok(Touched { file, rows: (!all).then(DeletionVector::new) });
     }
-    let read = FileRead { projection: Some(filter.columns.clone()), predicate: filter.predicate.clone(), ..FileRead::default() };
-    let mut rows = snapshot.read_file(&file, read)?;
-    let (mut matching, mut seen) = (0, 0);
-    while let Some(batch) = rows.next().await {
+    let read = FileRead {
+        projection: Some(filter.columns.clone()),
+        predicate: filter.predicate.clone(),
+        row_index: Some(unused_name(&filter.columns)),
+        ..FileRead::default()
+    };
+    let mut batches = snapshot.read_file(&file, read)?;
+    let (mut rows, mut seen) = (Vec::new(), 0);
+    while let Some(batch) = batches.next().await {
         let batch = batch.map_err(|error| attempt.rows(error))?;
-        matching += filter.narrow.is_true(&batch, attempt)?.true_count() as u64;
+        let Some(numbers) = batch.columns().last() else { continue };
+        let numbers = numbers.as_primitive::<Int64Type>().values();
+        let columns: Vec<usize> = (0..batch.num_columns() - 1).collect();
+        let matching = filter.narrow.is_true(&batch.project(&columns).map_err(|source| attempt.compute(source))?, attempt)?;
+        rows.extend(matching.values().set_indices().filter_map(|at| u64::try_from(numbers[at]).ok()));
         seen += batch.num_rows() as u64;
     }
     // Row groups may have been skipped: then not all rows were seen.
-    let whole = matching == seen && file.row_count() == Some(seen);
-    Ok((matching > 0).then_some(Touched { file, matching: Some(matching), whole }))
+    let all = !rows.is_empty() && rows.len() as u64 == seen && file.row_count() == Some(seen);
+    Ok(Touched { file, rows: (!all).then(|| rows.into_iter().collect()) })
+}
+
+/// A name that none of these columns has.
+pub(crate) fn unused_name<S: AsRef<str>>(columns: &[S]) -> String {
+    let mut name = "__row".to_owned();
+    while columns.iter().any(|column| column.as_ref() == name) {
+        name.insert(0, '_');
+    }
+    name
 }
 
 /// A row with the partition values of a file, when these are all that the condition reads.

@@ -1,17 +1,21 @@
 //! UPDATE.
 
 use boathouse_delta_protocol::features::RowChange;
-use boathouse_delta_table::{DataFile, DataWriter, DataWriterSettings, DeltaTable, FileRead, Snapshot};
-use datafusion::arrow::array::{ArrayRef, RecordBatch};
+use boathouse_delta_table::{ChangeType, DataFile, DataWriterSettings, DeltaTable, FileRead, Snapshot};
+use datafusion::arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::common::DFSchema;
 use datafusion::prelude::{SessionContext, lit};
 
 use super::assign::{Assignments, weave};
 use super::error::{Attempt, Result};
+use super::fate::{Fate, RowChangeSettings};
 use super::formula::{Filter, Formula};
+use super::leaving::Leaving;
+use super::output::Output;
+use super::rewrite;
 use super::statement::{Running, Statement};
-use super::{rewrite, touched};
+use super::touched::{self, Touched};
 
 /// Changes columns of rows. Made by [`DeltaTableExt::update`](crate::DeltaTableExt::update).
 ///
@@ -58,6 +62,8 @@ pub struct UpdateReport {
     pub files_added: u64,
     /// Files removed.
     pub files_removed: u64,
+    /// Files that stay, with the rows that changed marked as deleted.
+    pub files_marked: u64,
     /// Attempts to commit: 1 without contention, 0 without a commit.
     pub attempts: u32,
 }
@@ -91,12 +97,20 @@ impl UpdateBuilder {
         self
     }
 
+    /// Sets when rows are marked as deleted, and when files are written again.
+    pub fn with_row_change_settings(mut self, settings: RowChangeSettings) -> Self {
+        self.statement = self.statement.with_row_change_settings(settings);
+        self
+    }
+
     /// Updates. The table is at a new version afterwards, or as it was.
     ///
-    /// **Cost**: the columns of the condition are read in files that can match, and files with a match are written again.
+    /// **Cost**: the columns of the condition are read in files that can match, then all columns of the rows that do. Where the table
+    /// has deletion vectors only these are written; other files with a match, and those of which
+    /// [too much changes](RowChangeSettings), are written again.
     ///
     /// **Errors**: `Invalid` names a column that is not there, or a value that would be another one in its column; also
-    /// on append-only tables. `Conflict` when another writer changed the rows that this one looked at.
+    /// on append-only tables. `Conflict` when another writer changed one of these rows, or added some that match.
     pub async fn run(self) -> Result<UpdateReport> {
         let mut running = self.statement.begin("update", RowChange::Rewrite).await?;
         let (snapshot, session, attempt) = (&running.snapshot, &running.session, &running.attempt);
@@ -106,29 +120,40 @@ impl UpdateBuilder {
         let text = self.condition.as_ref().map(ToString::to_string);
         let condition = self.condition.unwrap_or_else(|| Formula::from(lit(true)));
         let filter = Filter::new(&condition, session, &schema, attempt)?;
-        let touched = touched::find(snapshot, &filter, attempt).await?;
-        if touched.is_empty() {
+        let found = touched::find(snapshot, &filter, attempt).await?;
+        if found.touched.is_empty() {
             return Ok(UpdateReport { version: snapshot.version(), ..UpdateReport::default() });
         }
         running.scanned();
-        let files: Vec<&DataFile> = touched.iter().map(|touched| &touched.file).collect();
-        let fill = async |writer: &mut DataWriter| rewrite_files(&running, &files, &filter, &assignments, writer).await;
-        let (written, rows_updated) = running.write(fill).await?;
-        let rows_copied = written.rows - rows_updated;
+        let leaving = Leaving::of(&running, found);
+        let change = Change { running: &running, filter: &filter, assignments: &assignments };
+        let fill = async |output: &mut Output| {
+            let mut updated = 0;
+            for (fate, touched) in &leaving.fates {
+                updated += match fate {
+                    Fate::Copy => change.copy(&touched.file, output).await?,
+                    Fate::Mark | Fate::Remove => change.rows(touched, output).await?,
+                };
+            }
+            Ok(updated)
+        };
+        let (written, rows_updated) = running.write(running.recording(true), fill).await?;
+        let rows_copied = written.files.rows - rows_updated;
+        let (files_removed, files_marked) = (leaving.removed().count() as u64, leaving.marked());
         let mut metrics = vec![
-            ("numAddedFiles", written.adds.len() as u64),
-            ("numRemovedFiles", files.len() as u64),
+            ("numAddedFiles", written.files.adds.len() as u64),
+            ("numRemovedFiles", files_removed),
             ("numUpdatedRows", rows_updated),
             ("numCopiedRows", rows_copied),
-            ("numAddedBytes", written.bytes),
-            ("numRemovedBytes", DataFile::total_bytes(files.iter().copied())),
+            ("numAddedBytes", written.files.bytes),
+            ("numRemovedBytes", DataFile::total_bytes(leaving.removed())),
+            ("numDeletionVectorsAdded", files_marked),
+            ("numAddedChangeFiles", written.changes.files.len() as u64),
         ];
         metrics.extend(running.times());
-        let transaction = running
-            .transaction(filter.predicate.clone())
+        let transaction = leaving
+            .stage(running.transaction(filter.predicate.clone()))
             .row_change(RowChange::Rewrite)
-            .read_files(files.iter().copied())
-            .remove_all(files.iter().copied())
             .operation("UPDATE", [("predicate", rewrite::predicate_parameter(text.as_deref()))])
             .metrics(metrics);
         let report = running.commit(transaction, &written).await?;
@@ -137,51 +162,75 @@ impl UpdateBuilder {
             committed: true,
             rows_updated,
             rows_copied,
-            files_added: written.adds.len() as u64,
-            files_removed: files.len() as u64,
+            files_added: written.files.adds.len() as u64,
+            files_removed,
+            files_marked,
             attempts: report.attempts,
         })
     }
 }
 
-/// Writes the rows of these files again, in their order, with new values where the condition holds.
-async fn rewrite_files(
-    running: &Running,
-    files: &[&DataFile],
-    filter: &Filter,
-    assignments: &Assignments,
-    writer: &mut DataWriter,
-) -> Result<u64> {
-    let (snapshot, attempt) = (&running.snapshot, &running.attempt);
-    let mut updated = 0;
-    for file in files {
+/// What is done to rows.
+struct Change<'a> {
+    running: &'a Running,
+    filter: &'a Filter,
+    assignments: &'a Assignments,
+}
+
+impl Change<'_> {
+    /// Writes the rows of a file that match, and no other. Returns how many.
+    async fn rows(&self, touched: &Touched, output: &mut Output) -> Result<u64> {
+        let (snapshot, attempt) = (&self.running.snapshot, &self.running.attempt);
+        let mut updated = 0;
+        let mut rows = snapshot.read_file(&touched.file, FileRead { rows: touched.rows.clone(), ..FileRead::default() })?;
+        while let Some(batch) = rows.next().await {
+            let before = batch.map_err(|error| attempt.rows(error))?;
+            let after = self.assignments.columns(&before, attempt, |at| before.column(at).clone())?;
+            let after = checked(snapshot, after, attempt)?;
+            updated += before.num_rows() as u64;
+            output.data.write_changed(&after).await?;
+            output.record(&before, ChangeType::UpdatePreimage).await?;
+            output.record(&after, ChangeType::UpdatePostimage).await?;
+        }
+        Ok(updated)
+    }
+
+    /// Writes all rows of a file again, in their order, with new values where the condition holds. Returns for how many it does.
+    async fn copy(&self, file: &DataFile, output: &mut Output) -> Result<u64> {
+        let (snapshot, attempt) = (&self.running.snapshot, &self.running.attempt);
+        let mut updated = 0;
         let mut rows = snapshot.read_file(file, FileRead::default())?;
         while let Some(batch) = rows.next().await {
             let batch = batch.map_err(|error| attempt.rows(error))?;
-            let matching = filter.wide.is_true(&batch, attempt)?;
+            let matching = self.filter.wide.is_true(&batch, attempt)?;
             let before = filter_record_batch(&batch, &matching).map_err(|source| attempt.compute(source))?;
             updated += before.num_rows() as u64;
             if before.num_rows() == 0 {
-                writer.write_kept(&batch).await?;
+                output.data.write_kept(&batch).await?;
                 continue;
             }
-            let after = assignments.columns(&before, attempt, |at| before.column(at).clone())?;
-            let mut next = 0;
-            let place = |(row, matches): (usize, bool)| {
-                if matches {
-                    next += 1;
-                    (1, next - 1)
-                } else {
-                    (0, row)
-                }
-            };
-            let places: Vec<(usize, usize)> = matching.values().iter().enumerate().map(place).collect();
-            let sets: [&[ArrayRef]; 2] = [batch.columns(), &after];
-            let columns = weave(&sets, &places, attempt)?;
-            writer.write_changed(&checked(snapshot, columns, attempt)?).await?;
+            let after = self.assignments.columns(&before, attempt, |at| before.column(at).clone())?;
+            let columns = weave(&[batch.columns(), &after], &places(&matching), attempt)?;
+            output.data.write_changed(&checked(snapshot, columns, attempt)?).await?;
+            output.record(&before, ChangeType::UpdatePreimage).await?;
+            output.record(&checked(snapshot, after, attempt)?, ChangeType::UpdatePostimage).await?;
         }
+        Ok(updated)
     }
-    Ok(updated)
+}
+
+/// Where each row is: the rows that match in the second set, one after the other, all others where they were in the first.
+fn places(matching: &BooleanArray) -> Vec<(usize, usize)> {
+    let mut next = 0;
+    let place = |(row, matches): (usize, bool)| {
+        if matches {
+            next += 1;
+            (1, next - 1)
+        } else {
+            (0, row)
+        }
+    };
+    matching.values().iter().enumerate().map(place).collect()
 }
 
 /// A batch of the table. Nulls where none may be are left to the writer, which names the column.

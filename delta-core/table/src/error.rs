@@ -233,6 +233,34 @@ pub enum DeltaError {
         /// Its time.
         oldest_us: i64,
     },
+    /// Changes are asked for of a version in which the table did not keep them.
+    #[error(
+        "read changes of the table {url}: at version {version} the property `delta.enableChangeDataFeed` is not true; read from a version since which it is"
+    )]
+    ChangesOff {
+        /// The table.
+        url: String,
+        /// The version.
+        version: u64,
+    },
+    /// A range of versions ends before it starts.
+    #[error("read changes of the table {url}: the range starts at version {from} and ends at version {to}, which is earlier")]
+    ChangesBackwards {
+        /// The table.
+        url: String,
+        /// The first version.
+        from: u64,
+        /// The last version.
+        to: u64,
+    },
+    /// Changes are asked for of a commit that is gone.
+    #[error("read changes of the table {url}: commit {version} was cleaned from the log; read from a later version")]
+    ChangesCleaned {
+        /// The table.
+        url: String,
+        /// The version.
+        version: u64,
+    },
     /// A data file is gone.
     #[error(
         "read {path} of the table {url} at version {version}: the file is gone; it was probably vacuumed: read a newer version"
@@ -688,6 +716,11 @@ pub enum TransactionProblem {
         "deletes single rows, for which the property `delta.enableDeletionVectors` must be true; set it, or write the file again"
     )]
     VectorsOff,
+    /// A table with a change feed is not told what changes.
+    #[error(
+        "changes rows, and the property `delta.enableChangeDataFeed` is true: write with a `ChangeWriter` what changes, and record it"
+    )]
+    ChangesNotRecorded,
     /// It is not known how many rows a file has.
     #[error("needs the number of rows of the file `{path}`, which its statistics do not have; write the file again")]
     RowsUnknown {
@@ -738,6 +771,7 @@ impl DomainError for DeltaError {
             | Self::NotATable { .. }
             | Self::UnknownColumn { .. }
             | Self::BeforeOldestVersion { .. }
+            | Self::ChangesCleaned { .. }
             | Self::DataFileMissing { .. } => ErrorKind::NotFound,
             Self::TableExists { .. } => ErrorKind::AlreadyExists,
             Self::CreatedMeanwhile { .. } => ErrorKind::Conflict,
@@ -758,6 +792,8 @@ impl DomainError for DeltaError {
             | Self::CheckpointNeedsFeature { .. }
             | Self::LiteVacuumNeedsCommits { .. }
             | Self::RowTrackingOff { .. }
+            | Self::ChangesOff { .. }
+            | Self::ChangesBackwards { .. }
             | Self::InvalidTransaction { .. } => ErrorKind::Invalid,
             Self::Cast { attempted, .. } => {
                 if *attempted == "read" {

@@ -117,7 +117,7 @@ pub(crate) async fn version_at(newest: &Snapshot, at_us: i64) -> Result<u64> {
 }
 
 /// Times of the commits that are there, by their files, in milliseconds: each at least one after the one before.
-async fn commit_times(storage: &Storage) -> Result<BTreeMap<u64, i64>> {
+pub(crate) async fn commit_times(storage: &Storage) -> Result<BTreeMap<u64, i64>> {
     let mut last = None;
     let marks = marks(&list_log(storage, None).await?);
     Ok(marks

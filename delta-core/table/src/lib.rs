@@ -71,13 +71,14 @@
 //!   `boathouse_delta_protocol::features`. SQL of constraints, generated columns and defaults is not understood here:
 //!   hand in [`Expressions`].
 //! - Variants are read, whole or shredded, and written whole.
-//! - There is no change feed, no OPTIMIZE; [`Transaction::concatenate`] commits a compaction that the caller has written.
+//! - There is no OPTIMIZE; [`Transaction::concatenate`] commits a compaction that the caller has written.
 //! - Multi-part checkpoints are read, and never written. Sidecars are not carried over from one checkpoint to the next.
 //! - Whether a catalog permits maintenance of its tables is not asked: vacuum, log clean-up and compaction refuse them.
 
 mod alter;
 mod app_transaction;
 mod arrow_value;
+mod changes;
 mod checkpoint;
 mod commit_metadata;
 mod committer;
@@ -108,6 +109,7 @@ mod write;
 
 pub use alter::{AlterBuilder, AlterReport};
 pub use boathouse_delta_protocol as protocol;
+pub use changes::{ChangeRange, ChangesBuilder};
 pub use checkpoint::{CheckpointBuilder, CheckpointForm, CheckpointReport};
 pub use committer::{
     CatalogCommitter, CommitCatalog, CommitContent, Committer, CommitterError, DecidedCommit, DecidedCommits, Management,
@@ -127,7 +129,7 @@ pub use table::DeltaTable;
 pub use transaction::{CommitReport, GroupMember, Transaction};
 pub use upkeep::{ChecksumReport, UpkeepSettings, UpkeepTime};
 pub use vacuum::{InventoryFile, Retention, VacuumBuilder, VacuumReport, VacuumScope};
-pub use write::{DataWriter, DataWriterSettings, WriteBuilder, WrittenFiles};
+pub use write::{ChangeType, ChangeWriter, DataWriter, DataWriterSettings, WriteBuilder, WrittenChanges, WrittenFiles};
 
 /// Who wrote it, as files and commits say.
 pub(crate) const ENGINE_INFO: &str = concat!("boathouse/", env!("CARGO_PKG_VERSION"));

@@ -11,6 +11,7 @@ use boathouse_storage::Storage;
 use bytes::Bytes;
 
 use crate::alter::AlterBuilder;
+use crate::changes::{ChangeRange, ChangesBuilder};
 use crate::checkpoint::CheckpointBuilder;
 use crate::committer::{Committer, LogView, Management, PutIfAbsent};
 use crate::create::CreateBuilder;
@@ -230,6 +231,11 @@ impl DeltaTable {
     /// Changes columns, constraints and properties.
     pub fn alter(&self) -> AlterBuilder {
         AlterBuilder::new(self.clone())
+    }
+
+    /// Reads which rows came, left and became others, version by version. The table must have `delta.enableChangeDataFeed`.
+    pub fn changes(&self, range: impl Into<ChangeRange>) -> ChangesBuilder {
+        ChangesBuilder::new(self.clone(), range.into())
     }
 
     /// The commits, newest first, at most `limit`.

@@ -4,8 +4,11 @@
 
 mod conflicts;
 mod faults;
+mod feed;
+mod marks;
 mod model;
 mod queries;
+mod replacing;
 mod rows;
 mod rules;
 mod source;

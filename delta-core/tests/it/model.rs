@@ -1,9 +1,31 @@
 //! Random DELETE, UPDATE and MERGE against a list of rows in memory.
 
-use boathouse_delta_core::{DeltaTableExt, EngineError, MergeDelete, MergeInsert, MergeUpdate};
+use boathouse_delta_core::{DeltaTableExt, EngineError, MergeDelete, MergeInsert, MergeUpdate, RowChangeSettings};
 use proptest::prelude::*;
 
-use crate::rows::{Row, batch, frame, read, sorted, table};
+use crate::feed::check_feed;
+use crate::rows::{FEED, OwnedRow, Row, VECTORS, batch, frame, read, sorted, table_with};
+
+/// What the table can do, and when files are copied.
+#[derive(Debug, Clone)]
+struct Features {
+    partitioned: bool,
+    vectors: bool,
+    feed: bool,
+    mapping: bool,
+    copy_above_percent: u8,
+}
+
+fn features() -> impl Strategy<Value = Features> {
+    let percent = prop_oneof![Just(0), Just(20), Just(50), Just(100)];
+    (any::<[bool; 4]>(), percent).prop_map(|([partitioned, vectors, feed, mapping], copy_above_percent)| Features {
+        partitioned,
+        vectors,
+        feed,
+        mapping,
+        copy_above_percent,
+    })
+}
 
 #[derive(Debug, Clone)]
 enum Condition {
@@ -152,9 +174,14 @@ fn merged(table: &[Row], source: &[Row], [delete_zero, update_larger, insert, by
     Some(out)
 }
 
-async fn run(partitioned: bool, steps: Vec<Step>) {
-    let table = table(partitioned).await;
+async fn run(features: Features, steps: Vec<Step>) {
+    let wanted = [(features.vectors, VECTORS), (features.feed, FEED), (features.mapping, ("delta.columnMapping.mode", "name"))];
+    let properties: Vec<_> = wanted.into_iter().filter(|(on, _)| *on).map(|(_, property)| property).collect();
+    let settings = || RowChangeSettings { copy_above_percent: features.copy_above_percent };
+    let table = table_with(features.partitioned, &properties).await;
     let mut model: Vec<Row> = Vec::new();
+    // The rows after each version.
+    let mut versions: Vec<Vec<OwnedRow>> = vec![Vec::new()];
     for step in steps {
         let before = table.snapshot().await.unwrap().version();
         match &step {
@@ -163,7 +190,8 @@ async fn run(partitioned: bool, steps: Vec<Step>) {
                 model.extend(rows);
             }
             Step::Delete(condition) => {
-                let report = table.delete().filter(condition.sql()).run().await.unwrap();
+                let delete = table.delete().filter(condition.sql()).with_row_change_settings(settings());
+                let report = delete.run().await.unwrap();
                 let count = model.len();
                 model.retain(|row| !condition.holds(row));
                 assert_eq!(report.rows_deleted, Some((count - model.len()) as u64), "{step:?}");
@@ -171,22 +199,26 @@ async fn run(partitioned: bool, steps: Vec<Step>) {
                 assert_eq!(report.version, before + u64::from(report.committed), "no row, no commit");
             }
             Step::SetValue(condition, value) => {
-                let report = table.update().set("v", value.to_string()).filter(condition.sql()).run().await.unwrap();
+                let update = table.update().set("v", value.to_string()).filter(condition.sql());
+                let report = update.with_row_change_settings(settings()).run().await.unwrap();
+                assert!(features.copy_above_percent > 0 || report.files_marked == 0);
                 let hit = model.iter_mut().filter(|row| condition.holds(row));
                 assert_eq!(report.rows_updated, hit.map(|row| row.2 = Some(*value)).count() as u64, "{step:?}");
             }
             Step::SetPart(condition, part) => {
-                let report = table.update().set("part", format!("'{part}'")).filter(condition.sql()).run().await.unwrap();
+                let update = table.update().set("part", format!("'{part}'")).filter(condition.sql());
+                let report = update.with_row_change_settings(settings()).run().await.unwrap();
+                assert!(!features.vectors || features.copy_above_percent < 100 || report.rows_copied == 0);
                 let hit = model.iter_mut().filter(|row| condition.holds(row));
                 assert_eq!(report.rows_updated, hit.map(|row| row.1 = Some(part)).count() as u64, "{step:?}");
             }
             Step::AddToValue(condition) => {
                 let update = table.update().set("v", "v + 1").set("id", "id").filter(condition.sql());
-                update.run().await.unwrap();
+                update.with_row_change_settings(settings()).run().await.unwrap();
                 model.iter_mut().filter(|row| condition.holds(row)).for_each(|row| row.2 = row.2.map(|v| v + 1));
             }
             Step::Merge { source, delete_zero, update_larger, insert, by_source } => {
-                let mut merge = table.merge(frame(source), "t.id = s.id");
+                let mut merge = table.merge(frame(source), "t.id = s.id").with_row_change_settings(settings());
                 if *delete_zero {
                     merge = merge.when_matched_delete(MergeDelete::only_if("s.v = 0"));
                 }
@@ -217,14 +249,19 @@ async fn run(partitioned: bool, steps: Vec<Step>) {
             }
         }
         assert_eq!(read(&table).await, sorted(&model), "after {step:?}");
+        let now = table.snapshot().await.unwrap().version();
+        versions.resize(usize::try_from(now).unwrap() + 1, sorted(&model));
+    }
+    if features.feed {
+        check_feed(&table, &versions).await;
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
-    fn random_statements_give_the_rows_of_the_model(partitioned: bool, steps in prop::collection::vec(step(), 1..9)) {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run(partitioned, steps));
+    fn random_statements_give_the_rows_of_the_model(features in features(), steps in prop::collection::vec(step(), 1..9)) {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run(features, steps));
     }
 }

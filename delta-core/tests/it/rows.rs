@@ -34,8 +34,18 @@ pub(crate) fn batch(rows: &[Row]) -> RecordBatch {
 }
 
 pub(crate) async fn table(partitioned: bool) -> DeltaTable {
+    table_with(partitioned, &[]).await
+}
+
+/// The properties of a table in which rows are marked as deleted.
+pub(crate) const VECTORS: (&str, &str) = ("delta.enableDeletionVectors", "true");
+/// The properties of a table with a change feed.
+pub(crate) const FEED: (&str, &str) = ("delta.enableChangeDataFeed", "true");
+
+pub(crate) async fn table_with(partitioned: bool, properties: &[(&str, &str)]) -> DeltaTable {
     let table = DeltaTable::at(Storage::memory().at("lake/t"), seeded_env(7));
     let create = table.create(schema());
+    let create = properties.iter().fold(create, |create, (key, value)| create.property(*key, *value));
     if partitioned {
         create.partition_by(["part"]).run().await.unwrap()
     } else {
@@ -53,31 +63,46 @@ pub(crate) async fn table_of(partitioned: bool, commits: &[&[Row]]) -> DeltaTabl
     table
 }
 
+/// The same with properties.
+pub(crate) async fn table_of_with(properties: &[(&str, &str)], commits: &[&[Row]]) -> DeltaTable {
+    let table = table_with(false, properties).await;
+    for rows in commits {
+        table.append(batch(rows).into()).run().await.unwrap();
+    }
+    table
+}
+
 pub(crate) fn frame(rows: &[Row]) -> DataFrame {
     SessionContext::new().read_batch(batch(rows)).unwrap()
 }
 
 /// All rows of the newest version, sorted, read without any cache.
-pub(crate) async fn read(table: &DeltaTable) -> Vec<(Option<i64>, Option<String>, Option<i32>)> {
+pub(crate) async fn read(table: &DeltaTable) -> Vec<OwnedRow> {
     let table = DeltaTable::at(table.storage().clone(), seeded_env(8));
     let batches = table.snapshot().await.unwrap().scan(ScanRequest::default()).unwrap().collect().await.unwrap();
-    let mut rows = Vec::new();
-    for batch in batches {
-        let (ids, parts, values) = (
-            batch.column(0).as_primitive::<Int64Type>(),
-            batch.column(1).as_string::<i32>(),
-            batch.column(2).as_primitive::<Int32Type>(),
-        );
-        for at in 0..batch.num_rows() {
-            let part = parts.is_valid(at).then(|| parts.value(at).to_owned());
-            rows.push((ids.is_valid(at).then(|| ids.value(at)), part, values.is_valid(at).then(|| values.value(at))));
-        }
-    }
+    let mut rows = batches.iter().flat_map(owned_rows).collect::<Vec<_>>();
     rows.sort();
     rows
 }
 
-pub(crate) fn sorted(rows: &[Row]) -> Vec<(Option<i64>, Option<String>, Option<i32>)> {
+/// A row as it is read.
+pub(crate) type OwnedRow = (Option<i64>, Option<String>, Option<i32>);
+
+/// The rows of a batch whose first columns are those of the table.
+pub(crate) fn owned_rows(batch: &RecordBatch) -> Vec<OwnedRow> {
+    let (ids, parts, values) = (
+        batch.column(0).as_primitive::<Int64Type>(),
+        batch.column(1).as_string::<i32>(),
+        batch.column(2).as_primitive::<Int32Type>(),
+    );
+    let row = |at: usize| {
+        let part = parts.is_valid(at).then(|| parts.value(at).to_owned());
+        (ids.is_valid(at).then(|| ids.value(at)), part, values.is_valid(at).then(|| values.value(at)))
+    };
+    (0..batch.num_rows()).map(row).collect()
+}
+
+pub(crate) fn sorted(rows: &[Row]) -> Vec<OwnedRow> {
     let mut rows: Vec<_> = rows.iter().map(|row| (row.0, row.1.map(str::to_owned), row.2)).collect();
     rows.sort();
     rows

@@ -153,6 +153,25 @@ impl DeletionVector {
     }
 }
 
+impl DeletionVector {
+    /// The stretches of these rows that are deleted, ascending, none empty, none touching the next.
+    ///
+    /// **Cost**: one step for every deleted row in `rows`.
+    pub fn runs(&self, rows: Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
+        let mut deleted = self.0.iter();
+        deleted.advance_to(rows.start);
+        let mut deleted = deleted.take_while(move |row| *row < rows.end).peekable();
+        std::iter::from_fn(move || {
+            let start = deleted.next()?;
+            let mut end = start.saturating_add(1);
+            while deleted.next_if_eq(&end).is_some() {
+                end = end.saturating_add(1);
+            }
+            Some(start..end)
+        })
+    }
+}
+
 impl FromIterator<u64> for DeletionVector {
     fn from_iter<I: IntoIterator<Item = u64>>(rows: I) -> Self {
         Self(rows.into_iter().collect())

@@ -16,7 +16,9 @@ pub enum RowChange {
     Rearrange,
     /// Whole files leave.
     RemoveFiles,
-    /// Rows are changed or removed within files.
+    /// Rows are marked as deleted; all others stay where they are.
+    MarkRows,
+    /// Rows are changed, or written again because others in their file changed.
     Rewrite,
 }
 
@@ -91,17 +93,22 @@ pub fn check_write(protocol: &Protocol, metadata: &Metadata) -> Result<()> {
 
 /// Checks that rows of the table may be changed in this way.
 ///
-/// **Errors**: `Invalid` on append-only tables; `Unsupported` where the change feed would need files of changes.
+/// A change feed asks for files of changes as well, when rows are [rewritten](RowChange::Rewrite): the commit looks whether they are there.
+///
+/// **Errors**: `Invalid` on append-only tables.
 pub fn check_change(protocol: &Protocol, properties: &TableProperties, change: RowChange) -> Result<()> {
-    let removes = matches!(change, RowChange::RemoveFiles | RowChange::Rewrite);
+    let removes = matches!(change, RowChange::RemoveFiles | RowChange::MarkRows | RowChange::Rewrite);
     if removes && properties.append_only && has(protocol, "appendOnly") {
         return Err(ProtocolError::AppendOnly);
     }
-    if change == RowChange::Rewrite && properties.enable_change_data_feed && has(protocol, "changeDataFeed") {
-        let reason = ": `delta.enableChangeDataFeed` is true, and changing rows needs files of changes".to_owned();
-        return Err(unsupported("changeDataFeed", Access::Write, reason));
-    }
     Ok(())
+}
+
+/// Whether commits that rewrite rows must say in files of their own what changed.
+///
+/// **Source**: Delta protocol, "Add CDC File".
+pub fn records_changes(protocol: &Protocol, properties: &TableProperties) -> bool {
+    properties.enable_change_data_feed && has(protocol, "changeDataFeed")
 }
 
 pub(super) fn unsupported(feature: &str, access: Access, reason: String) -> ProtocolError {

@@ -22,6 +22,6 @@ mod negotiate;
 mod table;
 
 pub use active::{catalog_feature, column_mapping, has, has_in_commit_timestamps, is_active};
-pub use check::{RowChange, check_change, check_read, check_write};
+pub use check::{RowChange, check_change, check_read, check_write, records_changes};
 pub use negotiate::{FEATURE_PREFIX, protocol_for, protocol_upgrade};
 pub use table::{Enabled, FEATURES, Feature, FeatureKind, READER_VERSION, WRITER_VERSION, feature, feature_table};

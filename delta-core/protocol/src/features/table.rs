@@ -160,7 +160,7 @@ pub const FEATURES: &[Feature] = &[
             "changeDataFeed",
             Enabled::Property("delta.enableChangeDataFeed"),
             true,
-            "the commit: additions and whole files; rows within files do not change while it is enabled",
+            "the commit: one that rewrites rows must record what changed",
         ),
     ),
     since(

@@ -50,6 +50,11 @@ proptest! {
         prop_assert!(stretches.iter().all(|s| !s.is_empty()));
         prop_assert!(stretches.windows(2).all(|w| w[0].end < w[1].start));
         prop_assert_eq!(vector.count_in(range.clone()), len - expected.len() as u64);
+        // Runs are the rest of the range.
+        let runs: Vec<_> = vector.runs(range.clone()).collect();
+        prop_assert!(runs.iter().all(|run| !run.is_empty()));
+        prop_assert!(runs.windows(2).all(|w| w[0].end < w[1].start));
+        prop_assert!(runs.into_iter().flatten().eq(range.filter(|row| rows.contains(row))));
     }
 
     #[test]

@@ -154,23 +154,29 @@ fn versions_beyond_ours_and_missing_lists_are_refused() {
 }
 
 #[test]
-fn append_only_tables_and_change_feeds_limit_what_may_change() {
+fn append_only_tables_keep_their_rows() {
     let properties = |pairs: &[(&str, &str)]| TableProperties::parse(&configuration(pairs)).unwrap();
     let append_only = properties(&[("delta.appendOnly", "true")]);
-    let feed = properties(&[("delta.enableChangeDataFeed", "true")]);
-    for (change, by_append_only, by_feed) in [
-        (RowChange::None, false, false),
-        (RowChange::Rearrange, false, false),
-        (RowChange::RemoveFiles, true, false),
-        (RowChange::Rewrite, true, true),
+    for (change, by_append_only) in [
+        (RowChange::None, false),
+        (RowChange::Rearrange, false),
+        (RowChange::RemoveFiles, true),
+        (RowChange::MarkRows, true),
+        (RowChange::Rewrite, true),
     ] {
         assert_eq!(check_change(&versions(1, 2), &append_only, change).is_err(), by_append_only, "{change:?}");
         check_change(&versions(1, 1), &append_only, change).unwrap();
         check_change(&named(&[]), &append_only, change).unwrap();
-        assert_eq!(check_change(&versions(1, 4), &feed, change).is_err(), by_feed, "{change:?}");
-        check_change(&versions(1, 3), &feed, change).unwrap();
     }
     assert_eq!(check_change(&versions(1, 2), &append_only, RowChange::Rewrite).unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn changes_are_recorded_when_property_and_feature_say_so() {
+    let feed = TableProperties::parse(&configuration(&[("delta.enableChangeDataFeed", "true")])).unwrap();
+    assert!(records_changes(&versions(1, 4), &feed));
+    assert!(!records_changes(&versions(1, 3), &feed));
+    assert!(!records_changes(&versions(1, 4), &TableProperties::default()));
 }
 
 #[test]

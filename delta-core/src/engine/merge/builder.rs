@@ -1,19 +1,21 @@
 //! The builder of a merge, and its steps in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use boathouse_delta_protocol::features::RowChange;
-use boathouse_delta_table::{DataFile, DataWriter, DataWriterSettings, DeltaTable};
+use boathouse_delta_table::{DataFile, DataWriterSettings, DeltaTable};
 use datafusion::prelude::{DataFrame, SessionContext};
 
-use super::apply;
+use super::apply::Apply;
 use super::clause::{Change, MergeDelete, MergeInsert, MergeUpdate};
 use super::plan::Plan;
-use super::report::{Counts, MergeReport};
+use super::report::{Counts, FileCounts, MergeReport};
 use super::source::SourceRows;
 use super::{insert, matches};
 use crate::engine::error::{EngineError, Result};
+use crate::engine::fate::{Fate, RowChangeSettings};
 use crate::engine::formula::Formula;
+use crate::engine::output::Output;
 use crate::engine::rewrite;
 use crate::engine::statement::Statement;
 
@@ -134,13 +136,22 @@ impl MergeBuilder {
         self
     }
 
+    /// Sets when rows are marked as deleted, and when files are written again.
+    pub fn with_row_change_settings(mut self, settings: RowChangeSettings) -> Self {
+        self.statement = self.statement.with_row_change_settings(settings);
+        self
+    }
+
     /// Merges. The table is at a new version afterwards, or as it was.
     ///
-    /// **Cost**: holds the source in memory, and 24 bytes for each matching pair. Files are skipped by what `on` says of
+    /// **Cost**: holds the source in memory, and 32 bytes for each matching pair; a merge that only inserts holds one bit for each
+    /// source row instead. Of the table the columns of the conditions are read, then all columns of the rows that change. Where the
+    /// table has deletion vectors only these are written; other files with a change, and those of which
+    /// [too much changes](RowChangeSettings), are written again. Files are skipped by what `on` says of
     /// the table alone, and by the values of the source's columns that it compares for equality. Clauses for rows that no
     /// source row matches make it look into every file.
     ///
-    /// **Errors**: `Invalid` for an ambiguous match, a column that is not there, or a value that would be another one in
+    /// **Errors**: `Invalid` for an ambiguous match, with the values of the source that `on` reads, a column that is not there, or a value that would be another one in
     /// its column; also on append-only tables, unless rows are only inserted. `Conflict` when another writer changed what
     /// this one looked at.
     pub async fn run(self) -> Result<MergeReport> {
@@ -148,8 +159,11 @@ impl MergeBuilder {
             return Err(EngineError::NoClause { url: self.statement.url().to_owned() });
         }
         let insert_only = self.matched.is_empty() && self.by_source.is_empty();
-        let change = if insert_only { RowChange::None } else { RowChange::Rewrite };
+        let change = if insert_only { RowChange::None } else { RowChange::RemoveFiles };
         let mut running = self.statement.clone().begin("merge into", change).await?;
+        if self.has_updates() {
+            rewrite::check(&running.snapshot, RowChange::Rewrite)?;
+        }
         let (snapshot, session, attempt) = (running.snapshot.clone(), running.session.clone(), running.attempt.clone());
         let source = SourceRows::collect(&self.source, &self.source_alias, &attempt).await?;
         let plan = Plan::new(&self, &snapshot, &source, &session, &attempt)?;
@@ -160,30 +174,63 @@ impl MergeBuilder {
             matches::add_unmatched(&snapshot, &mut found, &plan, &attempt).await?;
         }
         running.scanned();
-        let changed: Vec<(DataFile, Vec<matches::RowChange>)> = found.changes();
-        let fill = async |writer: &mut DataWriter| {
+        let fate = |(file, changes): (DataFile, Vec<matches::RowChange>)| {
+            (running.treatment.fate(&file, Some(changes.len() as u64)), file, changes)
+        };
+        let changed: Vec<(Fate, DataFile, Vec<matches::RowChange>)> = found.changes().into_iter().map(fate).collect();
+        let copies = changed.iter().any(|(fate, ..)| *fate == Fate::Copy);
+        let updates = changed.iter().flat_map(|(_, _, changes)| changes).any(|change| plan.is_update(change.by));
+        if copies {
+            rewrite::check(&snapshot, RowChange::Rewrite)?;
+        }
+        let fill = async |output: &mut Output| {
             let mut counts = Counts::of_source(source.rows as u64);
-            for (file, changes) in &changed {
-                apply::rewrite(&snapshot, file, changes, &plan, &source, writer, &mut counts, &attempt).await?;
+            let apply = Apply { snapshot: &snapshot, plan: &plan, source: &source, attempt: &attempt };
+            for (fate, file, changes) in &changed {
+                apply.file((file, *fate), changes, output, &mut counts).await?;
             }
-            insert::write(&snapshot, &plan, &source, &found.source_matched, writer, &mut counts, &attempt).await?;
+            insert::write(&snapshot, &plan, &source, &found.source_matched, output, &mut counts, &attempt).await?;
             Ok(counts)
         };
-        let (written, counts) = running.write(fill).await?;
+        let (written, counts) = running.write(running.recording(copies || updates), fill).await?;
         if changed.is_empty() && counts.inserted == 0 {
             return Ok(MergeReport { version: snapshot.version(), source_rows: counts.source_rows, ..MergeReport::default() });
         }
-        let mut transaction = running.transaction(predicate.filter(|_| plan.by_source.is_empty()));
-        if !changed.is_empty() {
+        let removed = changed.iter().filter(|(fate, ..)| *fate != Fate::Mark).map(|(_, file, _)| file);
+        let files = FileCounts {
+            added: written.files.adds.len() as u64,
+            removed: removed.clone().count() as u64,
+            marked: changed.iter().filter(|(fate, ..)| *fate == Fate::Mark).count() as u64,
+            removed_bytes: DataFile::total_bytes(removed.clone()),
+        };
+        let mut metrics = counts.metrics(&files, &written);
+        metrics.extend(running.times());
+        let mut transaction = running
+            .transaction(predicate.filter(|_| plan.by_source.is_empty()))
+            .read_files(removed.clone())
+            .remove_all(removed)
+            .operation("MERGE", self.parameters())
+            .metrics(metrics);
+        if copies || updates {
             transaction = transaction.row_change(RowChange::Rewrite);
         }
-        let removed = changed.iter().map(|(file, _)| file);
-        let mut metrics = counts.metrics((changed.len() as u64, DataFile::total_bytes(removed.clone())), &written);
-        metrics.extend(running.times());
-        let transaction =
-            transaction.read_files(removed.clone()).remove_all(removed).operation("MERGE", self.parameters()).metrics(metrics);
+        for (fate, file, changes) in &changed {
+            if *fate == Fate::Mark {
+                transaction = transaction.delete_rows(file, changes.iter().filter_map(|change| u64::try_from(change.row).ok()));
+            }
+        }
+        // In files that were looked through, rows count that some source row matches, and no others.
+        let gone: BTreeSet<&str> =
+            changed.iter().filter(|(fate, ..)| *fate != Fate::Mark).map(|(_, file, _)| file.add().path.as_str()).collect();
+        for (file, rows) in found.looked_at().filter(|(file, _)| !gone.contains(file.add().path.as_str())) {
+            transaction = transaction.read_rows(file, rows);
+        }
         let report = running.commit(transaction, &written).await?;
-        Ok(counts.report(report, changed.len() as u64, written.adds.len() as u64))
+        Ok(counts.report(report, &files))
+    }
+
+    fn has_updates(&self) -> bool {
+        self.matched.iter().chain(&self.by_source).any(|change| matches!(change, Change::Update(_)))
     }
 
     /// What was asked for, as the history of a table has it.

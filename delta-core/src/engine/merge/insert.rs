@@ -1,6 +1,6 @@
 //! Adding the source rows that match nothing.
 
-use boathouse_delta_table::{DataWriter, Snapshot};
+use boathouse_delta_table::Snapshot;
 use datafusion::arrow::array::{BooleanArray, RecordBatch, new_null_array};
 use datafusion::arrow::compute::{filter_record_batch, not};
 
@@ -8,6 +8,7 @@ use super::plan::Plan;
 use super::report::Counts;
 use super::source::SourceRows;
 use crate::engine::error::{Attempt, Result};
+use crate::engine::output::Output;
 use crate::engine::update::checked;
 
 /// Writes the source rows that match nothing and that some clause wants.
@@ -16,7 +17,7 @@ pub(crate) async fn write(
     plan: &Plan,
     source: &SourceRows,
     matched: &[bool],
-    writer: &mut DataWriter,
+    output: &mut Output,
     counts: &mut Counts,
     attempt: &Attempt,
 ) -> Result<()> {
@@ -47,7 +48,7 @@ pub(crate) async fn write(
             counts.inserted += rows.num_rows() as u64;
             // What no clause sets is missing, not null: the writer knows what the table fills in.
             let given = checked(snapshot, columns, attempt)?.project(&clause.values.places());
-            writer.write(&given.map_err(|source| attempt.compute(source))?).await?;
+            output.insert(&given.map_err(|source| attempt.compute(source))?).await?;
         }
     }
     Ok(())

@@ -41,13 +41,18 @@ pub(crate) enum By {
 /// Everything that was found.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// By the path of the file: its matched rows, in order, each once.
+    /// By the path of the file: its matched rows, in order, each once. Files that were looked through without a match are here, too.
     files: BTreeMap<String, (DataFile, Vec<RowChange>)>,
     /// Source rows that match some row.
     pub(crate) source_matched: Vec<bool>,
 }
 
 impl Found {
+    /// The files that were looked through, each with the rows that some source row matches.
+    pub(crate) fn looked_at(&self) -> impl Iterator<Item = (&DataFile, impl Iterator<Item = u64>)> {
+        self.files.values().map(|(file, rows)| (file, rows.iter().filter_map(|change| u64::try_from(change.row).ok())))
+    }
+
     /// The files with a change, and the rows that change.
     pub(crate) fn changes(&self) -> Vec<(DataFile, Vec<RowChange>)> {
         let change = |(file, rows): &(DataFile, Vec<RowChange>)| {
@@ -72,6 +77,7 @@ pub(crate) async fn find(
     if files.is_empty() || source.rows == 0 {
         return Ok(found);
     }
+    let only_inserts = plan.matched.is_empty() && plan.by_source.is_empty();
     let [file_name, row_name, source_name] = ["file", "row", "source_row"].map(|name| unused(name, plan));
     let conditions = plan.matched.iter().filter_map(|clause| clause.condition.as_ref()).map(|condition| &condition.expr);
     let columns = plan.target_columns(std::iter::once(&plan.on).chain(conditions));
@@ -90,6 +96,11 @@ pub(crate) async fn find(
         let target = session.read_table(Arc::new(target))?.alias(&plan.target_alias)?;
         let source = session.read_table(Arc::new(MemTable::try_new(schema, vec![batches])?))?.alias(&plan.source_alias)?;
         let of = |alias: &str, name: &str| Expr::Column(Column::new(Some(alias), name));
+        if only_inserts {
+            // Which source rows match is all that matters, not with what.
+            let matched = target.join_on(source, JoinType::RightSemi, [plan.on.clone()])?;
+            return matched.select([of(&plan.source_alias, &source_name).alias("source")]);
+        }
         target.join_on(source, JoinType::Inner, [plan.on.clone()])?.select([
             of(&plan.target_alias, &file_name).alias("file"),
             of(&plan.target_alias, &row_name).alias("row"),
@@ -101,6 +112,14 @@ pub(crate) async fn find(
     let mut by_file: BTreeMap<usize, Vec<RowChange>> = BTreeMap::new();
     while let Some(batch) = pairs.next().await {
         let batch = batch.map_err(|error| attempt.frame(error))?;
+        if only_inserts {
+            for source in number(&batch, 0).values() {
+                if let Some(matched) = usize::try_from(*source).ok().and_then(|source| found.source_matched.get_mut(source)) {
+                    *matched = true;
+                }
+            }
+            continue;
+        }
         let (file, row, of_source) = (number(&batch, 0), number(&batch, 1), number(&batch, 2));
         let clauses = batch.column(3).as_primitive::<Int32Type>();
         for at in 0..batch.num_rows() {
@@ -116,16 +135,24 @@ pub(crate) async fn find(
             changes.push(RowChange { row: row.value(at), by });
         }
     }
-    let mut ambiguous = 0;
-    for (at, mut rows) in by_file {
-        let Some(file) = files.get(at) else { continue };
-        ambiguous += settle(&mut rows, &plan.matched);
+    if only_inserts {
+        return Ok(found);
+    }
+    let mut ambiguous = Ambiguous::default();
+    for (at, file) in files.iter().enumerate() {
+        let mut rows = by_file.remove(&at).unwrap_or_default();
+        settle(&mut rows, &plan.matched, &mut ambiguous);
         found.files.insert(key(file), (file.clone(), rows));
     }
-    if ambiguous > 0 {
-        return Err(EngineError::AmbiguousMatch { url: attempt.url.clone(), on: plan.on_text.clone(), rows: ambiguous });
+    match ambiguous.first {
+        Some(row) => Err(EngineError::AmbiguousMatch {
+            url: attempt.url.clone(),
+            on: plan.on_text.clone(),
+            rows: ambiguous.rows,
+            key: plan.key_of(source, row, attempt)?,
+        }),
+        None => Ok(found),
     }
-    Ok(found)
 }
 
 /// A file by its path: within a version a path stands for one file.
@@ -137,21 +164,30 @@ fn number(batch: &RecordBatch, at: usize) -> &datafusion::arrow::array::Int64Arr
     batch.column(at).as_primitive::<Int64Type>()
 }
 
-/// Leaves one entry for each row. Returns the number of rows that several source rows want to change.
-fn settle(rows: &mut Vec<RowChange>, clauses: &[ChangeClause]) -> u64 {
+/// Rows that several source rows want to change.
+#[derive(Debug, Default)]
+struct Ambiguous {
+    rows: u64,
+    /// One of the source rows.
+    first: Option<usize>,
+}
+
+/// Leaves one entry for each row.
+fn settle(rows: &mut Vec<RowChange>, clauses: &[ChangeClause], ambiguous: &mut Ambiguous) {
     rows.sort_unstable();
     let is_delete = |change: &RowChange| matches!(change.by, By::Matched { clause, .. } if clauses[clause].update.is_none());
-    let mut ambiguous = 0;
     let mut settled: Vec<RowChange> = Vec::with_capacity(rows.len());
     for same in rows.chunk_by(|a, b| a.row == b.row) {
         let wanting: Vec<&RowChange> = same.iter().filter(|change| change.by != By::Nothing).collect();
         if wanting.len() > 1 && !wanting.iter().all(|change| is_delete(change)) {
-            ambiguous += 1;
+            ambiguous.rows += 1;
+            if let Some(By::Matched { source, .. }) = wanting.first().map(|change| change.by) {
+                ambiguous.first.get_or_insert(source);
+            }
         }
         settled.extend(wanting.first().copied().or(same.first()));
     }
     *rows = settled;
-    ambiguous
 }
 
 /// The number of the first clause whose condition is true; -1 for none.
@@ -200,11 +236,9 @@ pub(crate) async fn add_unmatched(snapshot: &Snapshot, found: &mut Found, plan: 
                 }
             }
         }
-        if !changes.is_empty() {
-            let (_, rows) = found.files.entry(key(&file)).or_insert_with(|| (file.clone(), Vec::new()));
-            rows.extend(changes);
-            rows.sort_unstable();
-        }
+        let (_, rows) = found.files.entry(key(&file)).or_insert_with(|| (file.clone(), Vec::new()));
+        rows.extend(changes);
+        rows.sort_unstable();
     }
     Ok(())
 }

@@ -5,10 +5,10 @@
 //!                                                                                   │
 //!   files without a match ── by-source clauses ──▶ (file, row, clause) ─────────────┤
 //!                                                                                   ▼
-//!   source rows without a match ── insert clauses ──▶ new files ◀── files with a change, written again
+//!   source rows without a match ── insert clauses ──▶ new files ◀── rows that change, or files that are copied
 //! ```
-//! The source is read once and held in memory, so that all steps see the same rows. Of the table, only files with a
-//! change are read whole.
+//! The source is read once and held in memory, so that all steps see the same rows. A merge that only inserts is a semi join
+//! that tells which source rows are there already, and an append; one without clauses for source rows alone is an inner join.
 
 mod apply;
 mod builder;

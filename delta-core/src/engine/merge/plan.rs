@@ -6,7 +6,9 @@ use boathouse_base::{Comparison, Predicate, Value};
 use boathouse_delta_protocol::schema::StructField;
 use boathouse_delta_table::Snapshot;
 use boathouse_frames::to_predicate;
+use datafusion::arrow::array::Array;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
@@ -14,6 +16,7 @@ use datafusion::prelude::SessionContext;
 
 use super::builder::MergeBuilder;
 use super::clause::{Change, MergeUpdate};
+use super::matches::By;
 use super::source::SourceRows;
 use crate::engine::assign::{Assignments, names, place};
 use crate::engine::error::{Attempt, EngineError, Result};
@@ -102,6 +105,29 @@ impl Plan {
             by_source,
             inserts,
         })
+    }
+
+    /// Whether rows become others by this.
+    pub(crate) fn is_update(&self, by: By) -> bool {
+        match by {
+            By::Nothing => false,
+            By::Matched { clause, .. } => self.matched.get(clause).is_some_and(|clause| clause.update.is_some()),
+            By::Source { clause } => self.by_source.get(clause).is_some_and(|clause| clause.update.is_some()),
+        }
+    }
+
+    /// A source row as the condition sees it: the columns that it reads, with their values.
+    pub(crate) fn key_of(&self, source: &SourceRows, row: usize, attempt: &Attempt) -> Result<String> {
+        let values = source.take(&[row], attempt)?;
+        let mut parts = Vec::new();
+        for column in self.on.column_refs().into_iter().filter(|column| self.is_source(column)) {
+            let Some(value) = source.schema.index_of(&column.name).ok().and_then(|at| values.get(at)) else { continue };
+            let text = array_value_to_string(value, 0).map_err(|source| attempt.compute(source))?;
+            let text = if value.is_null(0) { "null".to_owned() } else { text };
+            parts.push(format!("{} = {text}", column.flat_name()));
+        }
+        parts.sort();
+        Ok(parts.join(", "))
     }
 
     /// Columns of the table that these expressions read, in its order.

@@ -1,8 +1,9 @@
 //! What a merge did.
 
-use boathouse_delta_table::{CommitReport, WrittenFiles};
+use boathouse_delta_table::CommitReport;
 
 use super::matches::By;
+use crate::engine::output::Written;
 
 /// What a MERGE did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,8 +26,19 @@ pub struct MergeReport {
     pub files_added: u64,
     /// Files removed.
     pub files_removed: u64,
+    /// Files that stay, with the rows that changed marked as deleted.
+    pub files_marked: u64,
     /// Attempts to commit: 1 without contention, 0 without a commit.
     pub attempts: u32,
+}
+
+/// Files by what happened to them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct FileCounts {
+    pub(crate) added: u64,
+    pub(crate) removed: u64,
+    pub(crate) marked: u64,
+    pub(crate) removed_bytes: u64,
 }
 
 /// Rows by what happened to them.
@@ -46,6 +58,11 @@ impl Counts {
         Self { source_rows, ..Self::default() }
     }
 
+    /// Rows of the table that became others.
+    pub(crate) fn rows_updated(&self) -> u64 {
+        self.matched_updated + self.by_source_updated
+    }
+
     pub(crate) fn updated(&mut self, by: By) {
         match by {
             By::Source { .. } => self.by_source_updated += 1,
@@ -61,36 +78,39 @@ impl Counts {
     }
 
     /// The metrics under the names that Spark gives them.
-    pub(crate) fn metrics(&self, (files_removed, bytes_removed): (u64, u64), written: &WrittenFiles) -> Vec<(&'static str, u64)> {
+    pub(crate) fn metrics(&self, files: &FileCounts, written: &Written) -> Vec<(&'static str, u64)> {
         vec![
             ("numSourceRows", self.source_rows),
-            ("numOutputRows", written.rows),
+            ("numOutputRows", written.files.rows),
             ("numTargetRowsInserted", self.inserted),
-            ("numTargetRowsUpdated", self.matched_updated + self.by_source_updated),
+            ("numTargetRowsUpdated", self.rows_updated()),
             ("numTargetRowsDeleted", self.matched_deleted + self.by_source_deleted),
             ("numTargetRowsCopied", self.copied),
             ("numTargetRowsMatchedUpdated", self.matched_updated),
             ("numTargetRowsMatchedDeleted", self.matched_deleted),
             ("numTargetRowsNotMatchedBySourceUpdated", self.by_source_updated),
             ("numTargetRowsNotMatchedBySourceDeleted", self.by_source_deleted),
-            ("numTargetFilesAdded", written.adds.len() as u64),
-            ("numTargetFilesRemoved", files_removed),
-            ("numTargetBytesAdded", written.bytes),
-            ("numTargetBytesRemoved", bytes_removed),
+            ("numTargetFilesAdded", files.added),
+            ("numTargetFilesRemoved", files.removed),
+            ("numTargetBytesAdded", written.files.bytes),
+            ("numTargetBytesRemoved", files.removed_bytes),
+            ("numTargetDeletionVectorsAdded", files.marked),
+            ("numTargetChangeFilesAdded", written.changes.files.len() as u64),
         ]
     }
 
-    pub(crate) fn report(&self, commit: CommitReport, files_removed: u64, files_added: u64) -> MergeReport {
+    pub(crate) fn report(&self, commit: CommitReport, files: &FileCounts) -> MergeReport {
         MergeReport {
             version: commit.version,
             committed: true,
             source_rows: self.source_rows,
             rows_inserted: self.inserted,
-            rows_updated: self.matched_updated + self.by_source_updated,
+            rows_updated: self.rows_updated(),
             rows_deleted: self.matched_deleted + self.by_source_deleted,
             rows_copied: self.copied,
-            files_added,
-            files_removed,
+            files_added: files.added,
+            files_removed: files.removed,
+            files_marked: files.marked,
             attempts: commit.attempts,
         }
     }

@@ -29,10 +29,10 @@ pub(crate) async fn read_commit(storage: &Storage, version: u64) -> Result<Optio
 }
 
 /// Commits in this order, several on their way at once. A commit that is not there ends it with `None`.
-pub(crate) fn read_commits(
+pub(crate) fn read_commits<I: IntoIterator<Item = u64>>(
     storage: &Storage,
-    versions: impl IntoIterator<Item = u64>,
-) -> impl futures::Stream<Item = Result<(u64, Option<Vec<Action>>)>> {
+    versions: I,
+) -> impl futures::Stream<Item = Result<(u64, Option<Vec<Action>>)>> + use<I> {
     let versions: Vec<u64> = versions.into_iter().collect();
     let storage = storage.clone();
     futures::stream::iter(versions)

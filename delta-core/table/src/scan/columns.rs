@@ -36,7 +36,14 @@ enum Out {
     RowId,
     /// The version that added or last changed the row.
     CommitVersion,
+    /// What happened to the row: a column of files of changes.
+    ChangeType,
 }
+
+/// The column of files of changes that says what happened to a row.
+///
+/// **Source**: Delta protocol, "Change Data Files".
+pub(crate) const CHANGE_TYPE: &str = "_change_type";
 
 impl Columns {
     /// All columns, or those that are named; then the row index under that name, then row id and commit version.
@@ -82,6 +89,15 @@ impl Columns {
         Ok(Self { layout: Arc::clone(layout), out, schema: Arc::new(Schema::new(fields)) })
     }
 
+    /// The same of a file of changes, with what happened to each row as the last column.
+    pub(crate) fn with_change_type(mut self) -> Self {
+        let fields = self.schema.fields().iter().cloned();
+        let change_type = Arc::new(Field::new(CHANGE_TYPE, DataType::Utf8, false));
+        self.schema = Arc::new(Schema::new(fields.chain([change_type]).collect::<Vec<_>>()));
+        self.out.push(Out::ChangeType);
+        self
+    }
+
     pub(crate) fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
@@ -117,6 +133,7 @@ impl Columns {
                 Out::File(at) => find_field(fields, self.layout.physical.field(*at), by),
                 Out::RowId => hidden(|columns| &columns.row_id),
                 Out::CommitVersion => hidden(|columns| &columns.commit_version),
+                Out::ChangeType => fields.iter().position(|field| field.name() == CHANGE_TYPE),
                 Out::Partition(..) | Out::RowIndex => None,
             })
             .collect();
@@ -175,6 +192,12 @@ impl InFile {
                     own_or(read, *source, &fresh)
                 }
                 (Out::CommitVersion, source) => own_or(read, *source, &Int64Array::from_value(self.commit_version, rows)),
+                (Out::ChangeType, Some(source)) => {
+                    conform_field(read.column(*source), &Field::new(CHANGE_TYPE, DataType::Utf8, false), FieldMatch::Name)
+                }
+                (Out::ChangeType, None) => {
+                    Err(ArrowError::SchemaError(format!("a file of changes has no column `{CHANGE_TYPE}`")))
+                }
             }
         });
         let columns = columns.collect::<Result<Vec<_>, _>>()?;

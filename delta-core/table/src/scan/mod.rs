@@ -14,9 +14,11 @@ mod selection;
 mod stream;
 mod vector;
 
+pub(crate) use columns::{CHANGE_TYPE, Columns};
 pub use file::DataFile;
 pub(crate) use footer::check as check_footer;
 pub(crate) use object::{ObjectReader, below_table};
+pub(crate) use open::Rows;
 pub use open::{DeletedRows, FileRead};
-pub(crate) use stream::{read_file, scan};
+pub(crate) use stream::{Piece, read_file, read_pieces, scan, source};
 pub(crate) use vector::load_vector;

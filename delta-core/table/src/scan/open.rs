@@ -19,7 +19,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use super::columns::{Columns, InFile};
 use super::file::DataFile;
 use super::object::ObjectReader;
-use super::selection::{row_groups, without_deleted};
+use super::selection::{only, row_groups, with_rows, without_deleted};
 use super::vector::{load_vector, vector_error};
 use crate::error::{DeltaError, Result};
 use crate::row_tracking::RowTrackingColumns;
@@ -41,6 +41,17 @@ pub struct FileRead {
     pub row_tracking: Option<RowTrackingColumns>,
     /// What happens to rows that the deletion vector deletes.
     pub deleted: DeletedRows,
+    /// Only these rows, by their place in the file; `None` for all. Row groups and pages without one of them are not read.
+    pub rows: Option<DeletionVector>,
+}
+
+/// Which rows of a file are read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rows {
+    /// Row groups that cannot match are skipped.
+    pub(crate) predicate: Option<Predicate>,
+    pub(crate) deleted: DeletedRows,
+    pub(crate) only: Option<DeletionVector>,
 }
 
 /// What happens to deleted rows.
@@ -70,24 +81,18 @@ pub(crate) struct OpenFile {
 
 impl OpenFile {
     /// Reads the footer, and decides what of the file is read.
-    pub(crate) async fn open(
-        source: Source,
-        file: &DataFile,
-        columns: &Columns,
-        predicate: Option<&Predicate>,
-        deleted: DeletedRows,
-    ) -> Result<Self> {
+    pub(crate) async fn open(source: Source, file: &DataFile, columns: &Columns, wanted: &Rows) -> Result<Self> {
         let path = file.path().into_owned();
         let storage = &source.storage;
         let object = file.object_path(storage)?;
         let mut reader = ObjectReader::new(Arc::clone(storage.object_store()), object, file.size_bytes());
         let failed = |error| failed(&source, &path, error);
-        let vector = match file.deletion_vector().filter(|_| deleted == DeletedRows::Skip) {
+        let vector = match file.deletion_vector().filter(|_| wanted.deleted == DeletedRows::Skip) {
             Some(vector) => Some(load_vector(storage, source.version, &path, vector).await?),
             None => None,
         };
         let mut options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        if vector.is_some() {
+        if vector.is_some() || wanted.only.is_some() {
             // With page locations, pages without a kept row are not fetched.
             options = options.with_page_index_policy(PageIndexPolicy::Optional);
         }
@@ -113,14 +118,18 @@ impl OpenFile {
         let in_file = columns
             .in_file(plain.schema().fields(), file)
             .ok_or_else(|| DeltaError::NoRowId { url: storage.url().to_owned(), path: path.clone() })?;
-        let groups = match predicate {
+        let mut groups = match &wanted.predicate {
             Some(predicate) => row_groups(&metadata, predicate, columns.layout(), file.partition_values()),
             None => (0..metadata.num_row_groups()).collect(),
         };
         let mask = ProjectionMask::roots(metadata.file_metadata().schema_descr(), in_file.roots.iter().copied());
         let mut builder =
             ParquetRecordBatchStreamBuilder::new_with_metadata(reader, arrow).with_batch_size(BATCH_ROWS).with_projection(mask);
-        if let Some(vector) = &vector {
+        if let Some(rows) = &wanted.only {
+            let rows = vector.as_ref().map_or_else(|| rows.clone(), |vector| rows.minus(vector));
+            groups = with_rows(&metadata, groups, &rows);
+            builder = builder.with_row_selection(only(&metadata, &groups, &rows));
+        } else if let Some(vector) = &vector {
             builder = builder.with_row_selection(without_deleted(&metadata, &groups, vector));
         }
         let stream = builder.with_row_groups(groups).build().map_err(failed)?;

@@ -22,20 +22,44 @@ pub(crate) fn row_groups(metadata: &ParquetMetaData, predicate: &Predicate, layo
 
 /// The rows of these row groups that are not deleted.
 pub(crate) fn without_deleted(metadata: &ParquetMetaData, groups: &[usize], vector: &DeletionVector) -> RowSelection {
-    let (mut starts, mut start) = (Vec::new(), 0_u64);
-    for group in metadata.row_groups() {
-        starts.push(start);
-        start += rows(group);
-    }
     let (mut kept, mut before): (Vec<Range<usize>>, u64) = (Vec::new(), 0);
-    for at in groups {
-        let (Some(group), Some(start)) = (metadata.row_groups().get(*at), starts.get(*at)) else { continue };
-        let end = start + rows(group);
-        let place = |row: u64| usize::try_from(row - start + before).unwrap_or(usize::MAX);
-        kept.extend(vector.kept(*start..end).map(|range| place(range.start)..place(range.end)));
-        before += rows(group);
+    let ranges = ranges(metadata);
+    for range in groups.iter().filter_map(|at| ranges.get(*at)) {
+        let place = |row: u64| usize::try_from(row - range.start + before).unwrap_or(usize::MAX);
+        kept.extend(vector.kept(range.clone()).map(|stretch| place(stretch.start)..place(stretch.end)));
+        before += range.end - range.start;
     }
     RowSelection::from_consecutive_ranges(kept.into_iter(), usize::try_from(before).unwrap_or(usize::MAX))
+}
+
+/// These rows of the row groups, and no other.
+pub(crate) fn only(metadata: &ParquetMetaData, groups: &[usize], wanted: &DeletionVector) -> RowSelection {
+    let (mut kept, mut before): (Vec<Range<usize>>, u64) = (Vec::new(), 0);
+    let ranges = ranges(metadata);
+    for range in groups.iter().filter_map(|at| ranges.get(*at)) {
+        let place = |row: u64| usize::try_from(row - range.start + before).unwrap_or(usize::MAX);
+        kept.extend(wanted.runs(range.clone()).map(|run| place(run.start)..place(run.end)));
+        before += range.end - range.start;
+    }
+    RowSelection::from_consecutive_ranges(kept.into_iter(), usize::try_from(before).unwrap_or(usize::MAX))
+}
+
+/// Leaves the row groups that have one of these rows.
+pub(crate) fn with_rows(metadata: &ParquetMetaData, groups: Vec<usize>, wanted: &DeletionVector) -> Vec<usize> {
+    let ranges = ranges(metadata);
+    let has_some = |at: &usize| ranges.get(*at).is_some_and(|range| wanted.count_in(range.clone()) > 0);
+    groups.into_iter().filter(has_some).collect()
+}
+
+/// The rows of each row group, by their place in the file.
+fn ranges(metadata: &ParquetMetaData) -> Vec<Range<u64>> {
+    let mut start = 0_u64;
+    let range = |group: &RowGroupMetaData| {
+        let from = start;
+        start += rows(group);
+        from..start
+    };
+    metadata.row_groups().iter().map(range).collect()
 }
 
 fn rows(group: &RowGroupMetaData) -> u64 {

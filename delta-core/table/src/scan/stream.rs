@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::columns::Columns;
 use super::file::DataFile;
-use super::open::{DeletedRows, FileRead, OpenFile, Source};
+use super::open::{FileRead, OpenFile, Rows, Source};
 use crate::decoder::contained;
 use crate::error::{DeltaError, Result};
 use crate::row_tracking::RowTrackingColumns;
@@ -34,7 +34,7 @@ pub(crate) fn scan(snapshot: &Snapshot, request: ScanRequest, row_tracking: Opti
         if let Some(limit) = limit {
             truncate(&mut files, limit);
         }
-        Ok::<_, DeltaError>(read_files(source(&snapshot), files, columns, predicate, DeletedRows::Skip))
+        Ok::<_, DeltaError>(read_files(source(&snapshot), files, columns, predicate))
     });
     let rows = rows.try_flatten().map_err(boathouse_base::Error::from);
     Ok(match limit {
@@ -55,15 +55,16 @@ fn truncate(files: &mut Vec<DataFile>, limit: usize) {
 
 /// Reads one file.
 pub(crate) fn read_file(snapshot: &Snapshot, file: &DataFile, read: FileRead) -> Result<BatchStream> {
-    let FileRead { projection, predicate, row_index, row_tracking, deleted } = read;
+    let FileRead { projection, predicate, row_index, row_tracking, deleted, rows } = read;
     let (projection, row_index) = (projection.as_deref(), row_index.as_deref());
     let columns = Columns::resolve(snapshot.url(), snapshot.layout(), projection, row_index, row_tracking.as_ref())?;
     let schema = Arc::clone(&columns.schema);
-    let rows = read_files(source(snapshot), vec![file.clone()], columns, predicate, deleted);
+    let piece = Piece { file: file.clone(), columns: Arc::new(columns), rows: Rows { predicate, deleted, only: rows }, tag: () };
+    let rows = read_pieces(source(snapshot), futures::stream::iter([Ok(piece)])).map_ok(|((), batch)| batch);
     Ok(BatchStream::new(schema, rows.map_err(boathouse_base::Error::from)))
 }
 
-fn source(snapshot: &Snapshot) -> Source {
+pub(crate) fn source(snapshot: &Snapshot) -> Source {
     Source { storage: snapshot.table().storage().clone(), version: snapshot.version() }
 }
 
@@ -77,21 +78,38 @@ fn take_rows<E>(rows: impl Stream<Item = Result<RecordBatch, E>>, limit: usize) 
     })
 }
 
-/// Rows in the order of the files. Each file is read by a task of its own; dropping the stream ends them.
+/// What is read of one file, and what the reader wants to know of its batches.
+#[derive(Debug, Clone)]
+pub(crate) struct Piece<T> {
+    pub(crate) file: DataFile,
+    pub(crate) columns: Arc<Columns>,
+    pub(crate) rows: Rows,
+    pub(crate) tag: T,
+}
+
 fn read_files(
     source: Source,
     files: Vec<DataFile>,
     columns: Columns,
     predicate: Option<Predicate>,
-    deleted: DeletedRows,
 ) -> impl Stream<Item = Result<RecordBatch>> {
-    let shared = Arc::new((source, columns, predicate));
-    let started = futures::stream::iter(files).map(move |file| {
-        let shared = Arc::clone(&shared);
+    let (columns, rows) = (Arc::new(columns), Rows { predicate, ..Rows::default() });
+    let piece = move |file| Piece { file, columns: Arc::clone(&columns), rows: rows.clone(), tag: () };
+    read_pieces(source, futures::stream::iter(files.into_iter().map(move |file| Ok(piece(file))))).map_ok(|((), batch)| batch)
+}
+
+/// Rows in the order of the pieces. Each is read by a task of its own; dropping the stream ends them.
+pub(crate) fn read_pieces<T: Clone + Send + 'static>(
+    source: Source,
+    pieces: impl Stream<Item = Result<Piece<T>>>,
+) -> impl Stream<Item = Result<(T, RecordBatch)>> {
+    let started = pieces.map_ok(move |Piece { file, columns, rows, tag }| {
+        let source = source.clone();
         // The task starts when this future is polled: that many files ahead, and not before.
-        async move { Reading::start(shared, file, deleted) }
+        async move { Ok((tag, Reading::start(source, file, columns, rows))) }
     });
-    started.buffered(FILES_AHEAD).flat_map(Reading::into_stream)
+    let batches = |(tag, reading): (T, Reading)| reading.into_stream().map_ok(move |batch| (tag.clone(), batch));
+    started.try_buffered(FILES_AHEAD).map_ok(batches).try_flatten()
 }
 
 /// A file that is being read by a task.
@@ -110,13 +128,12 @@ impl Drop for AbortOnDrop {
 }
 
 impl Reading {
-    fn start(shared: Arc<(Source, Columns, Option<Predicate>)>, file: DataFile, deleted: DeletedRows) -> Self {
+    fn start(source: Source, file: DataFile, columns: Arc<Columns>, rows: Rows) -> Self {
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
-        let url = shared.0.storage.url().to_owned();
+        let url = source.storage.url().to_owned();
         let task = tokio::spawn(async move {
-            let (source, columns, predicate) = &*shared;
             let read = async {
-                let mut open = OpenFile::open(source.clone(), &file, columns, predicate.as_ref(), deleted).await?;
+                let mut open = OpenFile::open(source.clone(), &file, &columns, &rows).await?;
                 while let Some(batch) = open.next().await? {
                     if sender.send(Ok(batch)).await.is_err() {
                         break;

@@ -15,7 +15,7 @@ use crate::error::{DeltaError, OnTable, Result, TransactionProblem};
 use crate::scan::DataFile;
 use crate::snapshot::Snapshot;
 use crate::table::DeltaTable;
-use crate::write::WrittenFiles;
+use crate::write::{WrittenChanges, WrittenFiles};
 
 /// How often a commit is tried before it gives up. Every attempt that is lost is a commit of another writer.
 const MAX_ATTEMPTS: u32 = 500;
@@ -198,6 +198,12 @@ impl Transaction {
 
     fn adds_files(&self) -> bool {
         !self.stake.concatenations.is_empty() || self.actions.iter().any(|action| matches!(action, Action::Add(_)))
+    }
+
+    /// Says for readers of the change feed what this commit changes. They then look at nothing else of it.
+    pub fn record_changes(mut self, changes: &WrittenChanges) -> Self {
+        self.actions.extend(changes.files.iter().cloned().map(Action::from));
+        self
     }
 
     /// Removes a data file and the rows in it.

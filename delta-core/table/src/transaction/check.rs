@@ -52,8 +52,13 @@ impl Transaction {
         let removes_rows = marks || self.actions.iter().any(|a| matches!(a, Action::Remove(r) if r.data_change));
         if removes_rows {
             let properties = metadata.properties().on(url)?;
-            let change = if marks { RowChange::Rewrite } else { self.row_change.unwrap_or(RowChange::RemoveFiles) };
+            let otherwise = if marks { RowChange::MarkRows } else { RowChange::RemoveFiles };
+            let change = self.row_change.unwrap_or(otherwise);
             features::check_change(protocol, &properties, change).on(url)?;
+            let recorded = self.actions.iter().any(|action| matches!(action, Action::Cdc(_)));
+            if change == RowChange::Rewrite && features::records_changes(protocol, &properties) && !recorded {
+                return Err(invalid(TransactionProblem::ChangesNotRecorded));
+            }
             if marks && !(properties.enable_deletion_vectors && features::has(protocol, "deletionVectors")) {
                 return Err(invalid(TransactionProblem::VectorsOff));
             }

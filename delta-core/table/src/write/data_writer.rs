@@ -27,6 +27,7 @@ use crate::enforce::{Enforcer, cast_error};
 use crate::error::{DeltaError, OnTable, Result};
 use crate::layout::Layout;
 use crate::row_tracking::RowOrigins;
+use crate::scan::CHANGE_TYPE;
 use crate::snapshot::Snapshot;
 use crate::table::DeltaTable;
 use crate::variant;
@@ -116,10 +117,20 @@ pub struct DataWriter {
     file_columns: Vec<usize>,
     splitter: Option<Splitter>,
     enforcer: Option<Enforcer>,
+    kind: FileKind,
     open: BTreeMap<Option<PartitionKey>, OpenFile>,
     done: BTreeMap<Option<PartitionKey>, Vec<Add>>,
     rows: u64,
     bytes: u64,
+}
+
+/// What files are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FileKind {
+    /// Rows of the table.
+    Data,
+    /// Rows that changed, and what happened to each, for change readers.
+    Changes,
 }
 
 struct OpenFile {
@@ -141,6 +152,21 @@ impl DataWriter {
         let rules = Rules::of(protocol, metadata, &layout.schema).on(snapshot.url())?;
         let clustering = clustering_paths(snapshot)?;
         Self::with_layout(snapshot.table(), Arc::clone(layout), &rules, &clustering, settings)
+    }
+
+    /// A writer of files of changes: batches have a last column more, and rules have been applied.
+    pub(super) fn for_changes(snapshot: &Snapshot, settings: DataWriterSettings) -> Result<Self> {
+        let settings = DataWriterSettings { data_change: false, ..settings };
+        let mut writer = Self::with_layout(snapshot.table(), Arc::clone(snapshot.layout()), &Rules::default(), &[], settings)?;
+        let fields = writer.encoding.schema.fields().iter().cloned();
+        let change_type = Arc::new(Field::new(CHANGE_TYPE, ArrowType::Utf8, false));
+        let schema = Arc::new(Schema::new(fields.chain([change_type]).collect::<Vec<_>>()));
+        let (properties, workers) = (Arc::clone(&writer.encoding.properties), writer.encoding.workers);
+        let (row_group_rows, row_group_bytes) = (writer.encoding.row_group_rows, writer.encoding.row_group_bytes);
+        let scratch = ScratchPool::default();
+        writer.encoding = Arc::new(Encoding { schema, properties, row_group_rows, row_group_bytes, workers, scratch });
+        writer.kind = FileKind::Changes;
+        Ok(writer)
     }
 
     /// A writer for a table of this layout, with these rules, clustered by these columns.
@@ -198,6 +224,7 @@ impl DataWriter {
             file_columns,
             splitter,
             enforcer,
+            kind: FileKind::Data,
             open: BTreeMap::new(),
             done: BTreeMap::new(),
             rows: 0,
@@ -221,8 +248,11 @@ impl DataWriter {
         }
     }
 
-    /// New rows with what the table fills in, checked; nothing when the table has no rules. They are not written yet.
-    pub(super) fn complete(&mut self, batch: &RecordBatch) -> Result<Option<RecordBatch>> {
+    /// New rows with what the table fills in, checked; nothing when the table has no rules. They are not written yet:
+    /// [`write_kept`](Self::write_kept) does.
+    ///
+    /// **Errors**: as [`write`](Self::write).
+    pub fn complete(&mut self, batch: &RecordBatch) -> Result<Option<RecordBatch>> {
         match &mut self.enforcer {
             Some(enforcer) if batch.num_rows() > 0 => enforcer.complete(batch).map(Some),
             _ => Ok(None),
@@ -245,6 +275,13 @@ impl DataWriter {
     pub async fn write_changed_from(&mut self, batch: &RecordBatch, origins: &RowOrigins) -> Result<()> {
         self.check_origins(batch, Some(origins))?;
         self.append_changed(batch, Some(origins)).await
+    }
+
+    /// Appends new rows that [`complete`](Self::complete) has completed, or that needed nothing.
+    ///
+    /// **Errors**: as [`write`](Self::write).
+    pub async fn write_complete(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.append(batch, None).await
     }
 
     /// Appends rows of the table as they are: nothing is filled in, and no constraint is checked.
@@ -408,8 +445,12 @@ impl DataWriter {
         }
         let folder = partition::folder(texts.iter().map(|(column, text)| (*column, text.as_deref())));
         let codec = extension(self.layout.properties.compression_codec);
-        let name = format!("part-00000-{}-c000{codec}.parquet", self.env.uuid());
-        let relative = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+        let (root, kind) = match self.kind {
+            FileKind::Data => ("", "part"),
+            FileKind::Changes => ("_change_data", "cdc"),
+        };
+        let name = format!("{kind}-00000-{}-c000{codec}.parquet", self.env.uuid());
+        let relative = [root, &folder, &name].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
         let path = self.storage.path_of(&relative)?;
         let store = Arc::clone(self.storage.object_store());
         let encoding = self.tracked.as_ref().filter(|_| tracked).unwrap_or(&self.encoding);
@@ -427,7 +468,10 @@ impl DataWriter {
         let EncodedFile { bytes, rows, metadata, has_nan } =
             encoder.finish().await.map_err(|error| self.encode_error(&relative, error))?;
         debug_assert_eq!(metadata.file_metadata().num_rows(), i64::try_from(rows).unwrap_or(i64::MAX));
-        let stats = statistics::collect(&metadata, &self.leaves, &self.indexed, &has_nan);
+        let stats = (self.kind == FileKind::Data).then(|| {
+            let stats = statistics::collect(&metadata, &self.leaves, &self.indexed, &has_nan);
+            stats.to_json(&self.layout.schema, self.layout.mode)
+        });
         self.bytes += bytes;
         self.done.entry(key).or_default().push(Add {
             path: encode_path(&relative),
@@ -435,7 +479,7 @@ impl DataWriter {
             size: bytes,
             modification_time: self.env.now_ms(),
             data_change: self.settings.data_change,
-            stats: Some(stats.to_json(&self.layout.schema, self.layout.mode)),
+            stats,
             ..Add::default()
         });
         Ok(())
@@ -452,7 +496,10 @@ impl DataWriter {
             }
             Ok(column)
         });
-        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let mut columns = columns.collect::<Result<Vec<_>>>()?;
+        if self.kind == FileKind::Changes {
+            columns.extend(batch.columns().last().map(Arc::clone));
+        }
         let schema = passed_schema(&self.encoding.schema, &columns);
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         RecordBatch::try_new_with_options(schema, columns, &options)

@@ -6,6 +6,7 @@
 //! ```
 
 mod builder;
+mod changes;
 mod choice;
 mod data_writer;
 mod encoder;
@@ -16,5 +17,6 @@ pub(crate) mod statistics;
 pub(crate) mod upload;
 
 pub use builder::WriteBuilder;
+pub use changes::{ChangeType, ChangeWriter, WrittenChanges};
 pub(crate) use data_writer::clustering_paths;
 pub use data_writer::{DataWriter, DataWriterSettings, WrittenFiles};

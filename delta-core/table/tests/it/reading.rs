@@ -148,6 +148,56 @@ async fn deleted_rows_are_not_read_and_row_numbers_are_those_of_the_file() {
     assert_eq!(all.iter().map(RecordBatch::num_rows).sum::<usize>(), 100);
 }
 
+#[tokio::test]
+async fn rows_that_are_asked_for_by_number_come_alone_and_deleted_ones_only_on_request() {
+    let table = numbered(100, 30).await;
+    delete_rows(&table, &[5, 31, 32, 99]).await;
+    let snapshot = table.snapshot().await.unwrap();
+    let file = &snapshot.files(None).await.unwrap()[0];
+    let read = async |rows: &[u64], deleted: DeletedRows, predicate: Option<Predicate>| {
+        let rows = Some(rows.iter().copied().collect());
+        let read = FileRead { rows, deleted, predicate, projection: Some(vec!["id".into()]), ..FileRead::default() };
+        let batches = snapshot.read_file(file, read).unwrap().collect().await.unwrap();
+        batches.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec()).collect::<Vec<_>>()
+    };
+    // Nothing of the second row group, a run across the border of the third and fourth, and the last row.
+    let asked = [0, 5, 6, 88, 89, 90, 91, 99];
+    assert_eq!(read(&asked, DeletedRows::Skip, None).await, [0, 6, 88, 89, 90, 91]);
+    assert_eq!(read(&asked, DeletedRows::Keep, None).await, [0, 5, 6, 88, 89, 90, 91, 99]);
+    assert_eq!(read(&[31, 32], DeletedRows::Skip, None).await, [0_i64; 0]);
+    assert_eq!(read(&[], DeletedRows::Keep, None).await, [0_i64; 0]);
+    assert_eq!(read(&[1000], DeletedRows::Keep, None).await, [0_i64; 0]);
+    let late = Some(Predicate::compare("id", Comparison::GtEq, 90));
+    assert_eq!(read(&asked, DeletedRows::Skip, late).await, [90, 91], "the first row groups cannot match");
+}
+
+#[tokio::test]
+async fn rows_are_changed_under_a_change_feed_only_when_the_changes_are_recorded() {
+    use boathouse_delta_protocol::features::RowChange;
+    use boathouse_delta_table::{ChangeType, ChangeWriter, DeltaError, Transaction, TransactionProblem};
+    let table = table();
+    let rows = |ids: Vec<i64>| batch(&[("id", Arc::new(Int64Array::from(ids)))]);
+    let data = rows(vec![1, 2, 3]);
+    table.append(data.clone().into()).property("delta.enableChangeDataFeed", "true").run().await.unwrap();
+    let snapshot = table.snapshot().await.unwrap();
+    let files = snapshot.files(None).await.unwrap();
+    let rewrite = || Transaction::begin(&snapshot).remove_all(&files).row_change(RowChange::Rewrite);
+    let error = rewrite().commit().await.unwrap_err();
+    let unrecorded = |error: &DeltaError| {
+        matches!(error, DeltaError::InvalidTransaction { problem: TransactionProblem::ChangesNotRecorded, .. })
+    };
+    assert!(unrecorded(&error), "{error}");
+    let mut writer = ChangeWriter::new(&snapshot, DataWriterSettings::default()).unwrap();
+    writer.write(&data, ChangeType::Delete).await.unwrap();
+    let changes = writer.finish().await.unwrap();
+    assert_eq!((changes.files.len(), changes.rows), (1, 3));
+    assert!(changes.files[0].path.starts_with("_change_data/cdc-"), "{}", changes.files[0].path);
+    rewrite().record_changes(&changes).commit().await.unwrap();
+    assert_eq!(ids(&table.snapshot().await.unwrap()).await, [0_i64; 0]);
+    let told = table.changes(1..).read().await.unwrap().collect().await.unwrap();
+    assert_eq!(told.iter().map(RecordBatch::num_rows).sum::<usize>(), 3);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
