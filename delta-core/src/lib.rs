@@ -21,7 +21,6 @@
 //! - MERGE holds its source and the matching pairs in memory, and does not add columns to the table.
 //! - New tables have deletion vectors when the property `delta.enableDeletionVectors` asks for them: without, DELETE, UPDATE and MERGE
 //!   copy the files that they touch.
-//! - Rows of tables with `delta.enableRowTracking` can be deleted by marks; what would write rows again is refused.
 //! - The change feed is read as a batch, not as a stream.
 //! - Fields within a struct cannot be set one by one.
 //! - SQL has no time travel (use [`DeltaTableExt::provider_at`]) and no subqueries in DELETE and UPDATE. These statements

@@ -115,14 +115,6 @@ pub enum EngineError {
         /// The values of the source that `on` reads, of one such source row.
         key: String,
     },
-    /// Rows would be written again that have ids.
-    #[error(
-        "change rows of the table {url}: it tracks its rows (`delta.enableRowTracking`), and these would be written again without their ids; deletes that mark rows and inserts are possible"
-    )]
-    LosesRowIds {
-        /// The table.
-        url: String,
-    },
     /// A value has a type that cannot become the column's.
     #[error("{attempted} the table {url}: column `{column}` is of type {to}, and {from} cannot become that; cast the value")]
     NoCast {
@@ -279,7 +271,7 @@ impl DomainError for EngineError {
             | Self::Lossy { .. }
             | Self::NotDelta { .. }
             | Self::Pinned { .. } => ErrorKind::Invalid,
-            Self::Unsupported { .. } | Self::ForeignExpression { .. } | Self::LosesRowIds { .. } => ErrorKind::Unsupported,
+            Self::Unsupported { .. } | Self::ForeignExpression { .. } => ErrorKind::Unsupported,
             Self::Compute { .. } => ErrorKind::Internal,
         }
     }

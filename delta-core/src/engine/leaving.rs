@@ -7,6 +7,7 @@ use datafusion::arrow::compute::{filter_record_batch, not};
 use super::error::Result;
 use super::fate::Fate;
 use super::formula::Filter;
+use super::origins::{Known, read_known};
 use super::output::Output;
 use super::statement::Running;
 use super::touched::{Found, Touched};
@@ -92,15 +93,15 @@ pub(crate) async fn leave(running: &Running, leaving: &Leaving, filter: &Filter,
     let (snapshot, attempt) = (&running.snapshot, &running.attempt);
     let (copied, others): (Vec<_>, Vec<_>) = leaving.fates.iter().partition(|(fate, _)| *fate == Fate::Copy);
     for (_, Touched { file, .. }) in copied {
-        let mut rows = snapshot.read_file(file, FileRead::default())?;
+        let mut rows = read_known(snapshot, file, FileRead::default())?;
         while let Some(batch) = rows.next().await {
-            let batch = batch.map_err(|error| attempt.rows(error))?;
-            let leaves = filter.wide.is_true(&batch, attempt)?;
+            let batch = Known::of(snapshot, batch.map_err(|error| attempt.rows(error))?);
+            let leaves = filter.wide.is_true(&batch.rows, attempt)?;
             let stays = not(&leaves).map_err(|source| attempt.compute(source))?;
-            let kept = filter_record_batch(&batch, &stays).map_err(|source| attempt.compute(source))?;
-            output.data.write_kept(&kept).await?;
+            let kept = batch.filtered(&stays, attempt)?;
+            output.keep(&kept.rows, kept.origins.as_ref()).await?;
             if output.is_recording() {
-                let deleted = filter_record_batch(&batch, &leaves).map_err(|source| attempt.compute(source))?;
+                let deleted = filter_record_batch(&batch.rows, &leaves).map_err(|source| attempt.compute(source))?;
                 output.record(&deleted, ChangeType::Delete).await?;
             }
         }

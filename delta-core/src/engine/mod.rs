@@ -21,6 +21,7 @@ mod formula;
 mod insert;
 mod leaving;
 mod merge;
+mod origins;
 mod output;
 mod provider;
 mod replace;

@@ -1,6 +1,8 @@
 //! What a statement writes: data files, and where the table has a change feed, files of changes.
 
-use boathouse_delta_table::{ChangeType, ChangeWriter, DataWriter, DataWriterSettings, Snapshot, WrittenChanges, WrittenFiles};
+use boathouse_delta_table::{
+    ChangeType, ChangeWriter, DataWriter, DataWriterSettings, RowOrigins, Snapshot, WrittenChanges, WrittenFiles,
+};
 use datafusion::arrow::array::RecordBatch;
 
 use super::error::Result;
@@ -15,7 +17,7 @@ pub(crate) struct Written {
 /// Where a statement writes.
 #[derive(Debug)]
 pub(crate) struct Output {
-    pub(crate) data: DataWriter,
+    data: DataWriter,
     changes: Option<ChangeWriter>,
 }
 
@@ -48,10 +50,31 @@ impl Output {
         }
     }
 
+    /// Writes rows as they were.
+    pub(crate) async fn keep(&mut self, rows: &RecordBatch, origins: Option<&RowOrigins>) -> Result<()> {
+        match origins {
+            Some(origins) => Ok(self.data.write_kept_from(rows, origins).await?),
+            None => Ok(self.data.write_kept(rows).await?),
+        }
+    }
+
+    /// Writes rows of which some were changed.
+    pub(crate) async fn change(&mut self, rows: &RecordBatch, origins: Option<&RowOrigins>) -> Result<()> {
+        match origins {
+            Some(origins) => Ok(self.data.write_changed_from(rows, origins).await?),
+            None => Ok(self.data.write_changed(rows).await?),
+        }
+    }
+
     /// Writes new rows.
     pub(crate) async fn insert(&mut self, rows: &RecordBatch) -> Result<()> {
         let complete = self.data.complete(rows)?;
         self.insert_complete(complete.as_ref().unwrap_or(rows)).await
+    }
+
+    /// New rows with what the table fills in, checked; nothing when it fills in nothing.
+    pub(crate) fn complete(&mut self, rows: &RecordBatch) -> Result<Option<RecordBatch>> {
+        Ok(self.data.complete(rows)?)
     }
 
     /// Writes new rows with what the table fills in.

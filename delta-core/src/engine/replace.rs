@@ -163,7 +163,7 @@ async fn insert(running: &Running, rows: DataFrame, filter: Option<&Filter>, out
     let mut inserted = 0;
     while let Some(batch) = batches.next().await {
         let batch = batch.map_err(failed)?;
-        let complete = output.data.complete(&batch)?;
+        let complete = output.complete(&batch)?;
         let batch = complete.as_ref().unwrap_or(&batch);
         if let Some(filter) = filter {
             let matching = filter.narrow.is_true(&narrow(batch, &filter.columns, &schema, attempt)?, attempt)?;

@@ -5,7 +5,7 @@ use boathouse_delta_protocol::action::decode_path;
 use boathouse_delta_protocol::features::{self, RowChange};
 use boathouse_delta_table::{CommitReport, DataWriterSettings, DeltaError, Snapshot, Transaction};
 
-use super::error::{EngineError, Result};
+use super::error::Result;
 use super::output::{Output, Recording, Written};
 
 /// Whether rows of the table may be changed at all; asked before anything is read.
@@ -13,9 +13,6 @@ pub(crate) fn check(snapshot: &Snapshot, change: RowChange) -> Result<()> {
     let on_table = |source: ProtocolError| DeltaError::Protocol { url: snapshot.url().to_owned(), source };
     features::check_write(snapshot.protocol(), snapshot.metadata()).map_err(on_table)?;
     features::check_change(snapshot.protocol(), snapshot.properties(), change).map_err(on_table)?;
-    if change == RowChange::Rewrite && snapshot.row_tracking().is_some() {
-        return Err(EngineError::LosesRowIds { url: snapshot.url().to_owned() });
-    }
     Ok(())
 }
 

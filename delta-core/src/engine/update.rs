@@ -1,7 +1,7 @@
 //! UPDATE.
 
 use boathouse_delta_protocol::features::RowChange;
-use boathouse_delta_table::{ChangeType, DataFile, DataWriterSettings, DeltaTable, FileRead, Snapshot};
+use boathouse_delta_table::{ChangeType, DataFile, DataWriterSettings, DeltaTable, FileRead, RowOrigins, Snapshot};
 use datafusion::arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::common::DFSchema;
@@ -12,6 +12,7 @@ use super::error::{Attempt, Result};
 use super::fate::{Fate, RowChangeSettings};
 use super::formula::{Filter, Formula};
 use super::leaving::Leaving;
+use super::origins::{Known, read_known, with_changed};
 use super::output::Output;
 use super::rewrite;
 use super::statement::{Running, Statement};
@@ -182,13 +183,14 @@ impl Change<'_> {
     async fn rows(&self, touched: &Touched, output: &mut Output) -> Result<u64> {
         let (snapshot, attempt) = (&self.running.snapshot, &self.running.attempt);
         let mut updated = 0;
-        let mut rows = snapshot.read_file(&touched.file, FileRead { rows: touched.rows.clone(), ..FileRead::default() })?;
+        let mut rows = read_known(snapshot, &touched.file, FileRead { rows: touched.rows.clone(), ..FileRead::default() })?;
         while let Some(batch) = rows.next().await {
-            let before = batch.map_err(|error| attempt.rows(error))?;
+            let Known { rows: before, origins } = Known::of(snapshot, batch.map_err(|error| attempt.rows(error))?);
+            let origins = origins.map(|from| RowOrigins::changed(from.ids));
             let after = self.assignments.columns(&before, attempt, |at| before.column(at).clone())?;
             let after = checked(snapshot, after, attempt)?;
             updated += before.num_rows() as u64;
-            output.data.write_changed(&after).await?;
+            output.change(&after, origins.as_ref()).await?;
             output.record(&before, ChangeType::UpdatePreimage).await?;
             output.record(&after, ChangeType::UpdatePostimage).await?;
         }
@@ -199,19 +201,20 @@ impl Change<'_> {
     async fn copy(&self, file: &DataFile, output: &mut Output) -> Result<u64> {
         let (snapshot, attempt) = (&self.running.snapshot, &self.running.attempt);
         let mut updated = 0;
-        let mut rows = snapshot.read_file(file, FileRead::default())?;
+        let mut rows = read_known(snapshot, file, FileRead::default())?;
         while let Some(batch) = rows.next().await {
-            let batch = batch.map_err(|error| attempt.rows(error))?;
+            let Known { rows: batch, origins } = Known::of(snapshot, batch.map_err(|error| attempt.rows(error))?);
             let matching = self.filter.wide.is_true(&batch, attempt)?;
             let before = filter_record_batch(&batch, &matching).map_err(|source| attempt.compute(source))?;
             updated += before.num_rows() as u64;
             if before.num_rows() == 0 {
-                output.data.write_kept(&batch).await?;
+                output.keep(&batch, origins.as_ref()).await?;
                 continue;
             }
             let after = self.assignments.columns(&before, attempt, |at| before.column(at).clone())?;
             let columns = weave(&[batch.columns(), &after], &places(&matching), attempt)?;
-            output.data.write_changed(&checked(snapshot, columns, attempt)?).await?;
+            let origins = origins.map(|from| with_changed(&from, &matching, attempt)).transpose()?;
+            output.change(&checked(snapshot, columns, attempt)?, origins.as_ref()).await?;
             output.record(&before, ChangeType::UpdatePreimage).await?;
             output.record(&checked(snapshot, after, attempt)?, ChangeType::UpdatePostimage).await?;
         }

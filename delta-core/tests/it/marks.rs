@@ -1,7 +1,13 @@
 //! Rows that are marked as deleted instead of written again.
 
+use std::collections::BTreeMap;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use boathouse_base::{DomainError, ErrorKind};
-use boathouse_delta_core::{DataWriter, DataWriterSettings, DeltaTable, DeltaTableExt, EngineError, MergeInsert, Transaction};
+use boathouse_delta_core::{
+    DataWriter, DataWriterSettings, DeltaTable, DeltaTableExt, EngineError, FileRead, MergeInsert, Transaction,
+};
 use boathouse_storage::seeded_env;
 
 use crate::rows::{Row, VECTORS, frame, read, row, sorted, table_of_with};
@@ -167,20 +173,53 @@ async fn a_delete_that_races_with_a_compaction_deletes_its_rows_and_no_others() 
     }
 }
 
-#[tokio::test]
-async fn rows_that_have_ids_are_marked_and_never_written_again_without_them() {
-    let table = table_of_with(&[VECTORS, ("delta.enableRowTracking", "true")], &[&many(10)]).await;
-    assert_eq!(table.delete().filter("id = 3").run().await.unwrap().files_marked, 1);
-    for error in [
-        table.update().set("v", "0").filter("id = 1").run().await.unwrap_err(),
-        table.merge(frame(&[row(1, "m", 1)]), "t.id = s.id").when_matched_update_all().run().await.unwrap_err(),
-        table.delete().filter("id < 9").run().await.unwrap_err(),
-    ] {
-        assert!(matches!(error, EngineError::LosesRowIds { .. }), "{error}");
+/// For each `id` of the table, its row id and row commit version.
+async fn tracked(table: &DeltaTable) -> BTreeMap<i64, (i64, i64)> {
+    let snapshot = table.snapshot().await.unwrap();
+    let columns = snapshot.row_tracking().unwrap().clone();
+    let mut found = BTreeMap::new();
+    for file in snapshot.files(None).await.unwrap() {
+        let read = FileRead { row_tracking: Some(columns.clone()), ..FileRead::default() };
+        let mut rows = snapshot.read_file(&file, read).unwrap();
+        while let Some(batch) = rows.next().await {
+            let (rows, from) = columns.split(&batch.unwrap()).unwrap();
+            for (at, id) in rows.column(0).as_primitive::<Int64Type>().values().iter().enumerate() {
+                let again = found.insert(*id, (from.ids.value(at), from.commit_versions.value(at)));
+                assert!(again.is_none(), "row {id} is there twice");
+            }
+        }
     }
-    let inserts = table.merge(frame(&[row(1, "m", 1), row(99, "m", 1)]), "t.id = s.id").when_not_matched_insert_all();
-    assert_eq!(inserts.run().await.unwrap().rows_inserted, 1);
-    let mut left: Vec<Row> = many(10).into_iter().filter(|row| row.0 != Some(3)).collect();
-    left.push(row(99, "m", 1));
-    assert_eq!(read(&table).await, sorted(&left));
+    found
+}
+
+#[tokio::test]
+async fn rows_keep_their_ids_whether_they_are_marked_copied_updated_or_merged() {
+    for vectors in [true, false] {
+        let tracking = ("delta.enableRowTracking", "true");
+        let properties = if vectors { vec![tracking, VECTORS] } else { vec![tracking] };
+        let table = table_of_with(&properties, &[&many(20)]).await;
+        let before = tracked(&table).await;
+        table.delete().filter("id = 3").run().await.unwrap();
+        table.update().set("v", "-1").filter("id IN (5, 6)").run().await.unwrap();
+        let source = [row(6, "m", 60), row(7, "m", 70), row(99, "m", 99)];
+        let merge = table.merge(frame(&source), "t.id = s.id").when_matched_update_all().when_not_matched_insert_all();
+        merge.run().await.unwrap();
+        // More than half of the first file: what is left of it is copied.
+        table.delete().filter("id BETWEEN 8 AND 17").run().await.unwrap();
+        let after = tracked(&table).await;
+        let expected: Vec<i64> = vec![0, 1, 2, 4, 5, 6, 7, 18, 19, 99];
+        assert_eq!(after.keys().copied().collect::<Vec<_>>(), expected, "vectors: {vectors}");
+        for (id, (row_id, version)) in &after {
+            let changed_in = match id {
+                5 => 3,
+                6 | 7 | 99 => 4,
+                _ => 1,
+            };
+            assert_eq!(*version, changed_in, "commit version of {id}, vectors: {vectors}");
+            match before.get(id) {
+                Some((known, _)) => assert_eq!(row_id, known, "row id of {id}, vectors: {vectors}"),
+                None => assert!(before.values().all(|(known, _)| known != row_id), "a new row has a new id"),
+            }
+        }
+    }
 }

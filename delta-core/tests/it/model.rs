@@ -13,16 +13,18 @@ struct Features {
     vectors: bool,
     feed: bool,
     mapping: bool,
+    tracking: bool,
     copy_above_percent: u8,
 }
 
 fn features() -> impl Strategy<Value = Features> {
     let percent = prop_oneof![Just(0), Just(20), Just(50), Just(100)];
-    (any::<[bool; 4]>(), percent).prop_map(|([partitioned, vectors, feed, mapping], copy_above_percent)| Features {
+    (any::<[bool; 5]>(), percent).prop_map(|([partitioned, vectors, feed, mapping, tracking], copy_above_percent)| Features {
         partitioned,
         vectors,
         feed,
         mapping,
+        tracking,
         copy_above_percent,
     })
 }
@@ -175,7 +177,12 @@ fn merged(table: &[Row], source: &[Row], [delete_zero, update_larger, insert, by
 }
 
 async fn run(features: Features, steps: Vec<Step>) {
-    let wanted = [(features.vectors, VECTORS), (features.feed, FEED), (features.mapping, ("delta.columnMapping.mode", "name"))];
+    let wanted = [
+        (features.vectors, VECTORS),
+        (features.feed, FEED),
+        (features.mapping, ("delta.columnMapping.mode", "name")),
+        (features.tracking, ("delta.enableRowTracking", "true")),
+    ];
     let properties: Vec<_> = wanted.into_iter().filter(|(on, _)| *on).map(|(_, property)| property).collect();
     let settings = || RowChangeSettings { copy_above_percent: features.copy_above_percent };
     let table = table_with(features.partitioned, &properties).await;

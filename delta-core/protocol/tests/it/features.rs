@@ -7,7 +7,7 @@ use boathouse_delta_protocol::ProtocolError;
 use boathouse_delta_protocol::action::{Metadata, Protocol};
 use boathouse_delta_protocol::features::{
     FEATURES, FeatureKind, RowChange, check_change, check_read, check_write, column_mapping, feature_table, has, is_active,
-    protocol_for, protocol_upgrade,
+    protocol_for, protocol_upgrade, records_changes,
 };
 use boathouse_delta_protocol::properties::TableProperties;
 use boathouse_delta_protocol::schema::{ArrayType, ColumnMappingMode, DataType, PrimitiveType, StructField, StructType};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use boathouse_delta_protocol::deletion_vector::DeletionVector;
-use boathouse_delta_table::{ChangeType, DataFile, FileRead, Snapshot};
+use boathouse_delta_table::{ChangeType, DataFile, FileRead, RowOrigins, Snapshot};
 use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
 use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
@@ -15,6 +15,7 @@ use super::source::SourceRows;
 use crate::engine::assign::{Assignments, weave};
 use crate::engine::error::{Attempt, Result};
 use crate::engine::fate::Fate;
+use crate::engine::origins::{Known, read_known, woven};
 use crate::engine::output::Output;
 use crate::engine::touched::unused_name;
 use crate::engine::update::checked;
@@ -31,7 +32,8 @@ pub(crate) struct Apply<'a> {
 struct Changed {
     /// The rows that stay, old and new ones in their order.
     columns: Vec<ArrayRef>,
-    rows: usize,
+    /// Where each of them was in the batch, and whether it is changed.
+    from: Vec<(usize, bool)>,
     /// Where updated rows were in the batch, and where their new values are.
     updated: Vec<usize>,
     after: Vec<ArrayRef>,
@@ -63,10 +65,10 @@ impl Apply<'_> {
         };
         let names: Vec<&String> = self.plan.table.fields().iter().map(|field| field.name()).collect();
         let request = FileRead { row_index: Some(unused_name(&names)), rows, ..FileRead::default() };
-        let mut batches = self.snapshot.read_file(file, request)?;
+        let mut batches = read_known(self.snapshot, file, request)?;
         let mut next = 0;
         while let Some(batch) = batches.next().await {
-            let batch = batch.map_err(|error| self.attempt.rows(error))?;
+            let Known { rows: batch, origins } = Known::of(self.snapshot, batch.map_err(|error| self.attempt.rows(error))?);
             let Some((numbers, columns)) = batch.columns().split_last() else { continue };
             let numbers = numbers.as_primitive::<Int64Type>().values();
             // Changes and rows both ascend.
@@ -79,18 +81,25 @@ impl Apply<'_> {
             }
             if next == from {
                 counts.copied += batch.num_rows() as u64;
-                output.data.write_kept(&checked(self.snapshot, columns.to_vec(), self.attempt)?).await?;
+                output.keep(&checked(self.snapshot, columns.to_vec(), self.attempt)?, origins.as_ref()).await?;
                 continue;
             }
-            self.batch(columns, &by_row, output, counts).await?;
+            self.batch((columns, origins.as_ref()), &by_row, output, counts).await?;
         }
         Ok(())
     }
 
-    async fn batch(&self, columns: &[ArrayRef], by_row: &[Option<By>], output: &mut Output, counts: &mut Counts) -> Result<()> {
+    async fn batch(
+        &self,
+        (columns, origins): (&[ArrayRef], Option<&RowOrigins>),
+        by_row: &[Option<By>],
+        output: &mut Output,
+        counts: &mut Counts,
+    ) -> Result<()> {
         let changed = self.change_rows(columns, by_row, counts)?;
-        if changed.rows > 0 {
-            output.data.write_changed(&checked(self.snapshot, changed.columns, self.attempt)?).await?;
+        if !changed.from.is_empty() {
+            let origins = origins.map(|origins| woven(origins, &changed.from));
+            output.change(&checked(self.snapshot, changed.columns, self.attempt)?, origins.as_ref()).await?;
         }
         if !output.is_recording() {
             return Ok(());
@@ -122,12 +131,13 @@ impl Apply<'_> {
         let clauses = plan.matched.len() + plan.by_source.len();
         let mut by_clause: Vec<Vec<(usize, usize)>> = vec![Vec::new(); clauses];
         let (mut places, mut new_places) = (Vec::with_capacity(by_row.len()), Vec::new());
-        let (mut updated, mut deleted) = (Vec::new(), Vec::new());
+        let (mut from, mut updated, mut deleted) = (Vec::with_capacity(by_row.len()), Vec::new(), Vec::new());
         for (row, by) in by_row.iter().enumerate() {
             let by = by.unwrap_or(By::Nothing);
             if by == By::Nothing {
                 counts.copied += 1;
                 places.push((0, row));
+                from.push((row, false));
                 continue;
             }
             if self.is_delete(by) {
@@ -142,6 +152,7 @@ impl Apply<'_> {
             };
             counts.updated(by);
             updated.push(row);
+            from.push((row, true));
             let place = (set + 1, by_clause[set].len());
             places.push(place);
             new_places.push(place);
@@ -159,9 +170,9 @@ impl Apply<'_> {
             });
         }
         let sets: Vec<&[ArrayRef]> = sets.iter().map(Vec::as_slice).collect();
-        let (rows, columns) = (places.len(), weave(&sets, &places, self.attempt)?);
+        let columns = weave(&sets, &places, self.attempt)?;
         let after = weave(&sets, &new_places, self.attempt)?;
-        Ok(Changed { columns, rows, updated, after, deleted })
+        Ok(Changed { columns, from, updated, after, deleted })
     }
 
     /// The new values of some rows.
