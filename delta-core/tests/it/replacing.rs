@@ -29,6 +29,8 @@ async fn what_matches_leaves_and_the_new_rows_come_in_one_version() {
 #[tokio::test]
 async fn a_new_row_that_the_condition_does_not_hold_for_is_refused_and_nothing_changes() {
     let table = table_of_with(&[VECTORS], &[&[row(1, "a", 1), row(2, "a", 2)]]).await;
+    // Work after commits writes into the log, too.
+    table.settle().await;
     let objects = table.storage().list("").await.unwrap().len();
     for outside in [row(9, "a", 9), (None, Some("a"), Some(1))] {
         let error = table.replace_where(frame(&[row(1, "b", 1), outside]), "id = 1").run().await.unwrap_err();
