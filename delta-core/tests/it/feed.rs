@@ -162,7 +162,8 @@ async fn changes_of_versions_without_a_feed_and_ranges_that_run_backwards_are_re
     table.append(batch(&[row(2, "a", 2)]).into()).run().await.unwrap();
     assert!(matches!(table.changes(1..).read().await.unwrap_err(), DeltaError::ChangesOff { version: 1, .. }));
     assert_eq!(read(&table, 2..).await.unwrap(), [change(3, "insert", row(2, "a", 2))]);
-    assert!(matches!(table.changes(3..=2).read().await.unwrap_err(), DeltaError::ChangesBackwards { from: 3, to: 2, .. }));
+    let backwards = ChangeRange { from: TableVersion::Number(3), to: TableVersion::Number(2) };
+    assert!(matches!(table.changes(backwards).read().await.unwrap_err(), DeltaError::ChangesBackwards { from: 3, to: 2, .. }));
     table.alter().set_property("delta.enableChangeDataFeed", "false").run().await.unwrap();
     let error = read(&table, 2..).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");

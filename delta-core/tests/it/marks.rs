@@ -122,7 +122,8 @@ async fn an_update_and_a_merge_of_other_rows_of_one_file_at_once_both_succeed() 
     let merge = other.merge(frame(&[row(20, "m", -6)]), "t.id = s.id").when_matched_update_all();
     let (one, two) = tokio::join!(update.run(), merge.run());
     // Each adds a file, and its condition says which rows could matter: `id = 10` is not among the rows of the other one.
-    (one.unwrap(), two.unwrap());
+    one.unwrap();
+    two.unwrap();
     let mut model = many(100);
     model[10].2 = Some(-5);
     model[20] = row(20, "m", -6);
