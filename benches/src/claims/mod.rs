@@ -5,6 +5,7 @@ mod checkpoint;
 mod commits;
 mod conflicts;
 mod open;
+mod row_changes;
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ use crate::measure::Measured;
 
 /// Every claim, in the order of `list`.
 pub(crate) fn all() -> Vec<Box<dyn Claim>> {
-    vec![
+    let mut claims: Vec<Box<dyn Claim>> = vec![
         Box::new(append::Append::Streamed),
         Box::new(append::Append::Held),
         Box::new(open::Open::Json),
@@ -27,7 +28,9 @@ pub(crate) fn all() -> Vec<Box<dyn Claim>> {
         Box::new(commits::Commits::Small),
         Box::new(commits::Commits::Group),
         Box::new(conflicts::Conflicts),
-    ]
+    ];
+    claims.extend(row_changes::RowChanges::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>));
+    claims
 }
 
 /// The claim of that name.
