@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use boathouse_base::{DomainError, Env};
-use boathouse_delta_table::{DeltaError, DeltaTable};
+use boathouse_base::Env;
+use boathouse_delta_table::DeltaTable;
 use boathouse_storage::Storage;
 use boathouse_storage::testing::FaultStore;
 use object_store::path::Path;
 
-use crate::engine::{Hand, open};
+use crate::engine::{Hand, open, told};
 use crate::executor::Play;
 use crate::intent::Intent;
 use crate::ledger::{Ledger, Outcome};
@@ -85,11 +85,7 @@ impl Stage {
             inside.note(actor, Event::Began { op, what: intent.to_string() });
         }
         let hand = Hand { world: &self.world, table, ledger: &self.ledger, op, sabotage: self.sabotage };
-        let outcome = match hand.perform(intent).await {
-            Ok(outcome) => outcome,
-            Err(error @ DeltaError::CommitUnknown { .. }) => Outcome::Undecided { message: error.to_string() },
-            Err(error) => Outcome::Refused { kind: error.kind(), message: error.to_string() },
-        };
+        let outcome = told(hand.perform(intent).await);
         let mut inside = self.world.lock();
         if let Outcome::Committed { version } = &outcome {
             inside.acknowledged = inside.acknowledged.max(Some(*version));

@@ -9,6 +9,7 @@ use std::fmt::Write;
 
 use boathouse_base::ErrorKind;
 
+use crate::data_files::Row;
 use crate::disk::Disk;
 use crate::intent::{Content, Intent};
 use crate::ledger::{Attempt, Observation, Outcome};
@@ -30,7 +31,7 @@ pub(crate) fn check(history: &History, attempts: &[Attempt], schedule: &Schedule
     for (op, attempt) in attempts.iter().enumerate() {
         let found = by_op.get(&op).map_or(&[][..], Vec::as_slice);
         outcome(op, attempt, found, history)?;
-        if let Some(commit) = found.first() {
+        for commit in found {
             effect(op, attempts, commit, history, schedule)?;
         }
         for observation in &attempt.observations {
@@ -44,6 +45,9 @@ pub(crate) fn check(history: &History, attempts: &[Attempt], schedule: &Schedule
 /// What was acknowledged is there once, what was refused is not there.
 fn outcome(op: usize, attempt: &Attempt, found: &[&Commit], history: &History) -> Result<(), Violation> {
     let what = || attempt.intent.to_string();
+    if let Intent::Burst { rows } = &attempt.intent {
+        return burst(op, attempt, rows, found, history);
+    }
     if let [first, second, ..] = found {
         return Err(Violation::CommittedTwice { op, what: what(), first: first.version, second: second.version });
     }
@@ -83,6 +87,35 @@ fn outcome(op: usize, attempt: &Attempt, found: &[&Commit], history: &History) -
     }
 }
 
+/// Of appends that were asked for at once, each that was acknowledged is in its version, and each that was refused is nowhere.
+fn burst(op: usize, attempt: &Attempt, rows: &[Row], found: &[&Commit], history: &History) -> Result<(), Violation> {
+    for row in rows {
+        let came = |commit: &&&Commit| {
+            let at = usize::try_from(commit.version).unwrap_or(usize::MAX);
+            let here = history.states.get(at).is_some_and(|state| state.rows.contains_key(&row.id));
+            let before = at.checked_sub(1).and_then(|at| history.states.get(at));
+            here && before.is_some_and(|state| !state.rows.contains_key(&row.id))
+        };
+        let versions: Vec<u64> = found.iter().filter(came).map(|commit| commit.version).collect();
+        let what = || format!("row {} of: {}", row.id, attempt.intent);
+        match (attempt.members.get(&row.id).unwrap_or(&Outcome::Unknown), versions.as_slice()) {
+            (_, [first, second, ..]) => {
+                return Err(Violation::CommittedTwice { op, what: what(), first: *first, second: *second });
+            }
+            (Outcome::Committed { version }, [found]) if version == found => {}
+            (Outcome::Committed { version }, found) => {
+                return Err(Violation::Lost { op, what: what(), version: *version, found: format!("is not among {found:?}") });
+            }
+            (Outcome::Refused { message, .. }, [version]) => {
+                let said = format!("was refused ({message})");
+                return Err(Violation::Ghost { op, what: what(), said, version: *version });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn content(state: &State) -> Content {
     Content { rows: state.rows.clone(), properties: state.properties.clone() }
 }
@@ -106,7 +139,13 @@ fn effect(op: usize, attempts: &[Attempt], commit: &Commit, history: &History, s
     }
     let restored = attempt.restored.and_then(state).map(content);
     let (before, after) = (content(before), content(after));
-    let expected = attempt.intent.apply(&before, restored.as_ref());
+    let mut expected = attempt.intent.apply(&before, restored.as_ref());
+    if let Intent::Burst { rows } = &attempt.intent {
+        // Some of the appends of a burst, in one commit or in several.
+        let new = rows.iter().filter(|row| after.rows.contains_key(&row.id) && !before.rows.contains_key(&row.id));
+        expected = before.clone();
+        expected.rows.extend(new.map(|row| (row.id, *row)));
+    }
     if expected == after {
         return Ok(());
     }
@@ -145,7 +184,7 @@ fn difference(expected: &Content, found: &Content) -> String {
     let ids: std::collections::BTreeSet<_> = expected.rows.keys().chain(found.rows.keys()).collect();
     for id in ids {
         let (wanted, is) = (expected.rows.get(id), found.rows.get(id));
-        let show = |row: Option<&crate::data_files::Row>| {
+        let show = |row: Option<&Row>| {
             row.map_or_else(|| "absent".to_owned(), |row| format!("in part {} with value {}", row.part.name(), row.value))
         };
         if wanted != is {
@@ -213,12 +252,14 @@ pub(crate) fn compare(observation: &Observation, history: &History) -> Result<()
 
 /// Every error has a cause in the schedule.
 fn explained(op: usize, attempt: &Attempt, schedule: &Schedule, attempts: &[Attempt]) -> Result<(), Violation> {
-    let Outcome::Refused { kind, message } = &attempt.outcome else { return Ok(()) };
+    let Some((kind, message)) = [&attempt.outcome].into_iter().chain(attempt.members.values()).find_map(Outcome::refusal) else {
+        return Ok(());
+    };
     let old = matches!(attempt.intent, Intent::ReadOld { .. } | Intent::Restore { .. });
     let vacuumed = attempts.iter().any(|attempt| attempt.intent == Intent::Vacuum);
     let fine = match kind {
         // Nothing that others do here makes a blind append wrong.
-        ErrorKind::Conflict => !matches!(attempt.intent, Intent::Append { .. }),
+        ErrorKind::Conflict => !matches!(attempt.intent, Intent::Append { .. } | Intent::Burst { .. }),
         ErrorKind::Unavailable => schedule.weather.is_faulty(),
         // Vacuum may have taken the files of an old version; an old listing may not show a version that was seen before.
         ErrorKind::NotFound => (old && vacuumed) || schedule.weather.stale_list_us > 0,
@@ -227,19 +268,21 @@ fn explained(op: usize, attempt: &Attempt, schedule: &Schedule, attempts: &[Atte
     if fine {
         return Ok(());
     }
-    Err(Violation::Unexplained { op, what: attempt.intent.to_string(), kind: *kind, message: message.clone() })
+    Err(Violation::Unexplained { op, what: attempt.intent.to_string(), kind, message: message.to_owned() })
 }
 
 /// No file that the newest version needs is gone.
 fn files_are_there(history: &History, disk: &Disk) -> Result<(), Violation> {
     let Some(last) = history.states.last() else { return Ok(()) };
-    for (path, _) in last.files.keys() {
-        let Some(object) = crate::log_reader::undo_percent(path).map(|path| format!("{TABLE}/{path}")) else { continue };
-        if disk.get(&object).is_none() {
-            let deleted_by = disk.revisions(&object).last().and_then(|revision| revision.author.op);
-            let version = history.states.len() as u64 - 1;
-            let deleted_by = deleted_by.map_or_else(|| "?".to_owned(), |op| op.to_string());
-            return Err(Violation::MissingFile { version, path: path.clone(), deleted_by });
+    for ((path, _), file) in &last.files {
+        let data = crate::log_reader::undo_percent(path).map(|path| format!("{TABLE}/{path}"));
+        for object in data.into_iter().chain(file.vector.clone()) {
+            if disk.get(&object).is_none() {
+                let deleted_by = disk.revisions(&object).last().and_then(|revision| revision.author.op);
+                let version = history.states.len() as u64 - 1;
+                let deleted_by = deleted_by.map_or_else(|| "?".to_owned(), |op| op.to_string());
+                return Err(Violation::MissingFile { version, path: object, deleted_by });
+            }
         }
     }
     Ok(())

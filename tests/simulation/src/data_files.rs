@@ -63,6 +63,11 @@ pub(crate) fn stream(rows: &[Row]) -> Result<BatchStream, arrow_schema::ArrowErr
     Ok(BatchStream::from_batches(batch.schema(), vec![batch]))
 }
 
+/// A column of numbers.
+pub(crate) fn numbers_of(batch: &RecordBatch, name: &str) -> Option<Vec<i64>> {
+    Some(batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()?.values().to_vec())
+}
+
 /// The rows of a batch; nothing when it does not have the columns.
 pub(crate) fn rows_of(batch: &RecordBatch) -> Option<Vec<Row>> {
     let numbers = |name: &str| batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());

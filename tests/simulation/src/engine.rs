@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 
 use arrow_schema::ArrowError;
-use boathouse_base::{AppTransaction, Comparison, Env, Predicate, ScanRequest, TableVersion};
+use boathouse_base::{AppTransaction, Comparison, DomainError, Env, Predicate, ScanRequest, TableVersion};
 use boathouse_delta_table::protocol::action::{Add, Metadata};
 use boathouse_delta_table::protocol::features::RowChange;
 use boathouse_delta_table::{
@@ -13,7 +13,7 @@ use boathouse_delta_table::{
 };
 use boathouse_storage::Storage;
 
-use crate::data_files::{Part, Row, batch, rows_of, schema, stream};
+use crate::data_files::{Part, Row, batch, numbers_of, rows_of, schema, stream};
 use crate::intent::{COUNTER, Intent, count};
 use crate::ledger::{Ledger, Observation, Outcome};
 use crate::sabotage::Sabotage;
@@ -80,6 +80,8 @@ impl Hand<'_> {
             }
             Intent::DeletePart { part } => self.delete_part(*part).await,
             Intent::DeleteRange { low, high } => self.delete_range(*low, *high).await,
+            Intent::Mark { low, high } => self.mark(*low, *high).await,
+            Intent::Burst { rows } => self.burst(rows).await,
             Intent::Raise { part } => self.raise(*part).await,
             Intent::Count { of, id, into } => self.count(*of, *id, *into).await,
             Intent::Bump => self.bump().await,
@@ -146,6 +148,44 @@ impl Hand<'_> {
         committed(delete.row_change(RowChange::Rewrite).remove_all(&gone).add_all(adds)).await
     }
 
+    async fn mark(&self, low: i64, high: i64) -> Result<Outcome> {
+        let now = self.newest(None).await?;
+        let range = Predicate::compare("id", Comparison::GtEq, low).and(Predicate::compare("id", Comparison::LtEq, high));
+        let (mut delete, mut any) = (self.begin(&now, "DELETE", Some(range.clone())).row_change(RowChange::Rewrite), false);
+        for file in files(&now, Some(&range)).await? {
+            let read = FileRead { row_index: Some("at".to_owned()), ..FileRead::default() };
+            let mut batches = now.read_file(&file, read)?;
+            let mut places = Vec::new();
+            while let Some(batch) = batches.next().await {
+                let batch = batch.map_err(|source| DeltaError::Input { url: now.url().to_owned(), source })?;
+                let rows = rows_of(&batch).into_iter().flatten().zip(numbers_of(&batch, "at").into_iter().flatten());
+                places.extend(rows.filter(|(row, _)| row.id >= low && row.id <= high).map(|(_, at)| at.cast_unsigned()));
+            }
+            if !places.is_empty() {
+                any = true;
+                delete = delete.delete_rows(&file, places);
+            }
+        }
+        if any { committed(delete).await } else { Ok(Outcome::Nothing) }
+    }
+
+    /// Appends each row by itself. They share the table handle, so they may share commits; none has facts of its own.
+    async fn burst(&self, rows: &[Row]) -> Result<Outcome> {
+        let appends = rows.iter().map(|row| async move {
+            let url = || self.table.url().to_owned();
+            let input = stream(&[*row]).map_err(|source| DeltaError::Compute { attempted: "simulate", url: url(), source });
+            let append = async { self.table.append(input?).with_writer_settings(settings()).run().await };
+            let outcome = told(append.await.map(|report| Outcome::Committed { version: report.version }));
+            if let Outcome::Committed { version } = &outcome {
+                let mut inside = self.world.lock();
+                inside.acknowledged = inside.acknowledged.max(Some(*version));
+            }
+            self.ledger.change(self.op, |attempt| drop(attempt.members.insert(row.id, outcome)));
+        });
+        futures::future::join_all(appends).await;
+        Ok(Outcome::Nothing)
+    }
+
     async fn raise(&self, part: Part) -> Result<Outcome> {
         let now = self.newest(None).await?;
         let files = files(&now, Some(&in_part(part))).await?;
@@ -188,12 +228,13 @@ impl Hand<'_> {
             return Ok(Outcome::Nothing);
         }
         let rows = rows_of_files(&now, &files).await?;
-        let adds = write(&now, &rows).await?.into_iter().map(|add| Add { data_change: false, ..add });
-        let mut compact = self.begin(&now, "OPTIMIZE", Some(in_part(part))).add_all(adds);
-        for file in &files {
-            compact = compact.remove_action(file.add().to_remove(self.table.env().now_ms(), false));
+        let mut adds = write(&now, &rows).await?;
+        let compact = self.begin(&now, "OPTIMIZE", None);
+        match (adds.pop(), adds.is_empty()) {
+            // One file after the other: whoever marks rows of one of them meanwhile can follow.
+            (Some(add), true) => committed(compact.concatenate(&files, add)?).await,
+            _ => Ok(Outcome::Nothing),
         }
-        committed(compact).await
     }
 
     fn begin(&self, now: &Snapshot, name: &str, read: Option<Predicate>) -> Transaction {
@@ -224,6 +265,15 @@ impl Hand<'_> {
         }
         self.ledger.change(self.op, |attempt| attempt.observations.push(observation));
         Ok(())
+    }
+}
+
+/// What an actor is told.
+pub(crate) fn told(result: Result<Outcome>) -> Outcome {
+    match result {
+        Ok(outcome) => outcome,
+        Err(error @ DeltaError::CommitUnknown { .. }) => Outcome::Undecided { message: error.to_string() },
+        Err(error) => Outcome::Refused { kind: error.kind(), message: error.to_string() },
     }
 }
 

@@ -17,6 +17,10 @@ pub(crate) enum Intent {
     DeletePart { part: Part },
     /// Deletes the rows with these ids; files are found by their statistics, and written again without them.
     DeleteRange { low: i64, high: i64 },
+    /// Deletes the rows with these ids, by marking them in their files.
+    Mark { low: i64, high: i64 },
+    /// Appends these rows one by one, all at the same time, through one table handle.
+    Burst { rows: Vec<Row> },
     /// Adds one to the value of every row of a partition.
     Raise { part: Part },
     /// Adds one row to a partition, whose value is the number of rows in another one.
@@ -56,9 +60,11 @@ impl Intent {
     pub(crate) fn apply(&self, before: &Content, restored: Option<&Content>) -> Content {
         let mut after = before.clone();
         match self {
-            Self::Append { rows } | Self::AppendOnce { rows, .. } => after.rows.extend(rows.iter().map(|row| (row.id, *row))),
+            Self::Append { rows } | Self::AppendOnce { rows, .. } | Self::Burst { rows } => {
+                after.rows.extend(rows.iter().map(|row| (row.id, *row)))
+            }
             Self::DeletePart { part } => after.rows.retain(|_, row| row.part != *part),
-            Self::DeleteRange { low, high } => after.rows.retain(|id, _| id < low || id > high),
+            Self::DeleteRange { low, high } | Self::Mark { low, high } => after.rows.retain(|id, _| id < low || id > high),
             Self::Raise { part } => {
                 after.rows.values_mut().filter(|row| row.part == *part).for_each(|row| row.value += 1);
             }
@@ -92,7 +98,7 @@ impl Intent {
 
     /// Whether it adds rows without looking at any.
     pub(crate) fn is_blind(&self) -> bool {
-        matches!(self, Self::Append { .. } | Self::AppendOnce { .. })
+        matches!(self, Self::Append { .. } | Self::AppendOnce { .. } | Self::Burst { .. })
     }
 
     /// An intent of a writer, by chance.
@@ -103,18 +109,45 @@ impl Intent {
             (0..chance.between(1, 3)).map(|at| Row { id: first + at as i64, part, value: 0 }).collect()
         };
         let rows = || rows_in(part(chance));
+        let range = || {
+            let span = i64::try_from(ops).unwrap_or_default() * 10;
+            let low = chance.below(span.unsigned_abs()).cast_signed();
+            (low, low + chance.below(40).cast_signed())
+        };
         match chance.weighted(
-            &[(30, 0), (10, 1), (8, 2), (10, 3), (9, 4), (10, 5), (4, 6), (5, 7), (5, 8), (7, 9), (4, 10), (3, 11), (4, 12)],
+            &[
+                (30, 0),
+                (10, 1),
+                (8, 2),
+                (10, 3),
+                (9, 4),
+                (10, 5),
+                (4, 6),
+                (5, 7),
+                (5, 8),
+                (7, 9),
+                (4, 10),
+                (3, 11),
+                (4, 12),
+                (14, 13),
+                (8, 14),
+            ],
             0,
         ) {
             0 => Self::Append { rows: rows() },
             1 => Self::AppendOnce { app: ["job", "stream"][usize::from(chance.per_mille(500))], number: 0, rows: rows() },
             2 => Self::DeletePart { part: part(chance) },
             3 => {
-                let span = i64::try_from(ops).unwrap_or_default() * 10;
-                let low = chance.below(span.unsigned_abs()).cast_signed();
-                Self::DeleteRange { low, high: low + chance.below(40).cast_signed() }
+                let (low, high) = range();
+                Self::DeleteRange { low, high }
             }
+            13 => {
+                let (low, high) = range();
+                Self::Mark { low, high }
+            }
+            14 => Self::Burst {
+                rows: (0..chance.between(2, 5)).map(|at| Row { id: first + at as i64, part: part(chance), value: 0 }).collect(),
+            },
             4 => Self::Raise { part: part(chance) },
             5 => Self::Count { of: part(chance), id: first, into: part(chance) },
             6 => Self::ReplaceAll { rows: rows() },
@@ -156,6 +189,8 @@ impl fmt::Display for Intent {
             Self::AppendOnce { app, number, rows } => write!(f, "append {} as transaction {number} of `{app}`", ids(rows)),
             Self::DeletePart { part } => write!(f, "delete where part = {}", part.name()),
             Self::DeleteRange { low, high } => write!(f, "delete where id in {low}..={high}"),
+            Self::Mark { low, high } => write!(f, "mark as deleted where id in {low}..={high}"),
+            Self::Burst { rows } => write!(f, "append one by one and all at once {}", ids(rows)),
             Self::Raise { part } => write!(f, "raise the values where part = {}", part.name()),
             Self::Count { of, id, into } => write!(f, "count part {} into {}{id}", of.name(), into.name()),
             Self::ReplaceAll { rows } => write!(f, "replace all by {}", ids(rows)),

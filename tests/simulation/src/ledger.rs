@@ -47,6 +47,24 @@ pub(crate) struct Attempt {
     /// The version that a restore asked for.
     pub(crate) restored: Option<u64>,
     pub(crate) observations: Vec<Observation>,
+    /// What came of each row of a burst.
+    pub(crate) members: BTreeMap<i64, Outcome>,
+}
+
+impl Outcome {
+    pub(crate) fn version(&self) -> Option<u64> {
+        match self {
+            Self::Committed { version } => Some(*version),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn refusal(&self) -> Option<(ErrorKind, &str)> {
+        match self {
+            Self::Refused { kind, message } => Some((*kind, message)),
+            _ => None,
+        }
+    }
 }
 
 /// What actors tried. Clones are one ledger.
@@ -56,7 +74,14 @@ pub(crate) struct Ledger(Arc<Mutex<Vec<Attempt>>>);
 impl Ledger {
     pub(crate) fn begin(&self, actor: usize, intent: Intent) -> usize {
         let mut attempts = self.lock();
-        attempts.push(Attempt { actor, intent, outcome: Outcome::Unknown, restored: None, observations: Vec::new() });
+        attempts.push(Attempt {
+            actor,
+            intent,
+            outcome: Outcome::Unknown,
+            restored: None,
+            observations: Vec::new(),
+            members: BTreeMap::new(),
+        });
         attempts.len() - 1
     }
 

@@ -46,6 +46,7 @@ mod simulation;
 mod sweep;
 mod tally;
 mod trace;
+mod vectors;
 mod violation;
 mod weather;
 mod world;

@@ -32,6 +32,8 @@ pub(crate) type FileKey = (String, Option<String>);
 #[derive(Debug, Clone)]
 pub(crate) struct File {
     pub(crate) rows: Arc<Vec<Row>>,
+    /// The object that holds its deletion vector.
+    pub(crate) vector: Option<String>,
 }
 
 /// The table at a version.
@@ -155,7 +157,7 @@ pub(crate) fn read(disk: &Disk) -> Result<History, Violation> {
             let rows =
                 rows_of(disk, &add, &mut decoded).ok_or_else(|| Violation::UnreadableFile { version, path: key.0.clone() })?;
             commit.added.push(key.clone());
-            if state.files.insert(key.clone(), File { rows }).is_some() {
+            if state.files.insert(key.clone(), File { rows, vector: crate::vectors::object(&add["deletionVector"]) }).is_some() {
                 return Err(Violation::AddedTwice { version, path: key.0 });
             }
         }
@@ -202,7 +204,13 @@ fn rows_of(disk: &Disk, add: &Value, decoded: &mut BTreeMap<String, Arc<Vec<Row>
             rows
         }
     };
-    if add["deletionVector"].is_null() { Some(whole) } else { None }
+    let vector = &add["deletionVector"];
+    if vector.is_null() {
+        return Some(whole);
+    }
+    let marked = crate::vectors::read(disk, vector)?;
+    let left = whole.iter().zip(0..).filter(|(_, at)| !marked.contains(*at)).map(|(row, _)| *row);
+    Some(Arc::new(left.collect()))
 }
 
 /// The path without percent-encoding.

@@ -73,6 +73,7 @@ impl Schedule {
         let interval = chance.weighted(&[(2, 2), (3, 4), (3, 10), (2, 100)], 10);
         let properties = BTreeMap::from([
             ("delta.checkpointInterval".to_owned(), interval.to_string()),
+            ("delta.enableDeletionVectors".to_owned(), "true".to_owned()),
             ("delta.isolationLevel".to_owned(), isolation(write_serializable).to_owned()),
         ]);
         Self { actors, weather, properties, write_serializable }

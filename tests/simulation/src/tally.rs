@@ -38,6 +38,10 @@ pub struct Tally {
     pub late: u64,
     /// Checkpoints that were written.
     pub checkpoints: u64,
+    /// Operations that marked rows of files as deleted.
+    pub marks: u64,
+    /// Appends that went along in the commit of another one.
+    pub shared: u64,
     /// Data files that were deleted.
     pub deleted: u64,
 }
@@ -58,6 +62,11 @@ impl Tally {
                 Outcome::Unknown => tally.crashed += 1,
                 Outcome::Nothing => {}
             }
+            let marks = matches!((&attempt.intent, &attempt.outcome), (Intent::Mark { .. }, Outcome::Committed { .. }));
+            tally.marks += u64::from(marks);
+            let versions: Vec<u64> = attempt.members.values().filter_map(Outcome::version).collect();
+            let distinct: std::collections::BTreeSet<&u64> = versions.iter().collect();
+            tally.shared += (versions.len() - distinct.len()) as u64;
             tally.reads += attempt.observations.iter().filter(|seen| seen.rows.is_some()).count() as u64;
         }
         for event in inside.trace.events() {
@@ -93,6 +102,8 @@ impl AddAssign for Tally {
             requests,
             late,
             checkpoints,
+            marks,
+            shared,
             deleted,
         } = other;
         self.schedules += schedules;
@@ -108,6 +119,8 @@ impl AddAssign for Tally {
         self.requests += requests;
         self.late += late;
         self.checkpoints += checkpoints;
+        self.marks += marks;
+        self.shared += shared;
         self.deleted += deleted;
     }
 }

@@ -38,6 +38,8 @@ fn everything_happens(tally: &Tally) {
         ("restores", tally.restores),
         ("late requests", tally.late),
         ("checkpoints", tally.checkpoints),
+        ("rows marked as deleted", tally.marks),
+        ("shared commits", tally.shared),
         ("deleted files", tally.deleted),
     ];
     for (what, times) in happened {
