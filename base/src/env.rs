@@ -81,12 +81,7 @@ impl Env {
 
     /// A random UUID (version 4), hyphenated, lower case.
     pub fn uuid(&self) -> String {
-        let (high, low) = {
-            let mut chance = lock(&self.chance);
-            (chance.next(), chance.next())
-        };
-        let high = (high & !0xf000) | 0x4000;
-        let low = (low & !(0b11 << 62)) | (0b10 << 62);
+        let (high, low) = self.uuid_halves();
         format!(
             "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
             high >> 32,
@@ -95,6 +90,18 @@ impl Env {
             low >> 48,
             low & 0xffff_ffff_ffff
         )
+    }
+
+    /// The 16 bytes of a random UUID (version 4), as [`uuid`](Self::uuid) would write them.
+    pub fn uuid_bytes(&self) -> [u8; 16] {
+        let (high, low) = self.uuid_halves();
+        ((u128::from(high) << 64) | u128::from(low)).to_be_bytes()
+    }
+
+    fn uuid_halves(&self) -> (u64, u64) {
+        let mut chance = lock(&self.chance);
+        let (high, low) = (chance.next(), chance.next());
+        ((high & !0xf000) | 0x4000, (low & !(0b11 << 62)) | (0b10 << 62))
     }
 
     /// A random id of 32 hexadecimal digits, as MLflow uses for runs.

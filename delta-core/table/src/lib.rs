@@ -55,7 +55,7 @@
 //! columns of the checkpoint) and the commits after it. No file of the table is looked at: that happens when rows or
 //! [`Snapshot::files`] are asked for, and later versions go on from there. Looking for a newer version: two HEADs.
 //! Writing: one pass over the data, and memory for about one encoded row group; columns are encoded in parallel on the
-//! blocking threads of the tokio runtime, each as a sample of it suggests. Committing: one put.
+//! blocking threads of the tokio runtime (a few rows: where the writer is), each as a sample of it suggests. Committing: one put.
 //!
 //! # Guarantees
 //! - A version appears as a whole: data files are complete before the commit that names them, and the commit is one
@@ -95,6 +95,7 @@ mod layout;
 mod log;
 mod log_cleanup;
 mod mapping;
+mod processor;
 mod restore;
 mod row_tracking;
 mod scan;

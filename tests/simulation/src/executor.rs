@@ -1,8 +1,8 @@
 //! One actor runs at a time, and time stands still while it does.
 //!
 //! Actors are polled by hand, in the order of their numbers. When nobody can go on, the work that the engine gave to other
-//! threads is waited for (a fence: the runtime has one such thread, and it works in the order of asking), then the world
-//! goes on to its next moment. So the order of everything follows from the seed, whatever the threads do.
+//! tasks and threads is waited for (a fence: the runtime has one such thread, and it works in the order of asking), then the
+//! world goes on to its next moment. So the order of everything follows from the seed, whatever the threads do.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +14,22 @@ use crate::world::{Life, Step, World};
 
 /// What an actor does.
 pub(crate) type Play = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Whether the runtime has a thread beside the one of the actors. Most schedules need none.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Threads(Arc<AtomicBool>);
+
+impl Threads {
+    /// A thread is asked for, by whoever has work for it: says what it is called.
+    pub(crate) fn start(&self) -> String {
+        self.0.store(true, Ordering::SeqCst);
+        "simulated-engine".to_owned()
+    }
+
+    pub(crate) fn are_used(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
 
 struct Flag(AtomicBool);
 
@@ -54,7 +70,7 @@ pub(crate) async fn run(world: &World, actors: usize, start: impl Fn(usize) -> P
             return Ok(());
         }
         if waits_for_threads(world, &running) {
-            fence().await;
+            fence(world).await;
             // A task beside its actor may have been what ended the process.
             running.iter_mut().enumerate().for_each(|(actor, one)| bury(world, actor, one, &start));
         }
@@ -99,6 +115,9 @@ fn waits_for_threads(world: &World, running: &[Running]) -> bool {
     if tokio::runtime::Handle::current().metrics().num_alive_tasks() > 0 {
         return true;
     }
+    if !world.uses_threads() {
+        return false;
+    }
     running.iter().filter(|one| one.play.is_some()).any(|one| {
         // One is ours.
         let held = Arc::strong_count(&one.flag) - 1;
@@ -109,8 +128,11 @@ fn waits_for_threads(world: &World, running: &[Running]) -> bool {
 /// How often the threads and the tasks beside the actors are waited for: one may start the other.
 const ROUNDS: usize = 2;
 
-async fn fence() {
+async fn fence(world: &World) {
     for _ in 0..ROUNDS {
+        if !world.uses_threads() {
+            break;
+        }
         for _ in 0..3 {
             tokio::task::yield_now().await;
         }

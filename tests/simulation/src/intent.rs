@@ -48,6 +48,14 @@ pub(crate) enum Intent {
 /// The property that [`Intent::Bump`] counts.
 pub(crate) const COUNTER: &str = "simulation.counter";
 
+/// The ids of the rows that a table begins with, in one file: writers meet there.
+const FIRST_IDS: std::ops::Range<i64> = -24..-6;
+
+/// The rows that a table begins with.
+pub(crate) fn first_rows() -> impl Iterator<Item = Row> {
+    FIRST_IDS.map(|id| Row { id, part: Part(0), value: 0 })
+}
+
 /// What a table holds, as far as intents care.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Content {
@@ -114,6 +122,10 @@ impl Intent {
             let low = chance.below(span.unsigned_abs()).cast_signed();
             (low, low + chance.below(40).cast_signed())
         };
+        let range_of_first = || {
+            let low = FIRST_IDS.start + chance.below(FIRST_IDS.end.abs_diff(FIRST_IDS.start)).cast_signed();
+            (low, low + chance.below(3).cast_signed())
+        };
         match chance.weighted(
             &[
                 (30, 0),
@@ -126,10 +138,10 @@ impl Intent {
                 (5, 7),
                 (5, 8),
                 (7, 9),
-                (4, 10),
+                (5, 10),
                 (3, 11),
-                (4, 12),
-                (14, 13),
+                (6, 12),
+                (18, 13),
                 (8, 14),
             ],
             0,
@@ -142,7 +154,7 @@ impl Intent {
                 Self::DeleteRange { low, high }
             }
             13 => {
-                let (low, high) = range();
+                let (low, high) = if chance.per_mille(700) { range_of_first() } else { range() };
                 Self::Mark { low, high }
             }
             14 => Self::Burst {

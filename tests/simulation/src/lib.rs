@@ -26,8 +26,8 @@
 //! not occur. Threads of the engine are waited for, not interleaved.
 //!
 //! # Commands
-//! `BOATHOUSE_SCHEDULES=1000000` runs more schedules than the test does by itself; `BOATHOUSE_SEED=42` runs one and prints
-//! all that happens in it.
+//! `BOATHOUSE_SCHEDULES=1000000` runs more schedules than the test does by itself, from `BOATHOUSE_FIRST_SEED` on, and with
+//! `BOATHOUSE_KEEP_GOING=1` all of them; `BOATHOUSE_SEED=42` runs one and prints all that happens in it.
 
 mod actor;
 mod chance;

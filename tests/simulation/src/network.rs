@@ -10,8 +10,8 @@ use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream, StreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyMode, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
 use crate::disk::{Author, Disk, Listed};
@@ -279,7 +279,7 @@ impl ObjectStore for Network {
         let absent = absent && self.sabotage != Some(Sabotage::PlainPut);
         let bytes = Bytes::from(payload);
         let bytes = match self.sabotage {
-            Some(sabotage) => sabotage.on_put(&path, bytes),
+            Some(sabotage) => sabotage.on_put(&self.memory, &path, bytes),
             None => bytes,
         };
         let name = path.clone();
@@ -361,7 +361,18 @@ impl ObjectStore for Network {
         Err(not_simulated("list a folder"))
     }
 
-    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
-        Err(not_simulated("copy"))
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        let (from, name) = (from.to_string(), to.to_string());
+        let absent = options.mode == CopyMode::Create;
+        let path = name.clone();
+        let apply = move |disk: &mut Disk, now_us: u64, author: Author| {
+            let (bytes, _) = disk.get(&from).ok_or_else(|| not_found(&from))?;
+            if disk.put(&name, bytes, now_us, author, absent) {
+                Ok(())
+            } else {
+                Err(Error::AlreadyExists { path: name, source: "there is an object".into() })
+            }
+        };
+        self.request(Operation::Copy, &path, Box::new(apply)).await
     }
 }

@@ -1,12 +1,15 @@
 //! Bugs on purpose: what the engine is made to believe, so that the checker can show that it would notice.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use roaring::RoaringTreemap;
 use serde_json::Value;
 
 use crate::disk::Listed;
 use crate::log_reader::{LOG, commit_path, version_of_commit};
+use crate::vectors;
 
 /// A bug that the harness builds in between the engine and the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +28,15 @@ pub enum Sabotage {
     UndeclaredReads,
     /// Vacuum keeps nothing that the newest version does not need, not even what is being written.
     GreedyVacuum,
+    /// A writer that marks rows of a file forgets those that winners marked in it since it began.
+    ForgottenMarks,
+    /// Rows of a compacted file are believed to be in the reverse order of the files that they came from.
+    ReversedCompaction,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::NoConflicts,
         Self::NoRecognition,
         Self::PlainPut,
@@ -37,6 +44,8 @@ impl Sabotage {
         Self::ThinCheckpoint,
         Self::UndeclaredReads,
         Self::GreedyVacuum,
+        Self::ForgottenMarks,
+        Self::ReversedCompaction,
     ];
 
     /// Changes the bytes of a commit that a writer looks up after it lost a race.
@@ -59,6 +68,17 @@ impl Sabotage {
                 }
                 true
             }),
+            Self::ReversedCompaction => keep_lines(&bytes, |action| {
+                let record = action.get_mut("commitInfo").and_then(|info| info.get_mut("boathouseConcatenated"));
+                for sources in record.and_then(Value::as_object_mut).into_iter().flat_map(|record| record.values_mut()) {
+                    sources.as_array_mut().into_iter().for_each(|sources| sources.reverse());
+                }
+                true
+            }),
+            Self::ForgottenMarks => {
+                memory.lock().note_marks(&bytes);
+                bytes
+            }
             _ => bytes,
         }
     }
@@ -68,6 +88,7 @@ impl Sabotage {
         // Whoever lists begins anew: what is looked up from here on is no race.
         let mut recalled = memory.lock();
         recalled.raced = None;
+        recalled.marks.clear();
         if let (Self::StaleHint, Some(hint)) = (self, recalled.hint) {
             let last = commit_path(hint);
             found.retain(|listed| version_of_commit(&listed.path).is_none() || listed.path <= last);
@@ -75,7 +96,14 @@ impl Sabotage {
     }
 
     /// Changes what is written.
-    pub(crate) fn on_put(self, path: &str, bytes: Bytes) -> Bytes {
+    pub(crate) fn on_put(self, memory: &Memory, path: &str, bytes: Bytes) -> Bytes {
+        if self == Self::ForgottenMarks && version_of_commit(path).is_some() {
+            let recalled = memory.lock();
+            return keep_lines(&bytes, |action| {
+                action.get_mut("add").into_iter().for_each(|add| recalled.forget_marks(add));
+                true
+            });
+        }
         if self == Self::ThinCheckpoint && path.starts_with(LOG) && path.ends_with(".parquet") {
             return crate::data_files::without_last_row(&bytes).unwrap_or(bytes);
         }
@@ -93,6 +121,40 @@ pub(crate) struct Recalled {
     raced: Option<u64>,
     /// The version that `_last_checkpoint` named.
     hint: Option<u64>,
+    /// Rows that winners marked, by path.
+    marks: BTreeMap<String, RoaringTreemap>,
+}
+
+impl Recalled {
+    /// Notes which rows a winner marked: those in the vector that a file has now, and did not have before.
+    fn note_marks(&mut self, commit: &Bytes) {
+        let mut before: BTreeMap<String, RoaringTreemap> = BTreeMap::new();
+        let mut after = BTreeMap::new();
+        for line in commit.split(|byte| *byte == b'\n') {
+            let Ok(action) = serde_json::from_slice::<Value>(line) else { continue };
+            for (kind, found) in [("remove", &mut before), ("add", &mut after)] {
+                let file = &action[kind];
+                let rows = vectors::inline(&file["deletionVector"]);
+                found.extend(file["path"].as_str().map(str::to_owned).zip(rows));
+            }
+        }
+        for (path, rows) in after {
+            let new = match before.get(&path) {
+                Some(old) => rows - old,
+                None => rows,
+            };
+            *self.marks.entry(path).or_default() |= new;
+        }
+    }
+
+    fn forget_marks(&self, add: &mut Value) {
+        let marked = add["path"].as_str().and_then(|path| self.marks.get(path));
+        let (Some(marked), Some(rows)) = (marked, vectors::inline(&add["deletionVector"])) else { return };
+        let left = rows - marked;
+        if let (false, Some(vector), Some(add)) = (left.is_empty(), vectors::to_inline(&left), add.as_object_mut()) {
+            add.insert("deletionVector".to_owned(), vector);
+        }
+    }
 }
 
 impl Memory {

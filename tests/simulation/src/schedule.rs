@@ -63,8 +63,10 @@ impl Schedule {
                 op += 1;
                 let intent = if at < writers { Intent::of_writer(chance, op, ops) } else { Intent::of_reader(chance) };
                 let intent = numbered(chance, intent, &mut transactions);
-                // Now and then hours pass, so that something is old.
-                let pause_us = if chance.per_mille(120) { 7_200_000_000 } else { chance.below(longest_pause) };
+                // Now and then hours pass, so that something is old: before whoever deletes or wants back old files, often.
+                let about_old = matches!(intent, Intent::Restore { .. } | Intent::Vacuum);
+                let hours = chance.per_mille(if about_old { 500 } else { 120 });
+                let pause_us = if hours { 7_200_000_000 } else { chance.below(longest_pause) };
                 actor.steps.push(Step { pause_us, intent });
             }
             actors.push(actor);

@@ -1,5 +1,6 @@
 //! One seed: its world, from the first event to the verdict.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,8 +14,8 @@ use crate::chance::Chance;
 use crate::checker::{check, compare};
 use crate::data_files::{Part, Row, stream};
 use crate::engine::{all_rows, create, observation, open};
-use crate::executor;
-use crate::intent::Intent;
+use crate::executor::{self, Threads};
+use crate::intent::{Intent, first_rows};
 use crate::ledger::{Attempt, Ledger, Observation, Outcome};
 use crate::log_reader::{self, TABLE};
 use crate::network::Network;
@@ -28,6 +29,8 @@ use crate::world::World;
 
 /// How long the world exists before its actors come.
 const OLDER_THAN_ANY_LISTING_US: u64 = 10_000_000;
+/// How many versions are drawn to be opened in the end.
+const VERSIONS_OPENED: u64 = 3;
 
 /// One simulated world.
 ///
@@ -81,15 +84,21 @@ impl Simulation {
     /// When the operating system gives no thread.
     #[expect(clippy::expect_used, reason = "without a runtime there is no simulation")]
     pub fn run(self) -> Report {
-        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().expect("a runtime");
-        runtime.block_on(self.play())
+        let threads = Threads::default();
+        let named = threads.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .thread_name_fn(move || named.start())
+            .build()
+            .expect("a runtime");
+        runtime.block_on(self.play(threads))
     }
 
-    async fn play(self) -> Report {
+    async fn play(self, threads: Threads) -> Report {
         let chance = Chance::new(self.seed);
         let schedule = Arc::new(Schedule::draw(&chance));
         let director = schedule.actors.len();
-        let world = World::new(director + 1, chance.fork());
+        let world = World::new(director + 1, chance.fork(), threads);
         let ledger = Ledger::default();
         let verdict = self.verdict(&world, &schedule, &ledger).await;
         let mut inside = world.lock();
@@ -99,7 +108,7 @@ impl Simulation {
     }
 
     async fn verdict(&self, world: &World, schedule: &Arc<Schedule>, ledger: &Ledger) -> Result<(), Violation> {
-        self.found(world, schedule).await?;
+        self.found(world, schedule, ledger).await?;
         let stage = Stage {
             world: world.clone(),
             schedule: Arc::clone(schedule),
@@ -133,22 +142,32 @@ impl Simulation {
         open(storage, Env::new(world.clock(0), self.seed ^ 0x5bd1_e995))
     }
 
-    async fn found(&self, world: &World, schedule: &Schedule) -> Result<(), Violation> {
+    /// Creates the table, with a file.
+    async fn found(&self, world: &World, schedule: &Schedule, ledger: &Ledger) -> Result<(), Violation> {
         let director = schedule.actors.len();
         let table = self.sound_table(world, director);
         let properties = schedule.properties.clone();
-        let sleeping = world.clone();
+        let rows: Vec<Row> = first_rows().collect();
+        let op = ledger.begin(director, Intent::Append { rows: rows.clone() });
+        world.lock().life(director).op = Some(op);
+        let (sleeping, url) = (world.clone(), table.url().to_owned());
         let work = async move {
             create(&table, &properties).await?;
+            let rows = stream(&rows).map_err(|source| DeltaError::Compute { attempted: "simulate", url, source })?;
+            let first = table.append(rows).run().await?;
             // Even a listing that is old shows the table.
             sleeping.sleep_us(OLDER_THAN_ANY_LISTING_US).await;
-            Ok(())
+            Ok(first.version)
         };
-        let created: Option<Result<(), DeltaError>> = alone(world, director, work).await;
-        created.ok_or(Violation::Stuck { waiting: 1 })?.map_err(|error| no_recovery("creating the table", &error))
+        let created: Option<Result<u64, DeltaError>> = alone(world, director, work).await;
+        let created = created.ok_or(Violation::Stuck { waiting: 1 })?;
+        let version = created.map_err(|error| no_recovery("creating the table", &error))?;
+        ledger.change(op, |attempt: &mut Attempt| attempt.outcome = Outcome::Committed { version });
+        world.lock().life(director).op = None;
+        Ok(())
     }
 
-    /// After the storm: a new writer appends a row, and every version is opened.
+    /// After the storm: a new writer appends a row, and versions are opened.
     async fn epilogue(
         &self,
         world: &World,
@@ -172,13 +191,14 @@ impl Simulation {
         ledger.change(op, |attempt: &mut Attempt| attempt.outcome = Outcome::Committed { version: last });
         world.lock().life(director).op = None;
         let fresh = self.sound_table(world, director);
+        let versions = self.some_versions(last);
         let work = async move {
             let mut seen = Vec::new();
             let newest = fresh.snapshot().await?;
             let mut whole = observation(&newest).await?;
             whole.rows = Some(all_rows(&newest).await?);
             seen.push(("opened anew".to_owned(), whole));
-            for version in 0..=last {
+            for version in versions {
                 let snapshot = fresh.snapshot_at(TableVersion::Number(version)).await?;
                 seen.push(("by its number".to_owned(), observation(&snapshot).await?));
             }
@@ -186,6 +206,12 @@ impl Simulation {
         };
         let seen: Result<_, DeltaError> = alone(world, director, work).await.ok_or(Violation::Stuck { waiting: 1 })?;
         seen.map_err(|error| no_recovery("opening a version", &error))
+    }
+
+    /// Versions that are opened after the storm: a few, and the last one. All of them would cost as much as the storm.
+    fn some_versions(&self, last: u64) -> BTreeSet<u64> {
+        let chance = Chance::new(!self.seed);
+        (0..VERSIONS_OPENED).map(|_| chance.between(0, last)).chain([last]).collect()
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Tally {
     pub shared: u64,
     /// Data files that were deleted.
     pub deleted: u64,
+    /// Data files that were copied, because they came back.
+    pub copied: u64,
 }
 
 impl Tally {
@@ -77,6 +79,8 @@ impl Tally {
                         tally.checkpoints += 1;
                     } else if *operation == boathouse_storage::Operation::Delete {
                         tally.deleted += 1;
+                    } else if *operation == boathouse_storage::Operation::Copy {
+                        tally.copied += 1;
                     }
                 }
                 _ => {}
@@ -105,6 +109,7 @@ impl AddAssign for Tally {
             marks,
             shared,
             deleted,
+            copied,
         } = other;
         self.schedules += schedules;
         self.operations += operations;
@@ -122,5 +127,6 @@ impl AddAssign for Tally {
         self.marks += marks;
         self.shared += shared;
         self.deleted += deleted;
+        self.copied += copied;
     }
 }

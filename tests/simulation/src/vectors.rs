@@ -1,7 +1,7 @@
 //! Deletion vectors, read without the engine.
 
 use roaring::RoaringTreemap;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::disk::Disk;
 use crate::log_reader::TABLE;
@@ -31,7 +31,7 @@ pub(crate) fn object(vector: &Value) -> Option<String> {
 pub(crate) fn read(disk: &Disk, vector: &Value) -> Option<RoaringTreemap> {
     let size = usize::try_from(vector["sizeInBytes"].as_u64()?).ok()?;
     let bytes = match vector["storageType"].as_str()? {
-        "i" => undo_base85(vector["pathOrInlineDv"].as_str()?)?.get(..size)?.to_vec(),
+        "i" => return inline(vector),
         "u" => {
             let file = disk.last_bytes(&object(vector)?)?;
             let rest = file.get(usize::try_from(vector["offset"].as_u64().unwrap_or(1)).ok()?..)?;
@@ -43,8 +43,41 @@ pub(crate) fn read(disk: &Disk, vector: &Value) -> Option<RoaringTreemap> {
         }
         _ => return None,
     };
+    decode(&bytes, vector)
+}
+
+fn decode(bytes: &[u8], vector: &Value) -> Option<RoaringTreemap> {
     let rows = RoaringTreemap::deserialize_from(bytes.strip_prefix(&MAGIC)?).ok()?;
     (Some(rows.len()) == vector["cardinality"].as_u64()).then_some(rows)
+}
+
+/// The rows that a vector marks which stands in the log; nothing for another one.
+pub(crate) fn inline(vector: &Value) -> Option<RoaringTreemap> {
+    if vector["storageType"].as_str()? != "i" {
+        return None;
+    }
+    let size = usize::try_from(vector["sizeInBytes"].as_u64()?).ok()?;
+    decode(undo_base85(vector["pathOrInlineDv"].as_str()?)?.get(..size)?, vector)
+}
+
+/// A vector that stands in the log.
+pub(crate) fn to_inline(rows: &RoaringTreemap) -> Option<Value> {
+    let mut bytes = MAGIC.to_vec();
+    rows.serialize_into(&mut bytes).ok()?;
+    let (size, text) = (bytes.len(), base85(&bytes));
+    Some(json!({ "storageType": "i", "pathOrInlineDv": text, "sizeInBytes": size, "cardinality": rows.len() }))
+}
+
+fn base85(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.chunks(4) {
+        let mut group = [0; 4];
+        group.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
+        let value = u32::from_be_bytes(group);
+        let digits = [85_u32.pow(4), 85_u32.pow(3), 85_u32.pow(2), 85, 1].map(|power| (value / power % 85) as usize);
+        text.extend(digits.iter().filter_map(|digit| DIGITS.chars().nth(*digit)));
+    }
+    text
 }
 
 fn split_id(text: &str) -> Option<(&str, &str)> {

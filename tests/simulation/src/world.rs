@@ -11,6 +11,7 @@ use boathouse_base::{BoxFuture, Clock};
 
 use crate::chance::Chance;
 use crate::disk::Disk;
+use crate::executor::Threads;
 use crate::trace::{EPOCH_US, Event, Trace};
 
 /// Something that the store does later, whoever asked for it being gone.
@@ -18,7 +19,10 @@ type Late = Box<dyn FnOnce(&mut Disk, u64) + Send>;
 
 /// Shared by all actors of a schedule.
 #[derive(Clone)]
-pub(crate) struct World(Arc<Mutex<Inside>>);
+pub(crate) struct World {
+    inside: Arc<Mutex<Inside>>,
+    threads: Threads,
+}
 
 /// The parts of a [`World`].
 pub(crate) struct Inside {
@@ -60,8 +64,8 @@ pub(crate) enum Step {
 }
 
 impl World {
-    pub(crate) fn new(actors: usize, chance: Chance) -> Self {
-        Self(Arc::new(Mutex::new(Inside {
+    pub(crate) fn new(actors: usize, chance: Chance, threads: Threads) -> Self {
+        let inside = Inside {
             elapsed_us: 0,
             disk: Disk::default(),
             trace: Trace::default(),
@@ -72,12 +76,18 @@ impl World {
             ids: 0,
             sleepers: BTreeMap::new(),
             late: BTreeMap::new(),
-        })))
+        };
+        Self { inside: Arc::new(Mutex::new(inside)), threads }
+    }
+
+    /// Whether the engine works on other threads as well.
+    pub(crate) fn uses_threads(&self) -> bool {
+        self.threads.are_used()
     }
 
     /// What it holds is whole after each critical section.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inside> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn sleep_us(&self, us: u64) -> Sleep {

@@ -22,6 +22,13 @@ impl DeletionVectorDescriptor {
             cardinality: vector.len(),
         })
     }
+
+    /// The same vector in a copy of its file, which is named by this UUID and lies in the table's folder.
+    #[must_use]
+    pub fn in_file(&self, uuid: [u8; 16]) -> Self {
+        let (storage_type, path_or_inline_dv) = (StorageType::UuidRelativePath, z85::encode(&uuid));
+        Self { storage_type, path_or_inline_dv, ..self.clone() }
+    }
 }
 
 /// The bytes of a file of deletion vectors that is being put together.

@@ -17,7 +17,7 @@ mod vector;
 pub(crate) use columns::{CHANGE_TYPE, Columns};
 pub use file::DataFile;
 pub(crate) use footer::check as check_footer;
-pub(crate) use object::{ObjectReader, below_table};
+pub(crate) use object::{ObjectReader, below_table, locate};
 pub(crate) use open::Rows;
 pub use open::{DeletedRows, FileRead};
 pub(crate) use stream::{Piece, read_file, read_pieces, scan, source};

@@ -128,12 +128,5 @@ fn describe(
     if rows.encoded_len() <= INLINE_BYTES {
         return DeletionVectorDescriptor::inline(rows);
     }
-    file.get_or_insert_with(|| VectorFile::new(uuid_bytes(&table.env().uuid()))).push(rows)
-}
-
-/// The bytes of a hyphenated UUID.
-fn uuid_bytes(uuid: &str) -> [u8; 16] {
-    let digits: String = uuid.chars().filter(char::is_ascii_hexdigit).collect();
-    // The environment gives 32 digits; with others the name would still be one.
-    u128::from_str_radix(&digits, 16).unwrap_or_default().to_be_bytes()
+    file.get_or_insert_with(|| VectorFile::new(table.env().uuid_bytes())).push(rows)
 }

@@ -14,3 +14,4 @@ mod needed;
 
 pub use builder::{Retention, VacuumBuilder, VacuumReport};
 pub use candidates::{InventoryFile, VacuumScope};
+pub(crate) use needed::Needed;

@@ -11,7 +11,7 @@ use crate::scan::below_table;
 use crate::snapshot::Snapshot;
 
 /// Paths below the table, as the store has them.
-pub(super) struct Needed {
+pub(crate) struct Needed {
     storage: Storage,
     paths: HashSet<String>,
 }
@@ -19,7 +19,7 @@ pub(super) struct Needed {
 impl Needed {
     /// What the snapshot needs, and versions that were current at the cutoff or later: active files, and files that were
     /// removed after it; with their deletion vectors.
-    pub(super) async fn of(snapshot: &Snapshot, cutoff_us: i64) -> Result<Self> {
+    pub(crate) async fn of(snapshot: &Snapshot, cutoff_us: i64) -> Result<Self> {
         let mut needed = Self { storage: snapshot.table().storage().clone(), paths: HashSet::new() };
         for file in snapshot.index().await?.iter_without_stats() {
             needed.extend(file.path(), file.deletion_vector())?;
@@ -39,7 +39,7 @@ impl Needed {
         Ok(())
     }
 
-    pub(super) fn contains(&self, path: &str) -> bool {
+    pub(crate) fn contains(&self, path: &str) -> bool {
         self.paths.contains(path)
     }
 }

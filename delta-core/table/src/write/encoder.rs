@@ -31,6 +31,7 @@ use tokio::task::JoinHandle;
 use super::choice::{self, Choice};
 use super::flat::{Codec, FlatChunk, FlatColumn, Scratch, ScratchPool};
 use super::upload::{PART_BYTES, Upload};
+use crate::processor::{Amount, compute};
 
 /// Rows that are handed to the workers at once.
 const CHUNK_ROWS: usize = 32 * 1024;
@@ -289,9 +290,16 @@ impl FileEncoder {
         };
         let chunk = Arc::new(std::mem::take(&mut self.chunk));
         let workers = if self.chunk_rows < ALONE_ROWS { 1 } else { self.encoding.workers.clamp(1, group.len().max(1)) };
+        let amount = Amount::of_bytes(self.chunk_bytes);
         self.group_rows += self.chunk_rows;
         (self.chunk_rows, self.chunk_bytes) = (0, 0);
         let next = Arc::new(AtomicUsize::new(0));
+        if amount == Amount::Little {
+            let mut scratch = self.encoding.scratch.take();
+            encode(&group, &chunk, &self.encoding.schema, &next, &mut scratch)?;
+            self.encoding.scratch.give(scratch, self.encoding.workers);
+            return Ok(());
+        }
         for _ in 0..workers {
             let (group, chunk, next) = (Arc::clone(&group), Arc::clone(&chunk), Arc::clone(&next));
             let encoding = Arc::clone(&self.encoding);
@@ -349,7 +357,8 @@ impl FileEncoder {
             *seen |= *found;
         }
         let encoding = Arc::clone(&self.encoding);
-        let closing = tokio::task::spawn_blocking(move || {
+        let amount = Amount::of_bytes(columns.iter().map(Column::bytes).sum());
+        let closing = compute(amount, move || {
             let (mut scratch, mut chunks) = (encoding.scratch.take(), Vec::new());
             columns.into_iter().try_for_each(|column| column.close(&mut scratch, &mut chunks))?;
             encoding.scratch.give(scratch, encoding.workers);

@@ -17,6 +17,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
 use crate::error::{DeltaError, Result};
+use crate::processor::{Amount, compute};
 use crate::write::upload::Upload;
 
 /// Row groups that are encoded at once.
@@ -46,7 +47,7 @@ impl ParquetFile {
     }
 
     /// Writes row groups in order. Their rows are made where they are encoded, side by side.
-    pub(super) async fn write<M>(&mut self, groups: Vec<M>) -> Result<()>
+    pub(super) async fn write<M>(&mut self, groups: Vec<M>, amount: Amount) -> Result<()>
     where
         M: FnOnce() -> Result<RecordBatch, ArrowError> + Send + 'static,
     {
@@ -55,7 +56,7 @@ impl ParquetFile {
         let factory = Arc::new(ArrowRowGroupWriterFactory::new(&self.writer, Arc::clone(&self.schema)));
         let encoding = groups.into_iter().enumerate().map(|(at, rows)| {
             let factory = Arc::clone(&factory);
-            tokio::task::spawn_blocking(move || encode(&factory, first + at, &rows()?))
+            compute(amount, move || encode(&factory, first + at, &rows()?))
         });
         // Lazy: a task starts when there is room for it.
         let mut encoded = futures::stream::iter(encoding).buffered(AT_ONCE);

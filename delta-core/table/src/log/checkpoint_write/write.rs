@@ -22,6 +22,7 @@ use super::parquet_file::ParquetFile;
 use super::pointer;
 use super::texts::Texts;
 use crate::error::{DeltaError, OnTable, Result};
+use crate::processor::{Amount, compute};
 
 /// Files whose statistics are in memory as text at once.
 const PASS_FILES: usize = if cfg!(test) { 14 } else { 1_000_000 };
@@ -106,11 +107,19 @@ enum Chunk {
     Removes(Range<usize>),
 }
 
+impl Chunk {
+    fn len(&self) -> usize {
+        match self {
+            Self::Adds(range) | Self::Removes(range) => range.len(),
+        }
+    }
+}
+
 impl<'a> Work<'a> {
     async fn new(storage: &'a Storage, env: &'a Env, contents: Contents, stats: &'a LazyFiles) -> Result<Self> {
         let contents = Arc::new(contents);
         let sorting = Arc::clone(&contents);
-        let adds = tokio::task::spawn_blocking(move || SortedAdds::new(&sorting));
+        let adds = compute(Amount::of_actions(contents.file_actions()), move || SortedAdds::new(&sorting));
         let sorted = async { adds.await.map_err(|source| DeltaError::Task { url: storage.url().to_owned(), source }) };
         // All files in one pass: which ones need not be known.
         let first = async {
@@ -224,9 +233,11 @@ impl<'a> Work<'a> {
     async fn parquet(&self, path: &str, schema: &SchemaRef, first: Option<RecordBatch>, chunks: Vec<Chunk>) -> Result<u64> {
         let mut file = ParquetFile::create(self.storage, path, Arc::clone(schema))?;
         let filled = async {
-            file.write(first.into_iter().map(|rows| move || Ok(rows)).collect()).await?;
+            let amount = Amount::of_actions(first.as_ref().map_or(0, RecordBatch::num_rows));
+            file.write(first.into_iter().map(|rows| move || Ok(rows)).collect(), amount).await?;
             for chunk in chunks {
-                file.write(self.row_groups(schema, chunk).await?).await?;
+                let amount = Amount::of_actions(chunk.len());
+                file.write(self.row_groups(schema, chunk).await?, amount).await?;
             }
             Ok(())
         };

@@ -1,13 +1,12 @@
-//! Making an earlier version the newest one.
+//! The restore itself.
 
 use boathouse_base::TableVersion;
 use boathouse_delta_protocol::action::Metadata;
 use boathouse_delta_protocol::features::protocol_upgrade;
 use boathouse_delta_protocol::files::FileIndex;
 use boathouse_delta_protocol::rules::Rules;
-use futures::{StreamExt, TryStreamExt};
-use object_store::ObjectStoreExt;
 
+use super::revive::revive;
 use crate::create::ROW_TRACKING_NAMES;
 use crate::error::{DeltaError, OnTable, Result};
 use crate::mapping::MAX_COLUMN_ID;
@@ -15,9 +14,6 @@ use crate::scan::DataFile;
 use crate::snapshot::Snapshot;
 use crate::table::DeltaTable;
 use crate::transaction::Transaction;
-
-/// Files that are looked up at once.
-const AT_ONCE: usize = 16;
 
 /// Makes an earlier version the newest one, as a new version. Made by [`DeltaTable::restore`].
 #[derive(Debug)]
@@ -36,6 +32,8 @@ pub struct RestoreReport {
     pub restored_version: u64,
     /// Files that came back.
     pub files_restored: u64,
+    /// Of these, files that came back under a new name, because a vacuum might be deleting them.
+    pub files_copied: u64,
     /// Files that left.
     pub files_removed: u64,
 }
@@ -50,7 +48,12 @@ impl RestoreBuilder {
     /// **Errors**: `NotFound` without that version, or naming a file of it that was vacuumed; `Invalid` on an
     /// append-only table; `Conflict` when another writer changed the table meanwhile.
     ///
-    /// **Cost**: no rows are read or written; one HEAD for each file that comes back.
+    /// A file that left the table so long ago that a vacuum may delete it comes back as a copy with a new name: a vacuum that is
+    /// under way would not notice the restore. Such are files whose retention (`delta.deletedFileRetentionDuration`) has
+    /// ended, or ends within a day (within half of it when it is shorter than two days).
+    ///
+    /// **Cost**: no rows are read or written; for each file that comes back one HEAD, or one copy within the store. After a
+    /// failure, the copies are deleted.
     pub async fn run(self) -> Result<RestoreReport> {
         let Self { table, version } = self;
         let url = table.url().to_owned();
@@ -62,28 +65,6 @@ impl RestoreBuilder {
         };
         let back = missing(then.files(None).await?, &files_now);
         let gone = missing(now.files(None).await?, &files_then);
-        let storage = table.storage();
-        let look_ups = back.iter().map(|file| {
-            let (then, url) = (&then, &url);
-            async move {
-                let path = file.object_path(storage)?;
-                match storage.object_store().head(&path).await {
-                    Ok(_) => Ok(()),
-                    Err(object_store::Error::NotFound { .. }) => Err(DeltaError::DataFileMissing {
-                        url: url.clone(),
-                        path: file.path().into_owned(),
-                        version: then.version(),
-                    }),
-                    Err(source) => Err(DeltaError::Store {
-                        attempted: "look up",
-                        url: url.clone(),
-                        path: file.path().into_owned(),
-                        source: Box::new(source),
-                    }),
-                }
-            }
-        });
-        futures::stream::iter(look_ups).buffered(AT_ONCE).try_collect::<Vec<()>>().await?;
         // Also when nothing but rows comes back: a property that is changed meanwhile would stay.
         let mut transaction = Transaction::begin(&now).read_whole_table().read_metadata();
         let (old, new) = (then.metadata(), now.metadata());
@@ -98,12 +79,9 @@ impl RestoreBuilder {
             TableVersion::AtUs(at_us) => [("version", String::new()), ("timestamp", at_us.to_string())],
             _ => [("version", then.version().to_string()), ("timestamp", String::new())],
         };
-        let adds = back.iter().map(|file| {
-            let mut add = file.add().as_ref().clone();
-            add.data_change = true;
-            add
-        });
-        let report = transaction
+        let mut revived = revive(&now, then.version(), &back).await?;
+        let (adds, files_copied) = (std::mem::take(&mut revived.adds), revived.files_copied);
+        let committed = transaction
             .remove_all(&gone)
             .add_all(adds)
             .operation("RESTORE", parameters)
@@ -116,11 +94,22 @@ impl RestoreBuilder {
                 ("tableSizeAfterRestore", files_then.size_bytes()),
             ])
             .commit()
-            .await?;
+            .await;
+        let report = match committed {
+            Ok(report) => report,
+            Err(error) => {
+                // A commit whose outcome is not known may name them.
+                if !matches!(error, DeltaError::CommitUnknown { .. }) {
+                    revived.discard(&table).await;
+                }
+                return Err(error);
+            }
+        };
         Ok(RestoreReport {
             version: report.version,
             restored_version: then.version(),
             files_restored: back.len() as u64,
+            files_copied,
             files_removed: gone.len() as u64,
         })
     }
