@@ -19,6 +19,7 @@ use crate::violation::Violation;
 
 /// Checks what actors were told against the history.
 pub(crate) fn check(history: &History, attempts: &[Attempt], schedule: &Schedule, disk: &Disk) -> Result<(), Violation> {
+    times_rise(history)?;
     let mut by_op: BTreeMap<usize, Vec<&Commit>> = BTreeMap::new();
     for commit in history.commits.iter().skip(1) {
         let asked = commit.author.op.filter(|op| attempts.get(*op).is_some_and(|attempt| attempt.intent.writes()));
@@ -40,6 +41,20 @@ pub(crate) fn check(history: &History, attempts: &[Attempt], schedule: &Schedule
         explained(op, attempt, schedule, attempts)?;
     }
     files_are_there(history, disk)
+}
+
+/// Commits of a table that wants times in them have them, later ones later times, whatever the clocks say.
+fn times_rise(history: &History) -> Result<(), Violation> {
+    let mut last_ms = None;
+    for (commit, state) in history.commits.iter().zip(&history.states) {
+        let wanted = state.properties.get("delta.enableInCommitTimestamps").is_some_and(|on| on == "true");
+        if wanted && (commit.in_commit_ms.is_none() || commit.in_commit_ms <= last_ms) {
+            let what = format!("it holds the time {:?} after {last_ms:?}", commit.in_commit_ms);
+            return Err(Violation::MalformedCommit { version: commit.version, what });
+        }
+        last_ms = commit.in_commit_ms.or(last_ms);
+    }
+    Ok(())
 }
 
 /// What was acknowledged is there once, what was refused is not there.

@@ -55,6 +55,8 @@ pub(crate) struct Commit {
     pub(crate) operation: String,
     pub(crate) user_metadata: Option<String>,
     pub(crate) read_version: Option<u64>,
+    /// The time that it holds, in milliseconds.
+    pub(crate) in_commit_ms: Option<i64>,
     pub(crate) blind_append: bool,
     /// Whether a file action says that data changed.
     pub(crate) data_change: bool,
@@ -93,6 +95,7 @@ pub(crate) fn read(disk: &Disk) -> Result<History, Violation> {
             operation: String::new(),
             user_metadata: None,
             read_version: None,
+            in_commit_ms: None,
             blind_append: false,
             data_change: false,
             sets_metadata: false,
@@ -111,6 +114,7 @@ pub(crate) fn read(disk: &Disk) -> Result<History, Violation> {
                     commit.operation = value["operation"].as_str().unwrap_or_default().to_owned();
                     commit.user_metadata = value["userMetadata"].as_str().map(str::to_owned);
                     commit.read_version = value["readVersion"].as_u64();
+                    commit.in_commit_ms = value["inCommitTimestamp"].as_i64();
                     commit.blind_append = value["isBlindAppend"].as_bool().unwrap_or(false);
                 }
                 "protocol" => protocols += 1,

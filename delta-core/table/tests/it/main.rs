@@ -17,6 +17,7 @@ mod log_cleanups;
 mod made;
 mod opening;
 mod reading;
+mod restores;
 mod row_changes;
 mod row_ids;
 mod rows;
