@@ -9,6 +9,7 @@ use futures::TryStreamExt;
 
 use super::super::files::{LazyFiles, StatsRun};
 use crate::error::{DeltaError, Result};
+use crate::processor::{Amount, compute};
 
 /// Runs that are unpacked at once.
 const AT_ONCE: usize = 2;
@@ -61,7 +62,8 @@ impl Texts {
             let segments = numbers.get(&address(&run.of)).cloned().unwrap_or_default();
             let wanted = wanted.clone();
             async move {
-                let read = tokio::task::spawn_blocking(move || read(&run, segments, wanted.as_deref().map(Vec::as_slice)));
+                let amount = Amount::of_actions(run.of.len());
+                let read = compute(amount, move || read(&run, segments, wanted.as_deref().map(Vec::as_slice)));
                 read.await.map_err(|source| DeltaError::Task { url: storage.url().to_owned(), source })
             }
         });
