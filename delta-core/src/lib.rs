@@ -5,8 +5,8 @@
 //!       │
 //!       ├── delete, update, merge ── builders; rows are marked as deleted, changed ones written, in one commit
 //!       ├── changes ── which rows came, left and became others, version by version
-//!       ├── DeltaTableProvider ── a table of DataFusion: parallel scans, INSERT INTO
-//!       │        └── delta_sql ── DELETE, UPDATE and MERGE as SQL
+//!       ├── DeltaTableProvider ── a table of DataFusion: its own Parquet scans, deletion vectors as selections, INSERT INTO
+//!       │        └── DeltaSession, delta_sql ── Delta's SQL
 //!       └── DeltaSource ── the rows that each commit added, as a stream
 //! ```
 //!
@@ -16,6 +16,7 @@
 //! | feature | brings |
 //! | --- | --- |
 //! | `datafusion` (default) | the engine: queries, DELETE, UPDATE, MERGE, SQL |
+//! | `proto` | scans as bytes, for engines that run a plan elsewhere: `DeltaPlanCodec` |
 //!
 //! # What it does not do yet
 //! - MERGE holds its source and the matching pairs in memory, and does not add columns to the table.
@@ -23,8 +24,10 @@
 //!   copy the files that they touch.
 //! - The change feed is read as a batch, not as a stream.
 //! - Fields within a struct cannot be set one by one.
-//! - SQL has no time travel (use [`DeltaTableExt::provider_at`]) and no subqueries in DELETE and UPDATE. These statements
-//!   go through [`delta_sql`]: DataFusion's own hooks lose conditions that its optimizer rewrites, so they are refused.
+//! - SQL has no subqueries in DELETE and UPDATE, and no OPTIMIZE, CLUSTER BY, COPY INTO, CONVERT, CLONE, REORG and
+//!   `table_changes()`. DELETE, UPDATE and MERGE go through [`delta_sql`]: DataFusion's own hooks lose conditions that its
+//!   optimizer rewrites, so they are refused.
+//! - Footers are kept, and page indexes are read each time. Filters on parts of renamed columns stay above the scan.
 
 #[cfg(feature = "datafusion")]
 mod engine;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use boathouse_base::{DomainError, Error, ErrorKind};
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
+use datafusion::parquet::errors::ParquetError;
 
 /// The engine could not plan or execute a frame.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +79,13 @@ fn extract(error: DataFusionError) -> Result<Error, DataFusionError> {
             },
             other => Err(DataFusionError::ArrowError(Box::new(other), backtrace)),
         },
+        DataFusionError::ParquetError(inner) => match *inner {
+            ParquetError::External(inner) => match inner.downcast::<Error>() {
+                Ok(ours) => Ok(*ours),
+                Err(inner) => Err(DataFusionError::ParquetError(Box::new(ParquetError::External(inner)))),
+            },
+            other => Err(DataFusionError::ParquetError(Box::new(other))),
+        },
         other => Err(other),
     }
 }
@@ -92,6 +100,10 @@ pub fn kind_of(error: &DataFusionError) -> ErrorKind {
         DataFusionError::Context(_, inner) => kind_of(inner),
         DataFusionError::Diagnostic(_, inner) => kind_of(inner),
         DataFusionError::Shared(inner) => kind_of(inner),
+        DataFusionError::ParquetError(inner) => match inner.as_ref() {
+            ParquetError::External(inner) => inner.downcast_ref::<Error>().map_or(ErrorKind::Unavailable, Error::kind),
+            _ => ErrorKind::Corrupt,
+        },
         DataFusionError::External(inner) => inner.downcast_ref::<Error>().map_or(ErrorKind::Invalid, Error::kind),
         // The rest is about the query or the values that it met: a name, a type, a cast.
         _ => ErrorKind::Invalid,

@@ -221,6 +221,42 @@ pub enum EngineError {
         /// The column.
         column: String,
     },
+    /// A statement that cannot be read.
+    #[error("line {line}, column {column} of `{statement}`: {problem}")]
+    Syntax {
+        /// The statement.
+        statement: String,
+        /// The line, from 1.
+        line: u64,
+        /// The character of the line, from 1.
+        column: u64,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// A statement names a path that is none.
+    #[error("open {path}: {source}")]
+    Location {
+        /// The path or URL.
+        path: String,
+        /// What is wrong with it.
+        source: Box<boathouse_storage::StorageError>,
+    },
+    /// A statement names a table that is not there.
+    #[error("run `{statement}`: there is no table `{table}`; {nearest}")]
+    NoSuchTable {
+        /// The statement.
+        statement: String,
+        /// The table.
+        table: String,
+        /// What may have been meant.
+        nearest: String,
+    },
+    /// A new table without columns.
+    #[error("run `{statement}`: a new table needs columns; name them, or write AS SELECT …")]
+    NoColumns {
+        /// The statement.
+        statement: String,
+    },
     /// A statement asks for something that is not there yet.
     #[error("run `{statement}`: {what} is not supported; {instead}")]
     Unsupported {
@@ -257,6 +293,9 @@ impl DomainError for EngineError {
             Self::Table(source) => source.kind(),
             Self::Expression { source, .. } | Self::Evaluate { source, .. } => kind_of(source),
             Self::Rows { source, .. } | Self::Plan { source, .. } => source.kind(),
+            Self::Location { source, .. } => source.kind(),
+            Self::NoSuchTable { .. } => ErrorKind::NotFound,
+            Self::Syntax { .. } | Self::NoColumns { .. } => ErrorKind::Invalid,
             Self::NotBoolean { .. }
             | Self::Volatile { .. }
             | Self::UnknownColumn { .. }

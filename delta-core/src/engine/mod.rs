@@ -41,5 +41,7 @@ pub use formula::Formula;
 pub use merge::{MergeBuilder, MergeDelete, MergeInsert, MergeReport, MergeUpdate};
 pub use provider::DeltaTableProvider;
 pub use replace::{ReplaceBuilder, ReplaceReport};
-pub use sql::{StatementReport, delta_sql};
+#[cfg(feature = "proto")]
+pub use scan::DeltaPlanCodec;
+pub use sql::{DeltaSession, StatementReport, delta_sql, session};
 pub use update::{UpdateBuilder, UpdateReport};

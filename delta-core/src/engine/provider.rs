@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use boathouse_delta_protocol::rules::ValueOf;
 use boathouse_delta_table::{DataFile, DeltaTable, Snapshot};
 use boathouse_frames::{into_datafusion, pushdown, to_conjunction};
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Field, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, not_impl_err, plan_err};
+use datafusion::datasource::physical_plan::parquet::transform_schema_to_view;
 use datafusion::error::Result;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
@@ -18,13 +19,17 @@ use datafusion::physical_plan::ExecutionPlan;
 use super::assign::rules;
 use super::expressions::SparkExpressions;
 use super::insert;
-use super::scan::{DeltaScanExec, Locators, Scan, scan_schema};
+use super::scan::{DeltaScanExec, FooterCache, Locators, Scan, ScanBuilder};
 
 /// A Delta table for the engine: its newest version, or one version of it.
 ///
-/// Files are read in parallel. Projections go down whole; filters go down as far as they translate to a
-/// [`Predicate`](boathouse_base::Predicate), to skip files and row groups, and the engine filters again. Row counts are
-/// known without reading, so that `count(*)` costs nothing.
+/// Its scans are DataFusion's own scans of Parquet files, so that everything DataFusion knows about Parquet holds for
+/// Delta: filters, projections, limits and dynamic filters go down into the reader, which skips row groups, pages and
+/// rows. Deleted rows are rows that the reader does not select. Files are skipped before, by the statistics of the log:
+/// as far as a filter translates to a [`Predicate`](boathouse_base::Predicate).
+///
+/// What the log knows exactly is answered without reading: `count(*)`, and `min` and `max` of integers, dates, booleans
+/// and decimals where no row is deleted. Footers are read once a provider; nothing is listed.
 ///
 /// A provider of the newest version looks for it at each scan; two scans in one query may see different versions. Its
 /// columns are those of the version that it was made of.
@@ -58,17 +63,30 @@ pub struct DeltaTableProvider {
     pinned: bool,
     /// Values for columns that an INSERT does not name.
     defaults: HashMap<String, Expr>,
+    footers: Arc<FooterCache>,
 }
 
 impl DeltaTableProvider {
     /// This version, for ever.
     pub fn pinned(snapshot: Snapshot) -> Self {
-        Self { schema: snapshot.schema(), defaults: defaults(&snapshot), snapshot, pinned: true }
+        Self::new(snapshot, true)
     }
 
     /// The newest version at each scan, with the columns of this one.
     pub fn newest(snapshot: Snapshot) -> Self {
-        Self { schema: snapshot.schema(), defaults: defaults(&snapshot), snapshot, pinned: false }
+        Self::new(snapshot, false)
+    }
+
+    fn new(snapshot: Snapshot, pinned: bool) -> Self {
+        Self { schema: snapshot.schema(), defaults: defaults(&snapshot), snapshot, pinned, footers: Arc::default() }
+    }
+
+    /// The same table with texts and binaries as views (`Utf8View`, `BinaryView`), which the engine filters and compares
+    /// without copying them. It is the form in which DataFusion reads its own Parquet tables.
+    #[must_use]
+    pub fn with_views(mut self) -> Self {
+        self.schema = Arc::new(transform_schema_to_view(&self.schema));
+        self
     }
 
     /// The table.
@@ -87,9 +105,12 @@ impl DeltaTableProvider {
         }
         let snapshot = self.table().snapshot().await.map_err(|error| into_datafusion(error.into()))?;
         let now = snapshot.schema();
+        let views = transform_schema_to_view(&now);
         for field in self.schema.fields() {
             let found = now.field_with_name(field.name()).ok();
-            let fits = found.is_some_and(|found| found.data_type() == field.data_type());
+            let view = views.field_with_name(field.name()).ok();
+            let of_type = |found: &Field| found.data_type() == field.data_type();
+            let fits = found.is_some_and(of_type) || view.is_some_and(of_type);
             let fits = fits && found.is_some_and(|found| field.is_nullable() || !found.is_nullable());
             if !fits {
                 return plan_err!(
@@ -132,11 +153,9 @@ impl TableProvider for DeltaTableProvider {
         if let Some(limit) = limit.filter(|_| filters.is_empty()) {
             truncate(&mut files, limit);
         }
-        let schema = scan_schema(&self.schema, projection, None)?;
-        let names = projection.iter().map(|at| self.schema.field(*at).name().clone()).collect();
-        let may_skip = predicate.is_some();
-        let scan = Scan { snapshot, files, projection: names, predicate, locators: None, may_skip };
-        Ok(Arc::new(DeltaScanExec::new(scan, schema, session.config().target_partitions())))
+        let limit = limit.filter(|_| filters.is_empty());
+        let (schema, footers) = (&self.schema, &self.footers);
+        ScanBuilder { snapshot: &snapshot, schema, files: &files, projection, limit, footers }.build(session)
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {

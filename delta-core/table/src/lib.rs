@@ -123,7 +123,7 @@ pub use history::CommitSummary;
 pub use log_cleanup::{LogCleanupBuilder, LogCleanupReport};
 pub use restore::{RestoreBuilder, RestoreReport};
 pub use row_tracking::{RowOrigins, RowTrackingColumns};
-pub use scan::{DataFile, DeletedRows, FileRead};
+pub use scan::{DataFile, DeletedRows, FileColumns, FileRead, FileVector, ObjectReader};
 pub use sink::{DeltaSink, DeltaSinkSettings};
 pub use snapshot::Snapshot;
 pub use table::DeltaTable;

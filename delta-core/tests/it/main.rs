@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod conflicts;
+mod corpora;
 mod faults;
 mod feed;
 mod marks;
@@ -11,5 +12,6 @@ mod queries;
 mod replacing;
 mod rows;
 mod rules;
+mod slt;
 mod source;
 mod statements;

@@ -56,6 +56,8 @@ enum Source {
 pub struct FileBounds<'r> {
     reader: &'r BoundsReader,
     row_count: Option<u64>,
+    num_records: Option<u64>,
+    is_tight: bool,
     columns: Vec<ColumnBounds>,
 }
 
@@ -190,7 +192,19 @@ impl BoundsReader {
             (Some(rows), Some(vector)) if vector.cardinality >= rows => Some(0),
             _ => num_records,
         };
-        FileBounds { reader: self, row_count, columns }
+        FileBounds { reader: self, row_count, num_records, is_tight: !wide, columns }
+    }
+}
+
+impl FileBounds<'_> {
+    /// Rows of the file, deleted ones too.
+    pub fn num_records(&self) -> Option<u64> {
+        self.num_records
+    }
+
+    /// Whether bounds and null counts are those of the rows that are there: no row is deleted.
+    pub fn is_tight(&self) -> bool {
+        self.is_tight
     }
 }
 

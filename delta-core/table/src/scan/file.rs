@@ -13,8 +13,10 @@ use boathouse_storage::Storage;
 use object_store::path::Path;
 
 use super::object::object_path;
+use super::vector::FileVector;
 use crate::error::Result;
 use crate::layout::Layout;
+use crate::snapshot::Snapshot;
 
 /// A data file of a snapshot. Cheap to clone.
 #[derive(Clone)]
@@ -44,6 +46,14 @@ impl DataFile {
     /// **Errors**: `Unsupported` when it lies in another store.
     pub fn object_path(&self, storage: &Storage) -> Result<Path> {
         object_path(storage, &self.add.path)
+    }
+
+    /// Its deletion vector, and where that is. Does no I/O.
+    ///
+    /// **Errors**: `Corrupt` when its name is none; `Unsupported` when it lies in another store.
+    pub fn vector(&self, snapshot: &Snapshot) -> Result<Option<FileVector>> {
+        let Some(descriptor) = self.deletion_vector() else { return Ok(None) };
+        FileVector::new(snapshot.table().storage(), snapshot.version(), &self.path(), descriptor).map(Some)
     }
 
     /// Its size.

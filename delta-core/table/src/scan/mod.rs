@@ -7,6 +7,7 @@
 
 mod columns;
 mod file;
+mod file_columns;
 mod footer;
 mod object;
 mod open;
@@ -16,9 +17,12 @@ mod vector;
 
 pub(crate) use columns::{CHANGE_TYPE, Columns};
 pub use file::DataFile;
+pub use file_columns::FileColumns;
 pub(crate) use footer::check as check_footer;
-pub(crate) use object::{ObjectReader, below_table, locate};
+pub use object::ObjectReader;
+pub(crate) use object::{below_table, locate};
 pub(crate) use open::Rows;
 pub use open::{DeletedRows, FileRead};
 pub(crate) use stream::{Piece, read_file, read_pieces, scan, source};
+pub use vector::FileVector;
 pub(crate) use vector::load_vector;

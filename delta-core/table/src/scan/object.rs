@@ -21,21 +21,22 @@ use crate::error::{DeltaError, OnTable, Result};
 /// Bytes at the end of a file that are fetched at first: most footers fit.
 const FOOTER_BYTES: usize = 64 << 10;
 
-/// A Parquet file in an object store.
+/// A Parquet file in an object store, for the Parquet reader: what its footer points at is checked before it is fetched.
 #[derive(Debug, Clone)]
-pub(crate) struct ObjectReader {
+pub struct ObjectReader {
     store: Arc<dyn ObjectStore>,
     path: Path,
     size_bytes: u64,
 }
 
 impl ObjectReader {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, path: Path, size_bytes: u64) -> Self {
+    /// A file of this size. Does no I/O.
+    pub fn new(store: Arc<dyn ObjectStore>, path: Path, size_bytes: u64) -> Self {
         Self { store, path, size_bytes }
     }
 
     /// Whether there is no such object. **Cost**: one HEAD.
-    pub(crate) async fn is_missing(&self) -> bool {
+    pub async fn is_missing(&self) -> bool {
         matches!(self.store.head(&self.path).await, Err(object_store::Error::NotFound { .. }))
     }
 

@@ -6,7 +6,6 @@ use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, TimeUnit};
 use boathouse_base::Predicate;
 use boathouse_delta_protocol::deletion_vector::DeletionVector;
-use boathouse_delta_protocol::{DeletionVectorProblem, ProtocolError};
 use boathouse_storage::Storage;
 use futures::TryStreamExt;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
@@ -20,7 +19,7 @@ use super::columns::{Columns, InFile};
 use super::file::DataFile;
 use super::object::ObjectReader;
 use super::selection::{only, row_groups, with_rows, without_deleted};
-use super::vector::{load_vector, vector_error};
+use super::vector::FileVector;
 use crate::error::{DeltaError, Result};
 use crate::row_tracking::RowTrackingColumns;
 
@@ -88,7 +87,10 @@ impl OpenFile {
         let mut reader = ObjectReader::new(Arc::clone(storage.object_store()), object, file.size_bytes());
         let failed = |error| failed(&source, &path, error);
         let vector = match file.deletion_vector().filter(|_| wanted.deleted == DeletedRows::Skip) {
-            Some(vector) => Some(load_vector(storage, source.version, &path, vector).await?),
+            Some(vector) => {
+                let vector = FileVector::new(storage, source.version, &path, vector)?;
+                Some((vector.load(storage.object_store()).await?, vector))
+            }
             None => None,
         };
         let mut options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
@@ -100,8 +102,8 @@ impl OpenFile {
             Ok(metadata) => metadata,
             Err(error) => return Err(unreadable(&source, path, &reader, error).await),
         };
-        if let Some(vector) = &vector {
-            check_rows(&source, &path, file, vector, &metadata)?;
+        if let Some((vector, file)) = &vector {
+            file.check_rows(vector, u64::try_from(metadata.file_metadata().num_rows()).unwrap_or_default())?;
         }
         let plain = ArrowReaderMetadata::try_new(Arc::clone(&metadata), options.clone()).map_err(failed)?;
         if columns.lack_field_ids(plain.schema().fields()) {
@@ -126,10 +128,10 @@ impl OpenFile {
         let mut builder =
             ParquetRecordBatchStreamBuilder::new_with_metadata(reader, arrow).with_batch_size(BATCH_ROWS).with_projection(mask);
         if let Some(rows) = &wanted.only {
-            let rows = vector.as_ref().map_or_else(|| rows.clone(), |vector| rows.minus(vector));
+            let rows = vector.as_ref().map_or_else(|| rows.clone(), |(vector, _)| rows.minus(vector));
             groups = with_rows(&metadata, groups, &rows);
             builder = builder.with_row_selection(only(&metadata, &groups, &rows));
-        } else if let Some(vector) = &vector {
+        } else if let Some((vector, _)) = &vector {
             builder = builder.with_row_selection(without_deleted(&metadata, &groups, vector));
         }
         let stream = builder.with_row_groups(groups).build().map_err(failed)?;
@@ -146,19 +148,6 @@ impl OpenFile {
             source,
         })?;
         Ok(Some(batch))
-    }
-}
-
-/// Checks that a deletion vector speaks of rows that the file has.
-fn check_rows(source: &Source, path: &str, file: &DataFile, vector: &DeletionVector, metadata: &ParquetMetaData) -> Result<()> {
-    let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or_default();
-    match file.deletion_vector() {
-        Some(descriptor) if vector.count_in(0..rows) != vector.len() => {
-            let problem = DeletionVectorProblem::BeyondFile { rows };
-            let error = ProtocolError::CorruptDeletionVector { vector: descriptor.unique_id(), problem };
-            Err(vector_error(&source.storage, source.version, path, error))
-        }
-        _ => Ok(()),
     }
 }
 

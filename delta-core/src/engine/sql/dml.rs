@@ -1,8 +1,12 @@
 //! DELETE, UPDATE and MERGE as SQL statements.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use boathouse_base::WriteReport;
+use boathouse_delta_table::{AlterReport, RestoreReport, VacuumReport};
 use boathouse_frames::from_datafusion;
+use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, TableReference};
@@ -14,12 +18,16 @@ use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
 
-use super::delete::DeleteReport;
-use super::error::{EngineError, Result};
-use super::ext::DeltaTableExt;
-use super::merge::{MergeDelete, MergeInsert, MergeReport, MergeUpdate};
-use super::provider::DeltaTableProvider;
-use super::update::UpdateReport;
+use super::lake::Lake;
+use super::run::{Run, nearest};
+use super::{stars, statements, travel};
+
+use crate::engine::delete::DeleteReport;
+use crate::engine::error::{EngineError, Result};
+use crate::engine::ext::DeltaTableExt;
+use crate::engine::merge::{MergeDelete, MergeInsert, MergeReport, MergeUpdate};
+use crate::engine::provider::DeltaTableProvider;
+use crate::engine::update::UpdateReport;
 
 /// What a statement did.
 #[derive(Debug)]
@@ -31,14 +39,70 @@ pub enum StatementReport {
     Update(UpdateReport),
     /// A MERGE.
     Merge(MergeReport),
+    /// A CREATE TABLE.
+    Create {
+        /// The version of the table.
+        version: u64,
+        /// False when it was there before.
+        created: bool,
+        /// Rows of its query.
+        rows: u64,
+    },
+    /// An INSERT … REPLACE WHERE.
+    Write(WriteReport),
+    /// An ALTER TABLE.
+    Alter(AlterReport),
+    /// A VACUUM.
+    Vacuum(VacuumReport),
+    /// A RESTORE.
+    Restore(RestoreReport),
     /// Any other statement: its rows, not computed yet.
     Rows(Box<DataFrame>),
 }
 
-/// Runs a statement: DELETE, UPDATE and MERGE on Delta tables that the session knows, and everything else as
-/// [`SessionContext::sql`] does.
+impl StatementReport {
+    /// What the statement has to say, as rows: those of a query, or one row of numbers.
+    pub(crate) fn into_frame(self, session: &SessionContext, statement: &str) -> Result<DataFrame> {
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let some = |number: u64| Some(signed(number));
+        let numbers: Vec<(&str, Option<i64>)> = match self {
+            Self::Rows(frame) => return Ok(*frame),
+            Self::Vacuum(report) => {
+                let files: StringArray = report.files.iter().map(Some).collect();
+                return one(session, statement, vec![("path", Arc::new(files))]);
+            }
+            Self::Delete(report) => vec![("num_affected_rows", report.rows_deleted.map(signed))],
+            Self::Update(report) => vec![("num_affected_rows", some(report.rows_updated))],
+            Self::Merge(report) => vec![
+                ("num_affected_rows", some(report.rows_updated + report.rows_deleted + report.rows_inserted)),
+                ("num_updated_rows", some(report.rows_updated)),
+                ("num_deleted_rows", some(report.rows_deleted)),
+                ("num_inserted_rows", some(report.rows_inserted)),
+            ],
+            Self::Create { version, rows, .. } => vec![("version", some(version)), ("num_inserted_rows", some(rows))],
+            Self::Write(report) => vec![("num_inserted_rows", some(report.rows))],
+            Self::Alter(report) => vec![("version", some(report.version))],
+            Self::Restore(report) => vec![
+                ("version", some(report.version)),
+                ("num_restored_files", some(report.files_restored)),
+                ("num_removed_files", some(report.files_removed)),
+            ],
+        };
+        let column = |(name, number)| (name, Arc::new(Int64Array::from(vec![number])) as ArrayRef);
+        one(session, statement, numbers.into_iter().map(column).collect())
+    }
+}
+
+fn one(session: &SessionContext, statement: &str, columns: Vec<(&str, ArrayRef)>) -> Result<DataFrame> {
+    let batch = RecordBatch::try_from_iter(columns).map_err(|error| plan_error(statement, error.into()))?;
+    session.read_batch(batch).map_err(|error| plan_error(statement, error))
+}
+
+/// Runs a statement of Delta, or any other as [`SessionContext::sql`] does. [`DeltaSession`](crate::DeltaSession) lists
+/// what Delta adds.
 ///
-/// In a MERGE the target may be named by its own name or by an alias; `UPDATE *` and `INSERT *` are not in the dialect.
+/// Tables are named by the names that the session has for them, or by their path: ``delta.`/data/flights` ``. In a MERGE
+/// the target may be named by its own name or by an alias.
 ///
 /// **Errors**: `Unsupported` for subqueries in conditions and for `UPDATE … FROM`: write a MERGE. `Invalid` when the
 /// table is no Delta table. Otherwise those of the builders.
@@ -62,7 +126,16 @@ pub enum StatementReport {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<StatementReport> {
-    let plan = session.state().create_logical_plan(statement).await.map_err(|error| plan_error(statement, error))?;
+    let lake = Lake::of(session)?;
+    if let Some(parsed) = statements::parse(session, statement).await? {
+        return Run { session, lake: &lake, text: statement }.statement(parsed).await;
+    }
+    let (text, _versions) = travel::resolve(session, &lake, statement).await?;
+    let text = stars::write_out(session, &lake, &text).await?;
+    let planned = session.state().create_logical_plan(&text).await;
+    let plan = planned.map_err(|error| unplanned(session, statement, error))?;
+    // From here on it is the statement without what only Delta knows.
+    let statement = text.as_str();
     let LogicalPlan::Dml(dml) = &plan else {
         let frame = session.execute_logical_plan(plan).await.map_err(|error| plan_error(statement, error))?;
         return Ok(StatementReport::Rows(Box::new(frame)));
@@ -109,6 +182,20 @@ pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<Stat
             let frame = session.execute_logical_plan(plan).await.map_err(|error| plan_error(statement, error))?;
             Ok(StatementReport::Rows(Box::new(frame)))
         }
+    }
+}
+
+/// The error of a statement that the engine does not understand. A table that is not there comes with the nearest name.
+fn unplanned(session: &SessionContext, statement: &str, error: datafusion::error::DataFusionError) -> EngineError {
+    let text = error.to_string();
+    let missing = text.split_once("table '").and_then(|(_, rest)| rest.split_once("' not found")).map(|(table, _)| table);
+    match missing {
+        Some(table) => {
+            let table = table.rsplit('.').next().unwrap_or(table);
+            let nearest = nearest(session, table);
+            EngineError::NoSuchTable { statement: statement.to_owned(), table: table.to_owned(), nearest }
+        }
+        None => plan_error(statement, error),
     }
 }
 
@@ -182,7 +269,7 @@ fn qualified(expr: &Expr, statement: &str, qualifier: impl Fn(&Column) -> Option
 /// The value that an UPDATE gives a column; nothing for a column that keeps its own.
 ///
 /// The planner casts values to the type of the column, and rounds on the way. That cast is taken away, and the one of
-/// [`to_column`](super::cast::to_column) does its work; a cast that was written stays.
+/// [`to_column`](crate::engine::cast::to_column) does its work; a cast that was written stays.
 fn assigned<'a>(expr: &'a Expr, column: &str, is_cast: bool) -> Option<&'a Expr> {
     match expr {
         Expr::Column(same) if same.name == column => None,

@@ -1,0 +1,179 @@
+//! Types and columns as Spark writes them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::cursor::Cursor;
+use crate::engine::error::{EngineError, Result};
+
+/// Words that end the default of a column.
+const AFTER_DEFAULT: [&str; 4] = ["NOT", "COMMENT", "GENERATED", "DEFAULT"];
+
+/// A type.
+pub(crate) fn data_type(cursor: &mut Cursor<'_>) -> Result<DataType> {
+    let here = cursor.clone();
+    let word = cursor.name("a type")?;
+    Ok(match word.as_str() {
+        "boolean" => DataType::Boolean,
+        "tinyint" | "byte" => DataType::Int8,
+        "smallint" | "short" => DataType::Int16,
+        "int" | "integer" => DataType::Int32,
+        "bigint" | "long" => DataType::Int64,
+        "float" | "real" => DataType::Float32,
+        "double" => DataType::Float64,
+        "date" => DataType::Date32,
+        "timestamp" => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        "timestamp_ntz" => DataType::Timestamp(TimeUnit::Microsecond, None),
+        "binary" => DataType::Binary,
+        "string" => DataType::Utf8,
+        "varchar" | "char" => {
+            return Err(EngineError::Unsupported {
+                statement: cursor.text().to_owned(),
+                what: "the types VARCHAR and CHAR",
+                instead: "use STRING, and a constraint on its length",
+            });
+        }
+        "decimal" | "dec" | "numeric" => decimal(cursor)?,
+        "array" => {
+            cursor.expect_token(&Token::Lt)?;
+            let element = data_type(cursor)?;
+            closing(cursor)?;
+            DataType::List(Arc::new(Field::new("element", element, true)))
+        }
+        "map" => {
+            cursor.expect_token(&Token::Lt)?;
+            let key = Field::new("key", data_type(cursor)?, false);
+            cursor.expect_token(&Token::Comma)?;
+            let value = Field::new("value", data_type(cursor)?, true);
+            closing(cursor)?;
+            let entries = Field::new("key_value", DataType::Struct(vec![key, value].into()), false);
+            DataType::Map(Arc::new(entries), false)
+        }
+        "struct" => {
+            cursor.expect_token(&Token::Lt)?;
+            let mut fields = Vec::new();
+            loop {
+                let name = cursor.spelled("a field")?;
+                cursor.takes_token(&Token::Colon);
+                let data_type = data_type(cursor)?;
+                let nullable = !cursor.takes(&["NOT", "NULL"]);
+                let mut field = Field::new(name, data_type, nullable);
+                if cursor.takes(&["COMMENT"]) {
+                    field = field.with_metadata(HashMap::from([("comment".to_owned(), cursor.string("a comment")?)]));
+                }
+                fields.push(field);
+                if !cursor.takes_token(&Token::Comma) {
+                    break;
+                }
+            }
+            closing(cursor)?;
+            DataType::Struct(fields.into())
+        }
+        _ => return Err(here.wanted("a type, such as INT, BIGINT, STRING, DECIMAL(10, 2) or ARRAY<INT>")),
+    })
+}
+
+fn closing(cursor: &mut Cursor<'_>) -> Result<()> {
+    if cursor.takes_closing() { Ok(()) } else { Err(cursor.wanted("`>`")) }
+}
+
+fn decimal(cursor: &mut Cursor<'_>) -> Result<DataType> {
+    let (mut precision, mut scale) = (10_u8, 0_i8);
+    let here = cursor.clone();
+    if cursor.takes_token(&Token::LParen) {
+        precision = small(cursor.integer("a precision")?, &here)?;
+        if cursor.takes_token(&Token::Comma) {
+            scale = small(cursor.integer("a scale")?, &here)?;
+        }
+        cursor.expect_token(&Token::RParen)?;
+    }
+    if (1..=38).contains(&precision) && i16::from(scale) <= i16::from(precision) && scale >= 0 {
+        Ok(DataType::Decimal128(precision, scale))
+    } else {
+        Err(here.wanted("a precision from 1 to 38, and a scale from 0 to the precision"))
+    }
+}
+
+fn small<T: TryFrom<i64>>(number: i64, here: &Cursor<'_>) -> Result<T> {
+    T::try_from(number).map_err(|_| here.wanted("a precision from 1 to 38, and a scale from 0 to the precision"))
+}
+
+/// A column: `name type [NOT NULL] [DEFAULT …] [GENERATED …] [COMMENT '…']`.
+pub(crate) fn column(cursor: &mut Cursor<'_>) -> Result<Field> {
+    let name = cursor.spelled("a column")?;
+    let data_type = data_type(cursor)?;
+    let mut nullable = true;
+    let mut metadata: HashMap<String, String> = HashMap::new();
+    loop {
+        if cursor.takes(&["NOT", "NULL"]) {
+            nullable = false;
+        } else if cursor.takes(&["NULL"]) {
+            nullable = true;
+        } else if cursor.takes(&["COMMENT"]) {
+            metadata.insert("comment".to_owned(), cursor.string("a comment")?);
+        } else if cursor.takes(&["DEFAULT"]) {
+            metadata.insert("CURRENT_DEFAULT".to_owned(), cursor.text_until(&AFTER_DEFAULT)?.to_owned());
+        } else if cursor.takes(&["GENERATED", "ALWAYS", "AS", "IDENTITY"]) {
+            identity(cursor, false, &mut metadata)?;
+        } else if cursor.takes(&["GENERATED", "BY", "DEFAULT", "AS", "IDENTITY"]) {
+            identity(cursor, true, &mut metadata)?;
+        } else if cursor.takes(&["GENERATED", "ALWAYS", "AS"]) {
+            metadata.insert("delta.generationExpression".to_owned(), cursor.parenthesised()?.to_owned());
+        } else {
+            return Ok(Field::new(name, data_type, nullable).with_metadata(metadata));
+        }
+    }
+}
+
+fn identity(cursor: &mut Cursor<'_>, explicit: bool, metadata: &mut HashMap<String, String>) -> Result<()> {
+    let (mut start, mut step) = (1, 1);
+    if cursor.takes_token(&Token::LParen) {
+        loop {
+            if cursor.takes(&["START", "WITH"]) {
+                start = cursor.integer("the first number")?;
+            } else if cursor.takes(&["INCREMENT", "BY"]) {
+                step = cursor.integer("the distance of two numbers")?;
+            } else if cursor.takes_token(&Token::RParen) {
+                break;
+            } else {
+                return Err(cursor.wanted("START WITH, INCREMENT BY or `)`"));
+            }
+        }
+    }
+    metadata.insert("delta.identity.start".to_owned(), start.to_string());
+    metadata.insert("delta.identity.step".to_owned(), step.to_string());
+    metadata.insert("delta.identity.allowExplicitInsert".to_owned(), explicit.to_string());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn nested_types_close_with_two_brackets_together() {
+        let text = "tags MAP<STRING, ARRAY<STRUCT<a: INT NOT NULL, b DECIMAL(5, 2)>>> NOT NULL COMMENT 'all of them'";
+        let field = column(&mut Cursor::new(text).unwrap()).unwrap();
+        assert!(!field.is_nullable() && field.metadata()["comment"] == "all of them");
+        let DataType::Map(entries, _) = field.data_type() else { unreachable!() };
+        let DataType::Struct(pair) = entries.data_type() else { unreachable!() };
+        let DataType::List(element) = pair[1].data_type() else { unreachable!() };
+        let DataType::Struct(inner) = element.data_type() else { unreachable!() };
+        assert_eq!((inner[0].is_nullable(), inner[1].data_type()), (false, &DataType::Decimal128(5, 2)));
+    }
+
+    #[test]
+    fn defaults_generation_and_identity_become_metadata_of_the_protocol() {
+        let of = |text: &str| column(&mut Cursor::new(text).unwrap()).unwrap().metadata().clone();
+        assert_eq!(of("at TIMESTAMP DEFAULT current_timestamp() COMMENT 'x'")["CURRENT_DEFAULT"], "current_timestamp()");
+        assert_eq!(of("y INT GENERATED ALWAYS AS (year(at) + 1)")["delta.generationExpression"], "year(at) + 1");
+        let id = of("id BIGINT GENERATED BY DEFAULT AS IDENTITY (START WITH -5 INCREMENT BY 2)");
+        assert_eq!((id["delta.identity.start"].as_str(), id["delta.identity.step"].as_str()), ("-5", "2"));
+        assert_eq!(id["delta.identity.allowExplicitInsert"], "true");
+    }
+}

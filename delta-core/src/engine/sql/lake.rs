@@ -1,0 +1,160 @@
+//! Tables that statements name by their path.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use boathouse_base::{Env, TableVersion};
+use boathouse_delta_table::DeltaTable;
+use boathouse_frames::into_datafusion;
+use boathouse_storage::{Location, Stores, system_env};
+use datafusion::catalog::{SchemaProvider, TableProvider};
+use datafusion::common::Result;
+use datafusion::prelude::SessionContext;
+
+use crate::engine::error::{self, EngineError};
+use crate::engine::ext::{DeltaTableExt, understood};
+
+/// The schema whose tables are paths: ``delta.`/data/flights` ``.
+pub(crate) const SCHEMA: &str = "delta";
+
+/// Where tables are found, and made, by path.
+#[derive(Clone)]
+pub(crate) struct Lake {
+    stores: Stores,
+    env: Env,
+    warehouse: Option<Location>,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Handles by URL, so that a second statement finds what the first one loaded.
+    tables: BTreeMap<String, DeltaTable>,
+    /// Versions that a statement under way speaks of, by a name that nobody else has.
+    travelled: BTreeMap<String, Arc<dyn TableProvider>>,
+    next: u64,
+}
+
+impl Lake {
+    pub(crate) fn new(stores: Stores, env: Env, warehouse: Option<Location>) -> Self {
+        Self { stores, env, warehouse, shared: Arc::default() }
+    }
+
+    /// The lake of a session; it gets one when it has none.
+    pub(crate) fn of(session: &SessionContext) -> error::Result<Self> {
+        let (catalog, _) = default_catalog(session);
+        if let Some(schema) = session.catalog(&catalog).and_then(|catalog| catalog.schema(SCHEMA))
+            && let Some(paths) = <dyn SchemaProvider>::downcast_ref::<Paths>(schema.as_ref())
+        {
+            return Ok(paths.lake.clone());
+        }
+        let lake = Self::new(Stores::new(), system_env(), None);
+        lake.join(session)?;
+        Ok(lake)
+    }
+
+    /// Makes paths tables of the session.
+    pub(crate) fn join(&self, session: &SessionContext) -> error::Result<()> {
+        let (name, _) = default_catalog(session);
+        let Some(catalog) = session.catalog(&name) else { return Ok(()) };
+        let joined = catalog.register_schema(SCHEMA, Arc::new(Paths { lake: self.clone() }));
+        joined.map(|_| ()).map_err(|error| EngineError::Plan {
+            statement: format!("make `{SCHEMA}` the schema of paths"),
+            source: boathouse_frames::from_datafusion("name the schema", error),
+        })
+    }
+
+    /// The table at a path or URL. Does no I/O.
+    pub(crate) fn open(&self, path: &str) -> error::Result<DeltaTable> {
+        let failed =
+            |source: boathouse_storage::StorageError| EngineError::Location { path: path.to_owned(), source: Box::new(source) };
+        let storage = self.stores.open(&Location::parse(path).map_err(failed)?).map_err(failed)?;
+        let mut shared = self.lock();
+        let url = storage.url().to_owned();
+        let open = || understood(&DeltaTable::at(storage, self.env.clone()));
+        Ok(shared.tables.entry(url).or_insert_with(open).clone())
+    }
+
+    /// The path of a table that is created without one.
+    pub(crate) fn managed(&self, name: &str) -> Option<String> {
+        self.warehouse.as_ref().map(|warehouse| warehouse.join(name).as_str().to_owned())
+    }
+
+    /// Gives one version of a table a name until the guard is dropped.
+    pub(crate) fn travel(&self, provider: Arc<dyn TableProvider>) -> Travelled {
+        let mut shared = self.lock();
+        shared.next += 1;
+        let name = format!("version {}", shared.next);
+        shared.travelled.insert(name.clone(), provider);
+        Travelled { lake: self.clone(), name }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Catalog and schema of names without them.
+pub(crate) fn default_catalog(session: &SessionContext) -> (String, String) {
+    let state = session.state();
+    let catalog = &state.config_options().catalog;
+    (catalog.default_catalog.clone(), catalog.default_schema.clone())
+}
+
+/// A version of a table with a name of its own.
+pub(crate) struct Travelled {
+    lake: Lake,
+    pub(crate) name: String,
+}
+
+impl Drop for Travelled {
+    fn drop(&mut self) {
+        self.lake.lock().travelled.remove(&self.name);
+    }
+}
+
+/// The schema of paths.
+struct Paths {
+    lake: Lake,
+}
+
+impl fmt::Debug for Paths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Paths")
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for Paths {
+    fn table_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let travelled = self.lake.lock().travelled.get(name).map(Arc::clone);
+        if travelled.is_some() {
+            return Ok(travelled);
+        }
+        let table = self.lake.open(name).map_err(|error| into_datafusion(error.into()))?;
+        let provider = match at_version(name) {
+            // `path@v3`, unless that is the name of a folder.
+            Some((path, version)) if !table.exists().await.unwrap_or(false) => {
+                let table = self.lake.open(path).map_err(|error| into_datafusion(error.into()))?;
+                table.provider_at(TableVersion::Number(version)).await
+            }
+            _ => table.provider().await,
+        };
+        provider.map(|provider| Some(Arc::new(provider) as _)).map_err(|error| into_datafusion(error.into()))
+    }
+
+    fn table_exist(&self, _: &str) -> bool {
+        true
+    }
+}
+
+fn at_version(name: &str) -> Option<(&str, u64)> {
+    let (path, version) = name.rsplit_once("@v")?;
+    Some((path, version.parse().ok()?))
+}

@@ -1,0 +1,24 @@
+//! Delta SQL.
+//!
+//! ```text
+//!   statement ─ Cursor ─▶ its head ─┬─ Delta's own: CREATE, ALTER, VACUUM, RESTORE, DESCRIBE …   statements.rs, run.rs
+//!                                   ├─ DELETE, UPDATE, MERGE ─ the builders                        dml.rs
+//!                                   └─ anything else ─ DataFusion
+//!        └─ VERSION AS OF, table@v3, UPDATE SET * ─ rewritten first                               travel.rs, stars.rs
+//! ```
+//! Words and their order are Spark's. Names without quotes are lower case, except those of columns that are created.
+//! Quotes of names are `` ` `` or `"`.
+
+mod cursor;
+mod data_types;
+mod dml;
+mod lake;
+mod run;
+mod session;
+mod show;
+mod stars;
+mod statements;
+mod travel;
+
+pub use dml::{StatementReport, delta_sql};
+pub use session::{DeltaSession, session};

@@ -1,0 +1,292 @@
+//! Statements of Delta, run.
+
+use std::sync::Arc;
+
+use boathouse_base::{BatchStream, WriteRequest};
+use boathouse_delta_table::{DeltaError, DeltaTable};
+use boathouse_frames::{batch_stream, from_datafusion, to_predicate};
+use datafusion::arrow::datatypes::{FieldRef, Fields, Schema};
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Column, DFSchema, TableReference};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{Expr, cast};
+use datafusion::prelude::{DataFrame, SessionContext};
+
+use super::cursor::TableName;
+use super::dml::StatementReport;
+use super::lake::{Lake, default_catalog};
+use super::statements::{Change, Create, Statement};
+use super::{show, travel};
+use crate::engine::error::{EngineError, Result};
+use crate::engine::ext::DeltaTableExt;
+use crate::engine::provider::DeltaTableProvider;
+
+/// A statement at work.
+pub(crate) struct Run<'a> {
+    pub(crate) session: &'a SessionContext,
+    pub(crate) lake: &'a Lake,
+    /// The statement.
+    pub(crate) text: &'a str,
+}
+
+/// The table that a statement names: by path, or one that the session knows.
+///
+/// **Errors**: `NotFound` names the nearest table; `Invalid` when it is no Delta table.
+pub(crate) async fn table_named(session: &SessionContext, lake: &Lake, name: &TableName, text: &str) -> Result<DeltaTable> {
+    if let Some(path) = name.path() {
+        return lake.open(path);
+    }
+    let provider = provider_named(session, name, text).await?;
+    match <dyn TableProvider>::downcast_ref::<DeltaTableProvider>(provider.as_ref()) {
+        Some(delta) => Ok(delta.table().clone()),
+        None => Err(EngineError::NotDelta { statement: text.to_owned(), table: name.to_string() }),
+    }
+}
+
+fn reference(name: &TableName) -> TableReference {
+    match name.parts.as_slice() {
+        [catalog, schema, table] => TableReference::full(catalog.as_str(), schema.as_str(), table.as_str()),
+        [schema, table] => TableReference::partial(schema.as_str(), table.as_str()),
+        _ => TableReference::bare(name.last()),
+    }
+}
+
+async fn provider_named(session: &SessionContext, name: &TableName, text: &str) -> Result<Arc<dyn TableProvider>> {
+    match session.table_provider(reference(name)).await {
+        Ok(provider) => Ok(provider),
+        Err(_) => Err(EngineError::NoSuchTable {
+            statement: text.to_owned(),
+            table: name.to_string(),
+            nearest: nearest(session, name.last()),
+        }),
+    }
+}
+
+/// What a table might have been meant to be: the names that the session has, the nearest first.
+pub(crate) fn nearest(session: &SessionContext, name: &str) -> String {
+    let (catalog, schema) = default_catalog(session);
+    let schema = session.catalog(&catalog).and_then(|catalog| catalog.schema(&schema));
+    let mut names: Vec<(usize, String)> = schema
+        .map(|schema| schema.table_names())
+        .unwrap_or_default()
+        .into_iter()
+        .map(|table| (datafusion::common::utils::datafusion_strsim::levenshtein(name, &table), table))
+        .collect();
+    names.sort();
+    match names.first() {
+        None => "the session has no table; register it, or write delta.`path`".to_owned(),
+        Some((distance, near)) if *distance <= name.len().div_ceil(2) => format!("did you mean `{near}`?"),
+        Some(_) => {
+            let names: Vec<&str> = names.iter().take(5).map(|(_, name)| name.as_str()).collect();
+            format!("the session has {}", names.join(", "))
+        }
+    }
+}
+
+impl Run<'_> {
+    pub(crate) async fn statement(&self, statement: Statement) -> Result<StatementReport> {
+        match statement {
+            Statement::Create(new) => self.create(*new).await,
+            Statement::Alter(table, changes) => self.alter(&table, changes).await,
+            Statement::ReplaceWhere { table, condition, query } => self.replace_where(&table, &condition, &query).await,
+            Statement::Vacuum { table, scope, retention, dry_run } => {
+                let vacuum = self.table(&table).await?.vacuum().scope(scope).retention(retention);
+                let report = if dry_run { vacuum.dry_run().await? } else { vacuum.run().await? };
+                Ok(StatementReport::Vacuum(report))
+            }
+            Statement::Restore(table, version) => {
+                Ok(StatementReport::Restore(self.table(&table).await?.restore(version).run().await?))
+            }
+            Statement::History(table, limit) => {
+                let history = self.table(&table).await?.history(limit).await?;
+                self.rows(show::history(&history))
+            }
+            Statement::Detail(table) => {
+                let snapshot = self.table(&table).await?.snapshot().await?;
+                self.rows(show::detail(&snapshot).await?)
+            }
+            Statement::Properties(table, key) => {
+                let snapshot = self.table(&table).await?.snapshot().await?;
+                self.rows(show::properties(&snapshot, key.as_deref()))
+            }
+        }
+    }
+
+    async fn table(&self, name: &TableName) -> Result<DeltaTable> {
+        table_named(self.session, self.lake, name, self.text).await
+    }
+
+    fn failed(&self, attempt: &'static str, error: DataFusionError) -> EngineError {
+        EngineError::Plan { statement: self.text.to_owned(), source: from_datafusion(attempt, error) }
+    }
+
+    fn rows(
+        &self,
+        batch: Result<datafusion::arrow::array::RecordBatch, datafusion::arrow::error::ArrowError>,
+    ) -> Result<StatementReport> {
+        let batch = batch.map_err(|source| self.failed("put the rows together", source.into()))?;
+        let frame = self.session.read_batch(batch).map_err(|error| self.failed("show the rows", error))?;
+        Ok(StatementReport::Rows(Box::new(frame)))
+    }
+
+    /// A query within the statement, with its earlier versions.
+    async fn query(&self, query: &str) -> Result<DataFrame> {
+        let (query, _guards) = travel::resolve(self.session, self.lake, query).await?;
+        self.session.sql(&query).await.map_err(|error| self.failed("plan the query", error))
+    }
+
+    /// Rows with the names and types of the table's columns, by their place. Another number of columns stays: the writer
+    /// says what is missing.
+    fn fitted(&self, frame: DataFrame, fields: &Fields) -> Result<DataFrame> {
+        let columns = frame.schema().columns();
+        if columns.len() != fields.len() {
+            return Ok(frame);
+        }
+        let fit =
+            |(column, field): (Column, &FieldRef)| cast(Expr::Column(column), field.data_type().clone()).alias(field.name());
+        let fitted: Vec<Expr> = columns.into_iter().zip(fields).map(fit).collect();
+        frame.select(fitted).map_err(|error| self.failed("fit the query to the table", error))
+    }
+
+    async fn create(&self, new: Create) -> Result<StatementReport> {
+        let location = match (&new.location, new.table.path()) {
+            (Some(location), _) => Some(location.clone()),
+            (None, Some(path)) => Some(path.to_owned()),
+            (None, None) => self.lake.managed(new.table.last()),
+        };
+        let Some(location) = location else {
+            return Err(EngineError::Unsupported {
+                statement: self.text.to_owned(),
+                what: "a table without a place",
+                instead: "write LOCATION, or give the session a warehouse",
+            });
+        };
+        let table = self.lake.open(&location)?;
+        let present = table.try_snapshot().await?;
+        let report = match (&new.query, present) {
+            (_, Some(snapshot)) if new.if_not_exists => {
+                StatementReport::Create { version: snapshot.version(), created: false, rows: 0 }
+            }
+            // A name for what is there.
+            (None, Some(snapshot)) if new.columns.is_empty() && !new.or_replace => {
+                StatementReport::Create { version: snapshot.version(), created: false, rows: 0 }
+            }
+            (Some(query), present) => {
+                let frame = self.query(query).await?;
+                let rows =
+                    batch_stream(frame).await.map_err(|source| EngineError::Plan { statement: self.text.to_owned(), source })?;
+                if !new.columns.is_empty() {
+                    return Err(EngineError::Unsupported {
+                        statement: self.text.to_owned(),
+                        what: "columns and a query in one CREATE TABLE",
+                        instead: "name the columns in the query, or insert afterwards",
+                    });
+                }
+                self.fill(&table, &new, present.map(|snapshot| snapshot.version()), rows).await?
+            }
+            (None, Some(snapshot)) if new.or_replace => {
+                let schema = Arc::new(Schema::new(new.columns.clone()));
+                self.fill(&table, &new, Some(snapshot.version()), BatchStream::from_batches(schema, Vec::new())).await?
+            }
+            (None, _) => {
+                if new.columns.is_empty() {
+                    return Err(EngineError::NoColumns { statement: self.text.to_owned() });
+                }
+                let mut create = table.create(Schema::new(new.columns.clone())).partition_by(new.partition_columns.clone());
+                for (key, value) in &new.properties {
+                    create = create.property(key, value);
+                }
+                if let Some(comment) = &new.comment {
+                    create = create.description(comment);
+                }
+                if new.table.path().is_none() {
+                    create = create.name(new.table.last());
+                }
+                let report = create.run().await?;
+                StatementReport::Create { version: report.version, created: report.created, rows: 0 }
+            }
+        };
+        if new.table.path().is_none() {
+            let provider = Arc::new(table.provider().await?);
+            let name = reference(&new.table);
+            // A name that the session had before now means this table.
+            if self.session.table_exist(name.clone()).unwrap_or(false) {
+                self.session.deregister_table(name.clone()).map_err(|error| self.failed("name the table", error))?;
+            }
+            self.session.register_table(name, provider).map_err(|error| self.failed("name the table", error))?;
+        }
+        Ok(report)
+    }
+
+    /// Writes the rows of a new table, or those that replace all that were there.
+    async fn fill(&self, table: &DeltaTable, new: &Create, present: Option<u64>, rows: BatchStream) -> Result<StatementReport> {
+        if let Some(version) = present.filter(|_| !new.or_replace) {
+            return Err(DeltaError::TableExists { url: table.url().to_owned(), version }.into());
+        }
+        let mut write = if present.is_some() {
+            table.overwrite(rows).overwrite_schema()
+        } else {
+            table.write(WriteRequest::append(), rows).create_if_absent()
+        };
+        if !new.partition_columns.is_empty() {
+            write = write.partition_by(new.partition_columns.clone());
+        }
+        for (key, value) in &new.properties {
+            write = write.property(key, value);
+        }
+        let report = write.run().await?;
+        Ok(StatementReport::Create { version: report.version, created: present.is_none(), rows: report.rows })
+    }
+
+    async fn alter(&self, name: &TableName, changes: Vec<Change>) -> Result<StatementReport> {
+        let table = self.table(name).await?;
+        let mut alter = table.alter();
+        for change in changes {
+            alter = match change {
+                Change::Add(field) => alter.add_column(field),
+                Change::Rename { column, to } => alter.rename_column(column, to),
+                Change::Drop(column) => alter.drop_column(column),
+                Change::Widen { column, to } => alter.widen_column(column, to),
+                Change::AllowNulls(column) => alter.allow_nulls(column),
+                Change::SetDefault { column, expression } => alter.set_default(column, expression),
+                Change::DropDefault(column) => alter.drop_default(column),
+                Change::AddConstraint { name, expression } => alter.add_constraint(name, expression),
+                Change::DropConstraint(name) => alter.drop_constraint(name),
+                Change::Set { key, value } => alter.set_property(key, value),
+                Change::Unset(key) => alter.unset_property(key),
+            };
+        }
+        let report = alter.run().await?;
+        if name.path().is_none() {
+            // The columns may be others now.
+            let provider = Arc::new(table.provider().await?);
+            let name = reference(name);
+            self.session.deregister_table(name.clone()).map_err(|error| self.failed("name the table", error))?;
+            self.session.register_table(name, provider).map_err(|error| self.failed("name the table", error))?;
+        }
+        Ok(StatementReport::Alter(report))
+    }
+
+    async fn replace_where(&self, name: &TableName, condition: &str, query: &str) -> Result<StatementReport> {
+        let table = self.table(name).await?;
+        let schema = table.snapshot().await?.schema();
+        let fields = schema.fields().clone();
+        let columns = DFSchema::try_from(schema).map_err(|error| self.failed("understand the condition", error))?;
+        let parsed =
+            self.session.parse_sql_expr(condition, &columns).map_err(|error| self.failed("understand the condition", error))?;
+        // What is replaced must be exactly what the condition says: a weaker predicate would delete more.
+        let exact = to_predicate(&parsed)
+            .filter(|predicate| to_predicate(&!parsed.clone()).is_some_and(|negated| negated == predicate.clone().negate()));
+        let Some(predicate) = exact else {
+            return Err(EngineError::Unsupported {
+                statement: self.text.to_owned(),
+                what: "this condition of REPLACE WHERE",
+                instead: "compare columns with values; or DELETE, and INSERT afterwards",
+            });
+        };
+        let frame = self.query(query).await?;
+        let rows = batch_stream(self.fitted(frame, &fields)?).await;
+        let rows = rows.map_err(|source| EngineError::Plan { statement: self.text.to_owned(), source })?;
+        Ok(StatementReport::Write(table.overwrite(rows).replace_where(predicate).run().await?))
+    }
+}

@@ -1,0 +1,369 @@
+//! The statements of Delta that are no queries, as values.
+
+use std::time::Duration;
+
+use boathouse_base::TableVersion;
+use boathouse_delta_table::{Retention, VacuumScope};
+use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::prelude::SessionContext;
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::cursor::{Cursor, TableName};
+use super::data_types::{column, data_type};
+use super::travel;
+use crate::engine::error::{EngineError, Result};
+
+/// A statement of Delta.
+#[derive(Debug)]
+pub(crate) enum Statement {
+    /// `CREATE [OR REPLACE] TABLE … USING DELTA`.
+    Create(Box<Create>),
+    /// `ALTER TABLE …`.
+    Alter(TableName, Vec<Change>),
+    /// `INSERT INTO t REPLACE WHERE condition query`.
+    ReplaceWhere { table: TableName, condition: String, query: String },
+    /// `VACUUM t [LITE | FULL] [RETAIN n HOURS] [DRY RUN]`.
+    Vacuum { table: TableName, scope: VacuumScope, retention: Retention, dry_run: bool },
+    /// `RESTORE TABLE t TO …`.
+    Restore(TableName, TableVersion),
+    /// `DESCRIBE HISTORY t [LIMIT n]`.
+    History(TableName, usize),
+    /// `DESCRIBE DETAIL t`.
+    Detail(TableName),
+    /// `SHOW TBLPROPERTIES t [(key)]`.
+    Properties(TableName, Option<String>),
+}
+
+/// What a new table is to be.
+#[derive(Debug)]
+pub(crate) struct Create {
+    pub(crate) table: TableName,
+    pub(crate) if_not_exists: bool,
+    pub(crate) or_replace: bool,
+    pub(crate) columns: Vec<Field>,
+    pub(crate) partition_columns: Vec<String>,
+    pub(crate) properties: Vec<(String, String)>,
+    pub(crate) comment: Option<String>,
+    pub(crate) location: Option<String>,
+    pub(crate) query: Option<String>,
+}
+
+/// One change of a table.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Add(Field),
+    Rename { column: String, to: String },
+    Drop(String),
+    Widen { column: String, to: DataType },
+    AllowNulls(String),
+    SetDefault { column: String, expression: String },
+    DropDefault(String),
+    AddConstraint { name: String, expression: String },
+    DropConstraint(String),
+    Set { key: String, value: String },
+    Unset(String),
+}
+
+/// Statements that are in Delta's SQL and not here, with what would help.
+const UNSUPPORTED: [(&[&str], &str, &str); 14] = [
+    (&["OPTIMIZE"], "OPTIMIZE", "read the small files, and write them again with `overwrite`"),
+    (&["REORG"], "REORG TABLE", "write the rows again with `overwrite`"),
+    (&["CONVERT"], "CONVERT TO DELTA", "read the files, and write them with `CREATE TABLE … AS SELECT`"),
+    (&["COPY", "INTO"], "COPY INTO", "read the files with autoload, or `INSERT INTO … SELECT`"),
+    (&["FSCK"], "FSCK REPAIR TABLE", "restore an earlier version"),
+    (&["GENERATE"], "GENERATE", "read the table with a reader of Delta"),
+    (&["ANALYZE"], "ANALYZE TABLE", "leave it out: statistics are written with every file"),
+    (&["CACHE"], "CACHE", "leave it out"),
+    (&["REFRESH"], "REFRESH", "leave it out: each query looks for the newest version"),
+    (&["MSCK"], "MSCK", "leave it out: the log knows the partitions"),
+    (&["CREATE", "BLOOMFILTER"], "CREATE BLOOMFILTER INDEX", "write files with bloom filters"),
+    (&["SHOW", "CREATE"], "SHOW CREATE TABLE", "use DESCRIBE DETAIL and SHOW TBLPROPERTIES"),
+    (&["SHOW", "PARTITIONS"], "SHOW PARTITIONS", "use SELECT DISTINCT on the partition columns"),
+    (&["MERGE", "WITH"], "MERGE WITH SCHEMA EVOLUTION", "add the columns with ALTER TABLE first"),
+];
+
+/// Reads a statement; nothing when it is one for the engine.
+///
+/// **Errors**: `Invalid` names the place of what does not belong there; `Unsupported` names the statement.
+pub(crate) async fn parse(session: &SessionContext, text: &str) -> Result<Option<Statement>> {
+    let mut cursor = Cursor::new(text)?;
+    for (words, what, instead) in UNSUPPORTED {
+        if cursor.sees(words) {
+            return Err(EngineError::Unsupported { statement: text.to_owned(), what, instead });
+        }
+    }
+    let statement = match () {
+        () if cursor.takes(&["CREATE", "OR", "REPLACE", "TABLE"]) => create(&mut cursor, true)?,
+        () if cursor.takes(&["CREATE", "TABLE"]) => create(&mut cursor, false)?,
+        () if cursor.takes(&["REPLACE", "TABLE"]) => create(&mut cursor, true)?,
+        () if cursor.takes(&["ALTER", "TABLE"]) => Some(alter(&mut cursor)?),
+        () if cursor.takes(&["VACUUM"]) => Some(vacuum(&mut cursor)?),
+        () if cursor.takes(&["RESTORE"]) => {
+            cursor.takes(&["TABLE"]);
+            let table = cursor.table()?;
+            cursor.takes(&["TO"]);
+            match travel::version(session, &mut cursor).await? {
+                Some(version) => Some(Statement::Restore(table, version)),
+                None => return Err(cursor.wanted("VERSION AS OF or TIMESTAMP AS OF")),
+            }
+        }
+        () if cursor.takes(&["DESCRIBE", "HISTORY"]) || cursor.takes(&["DESC", "HISTORY"]) => {
+            let table = cursor.table()?;
+            let limit = if cursor.takes(&["LIMIT"]) { Some(cursor.integer("a number of commits")?) } else { None };
+            let limit = limit.map_or(Ok(usize::MAX), |limit| usize::try_from(limit).map_err(|_| cursor.wanted("a number")))?;
+            Some(Statement::History(table, limit))
+        }
+        () if cursor.takes(&["DESCRIBE", "DETAIL"]) || cursor.takes(&["DESC", "DETAIL"]) => {
+            Some(Statement::Detail(cursor.table()?))
+        }
+        () if cursor.takes(&["SHOW", "TBLPROPERTIES"]) => {
+            let table = cursor.table()?;
+            let mut key = None;
+            if cursor.takes_token(&Token::LParen) {
+                key = Some(property_key(&mut cursor)?);
+                cursor.expect_token(&Token::RParen)?;
+            }
+            Some(Statement::Properties(table, key))
+        }
+        () if cursor.takes(&["INSERT", "INTO"]) => replace_where(&mut cursor)?,
+        () => None,
+    };
+    if statement.is_some() {
+        cursor.expect_end()?;
+    }
+    Ok(statement)
+}
+
+fn create(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<Option<Statement>> {
+    let if_not_exists = cursor.takes(&["IF", "NOT", "EXISTS"]);
+    let table = cursor.table()?;
+    let mut new = Create {
+        table,
+        if_not_exists,
+        or_replace,
+        columns: Vec::new(),
+        partition_columns: Vec::new(),
+        properties: Vec::new(),
+        comment: None,
+        location: None,
+        query: None,
+    };
+    let definition = cursor.clone();
+    // Without USING DELTA it is a table of the engine, in memory: its columns are in the engine's dialect.
+    if cursor.takes_token(&Token::LParen) {
+        cursor.pass_to_closing()?;
+    }
+    if !cursor.sees(&["USING"]) {
+        if new.table.path().is_none() {
+            return Ok(None);
+        }
+    } else if !cursor.sees(&["USING", "DELTA"]) {
+        cursor.skip();
+        return Err(cursor.wanted("DELTA"));
+    }
+    *cursor = definition;
+    if cursor.takes_token(&Token::LParen) {
+        loop {
+            if cursor.sees(&["CONSTRAINT"]) {
+                return Err(EngineError::Unsupported {
+                    statement: cursor.text().to_owned(),
+                    what: "CONSTRAINT among the columns of CREATE TABLE",
+                    instead: "add it with ALTER TABLE … ADD CONSTRAINT",
+                });
+            }
+            new.columns.push(column(cursor)?);
+            if !cursor.takes_token(&Token::Comma) {
+                break;
+            }
+        }
+        cursor.expect_token(&Token::RParen)?;
+    }
+    while !cursor.is_at_end() {
+        if cursor.takes(&["USING"]) {
+            cursor.expect(&["DELTA"])?;
+        } else if cursor.takes(&["PARTITIONED", "BY"]) {
+            cursor.expect_token(&Token::LParen)?;
+            loop {
+                new.partition_columns.push(cursor.spelled("a column")?);
+                if !cursor.takes_token(&Token::Comma) {
+                    break;
+                }
+            }
+            cursor.expect_token(&Token::RParen)?;
+        } else if cursor.sees(&["CLUSTER", "BY"]) {
+            return Err(EngineError::Unsupported {
+                statement: cursor.text().to_owned(),
+                what: "CLUSTER BY",
+                instead: "leave it out, or use PARTITIONED BY",
+            });
+        } else if cursor.takes(&["TBLPROPERTIES"]) {
+            new.properties.extend(properties(cursor)?);
+        } else if cursor.takes(&["COMMENT"]) {
+            new.comment = Some(cursor.string("a comment")?);
+        } else if cursor.takes(&["LOCATION"]) {
+            new.location = Some(cursor.string("a path or URL")?);
+        } else if cursor.takes(&["AS"]) {
+            new.query = Some(cursor.rest().to_owned());
+            while !cursor.is_at_end() {
+                cursor.skip();
+            }
+        } else {
+            return Err(cursor.wanted("USING, PARTITIONED BY, TBLPROPERTIES, COMMENT, LOCATION, AS or the end"));
+        }
+    }
+    Ok(Some(Statement::Create(Box::new(new))))
+}
+
+/// `(key = value, …)`; keys with dots, in quotes or not.
+fn properties(cursor: &mut Cursor<'_>) -> Result<Vec<(String, String)>> {
+    cursor.expect_token(&Token::LParen)?;
+    let mut properties = Vec::new();
+    loop {
+        let key = property_key(cursor)?;
+        cursor.takes_token(&Token::Eq);
+        let value = match cursor.token() {
+            Some(Token::Word(word)) if word.quote_style.is_none() => {
+                let value = word.value.clone();
+                cursor.skip();
+                value
+            }
+            Some(Token::Number(..) | Token::Minus) => cursor.integer("a value")?.to_string(),
+            _ => cursor.string("a value in quotes")?,
+        };
+        properties.push((key, value));
+        if !cursor.takes_token(&Token::Comma) {
+            break;
+        }
+    }
+    cursor.expect_token(&Token::RParen)?;
+    Ok(properties)
+}
+
+fn property_key(cursor: &mut Cursor<'_>) -> Result<String> {
+    match cursor.token() {
+        Some(Token::SingleQuotedString(_)) => cursor.string("a property"),
+        _ => cursor.column(),
+    }
+}
+
+fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    let table = cursor.table()?;
+    let unsupported =
+        |cursor: &Cursor<'_>, what, instead| Err(EngineError::Unsupported { statement: cursor.text().to_owned(), what, instead });
+    let mut changes = Vec::new();
+    if cursor.takes(&["ADD", "CONSTRAINT"]) {
+        let name = cursor.spelled("a name")?;
+        cursor.expect(&["CHECK"])?;
+        changes.push(Change::AddConstraint { name, expression: cursor.parenthesised()?.to_owned() });
+    } else if cursor.takes(&["DROP", "CONSTRAINT"]) {
+        cursor.takes(&["IF", "EXISTS"]);
+        changes.push(Change::DropConstraint(cursor.spelled("a name")?));
+    } else if cursor.takes(&["ADD", "COLUMNS"]) || cursor.takes(&["ADD", "COLUMN"]) {
+        let many = cursor.takes_token(&Token::LParen);
+        loop {
+            changes.push(Change::Add(column(cursor)?));
+            if cursor.sees(&["AFTER"]) || cursor.sees(&["FIRST"]) {
+                return unsupported(cursor, "the place of a new column", "leave it out: new columns come last");
+            }
+            if !many || !cursor.takes_token(&Token::Comma) {
+                break;
+            }
+        }
+        if many {
+            cursor.expect_token(&Token::RParen)?;
+        }
+    } else if cursor.takes(&["RENAME", "COLUMN"]) {
+        let column = cursor.column()?;
+        cursor.expect(&["TO"])?;
+        changes.push(Change::Rename { column, to: cursor.spelled("a name")? });
+    } else if cursor.takes(&["DROP", "COLUMNS"]) || cursor.takes(&["DROP", "COLUMN"]) {
+        let many = cursor.takes_token(&Token::LParen);
+        loop {
+            changes.push(Change::Drop(cursor.column()?));
+            if !cursor.takes_token(&Token::Comma) {
+                break;
+            }
+        }
+        if many {
+            cursor.expect_token(&Token::RParen)?;
+        }
+    } else if cursor.takes(&["ALTER", "COLUMN"]) || cursor.takes(&["CHANGE", "COLUMN"]) {
+        let column = cursor.column()?;
+        changes.push(if cursor.takes(&["TYPE"]) {
+            Change::Widen { column, to: data_type(cursor)? }
+        } else if cursor.takes(&["DROP", "NOT", "NULL"]) {
+            Change::AllowNulls(column)
+        } else if cursor.takes(&["SET", "DEFAULT"]) {
+            Change::SetDefault { column, expression: cursor.text_until(&[])?.to_owned() }
+        } else if cursor.takes(&["DROP", "DEFAULT"]) {
+            Change::DropDefault(column)
+        } else if cursor.sees(&["SET", "NOT"]) {
+            return unsupported(cursor, "SET NOT NULL", "add a constraint `CHECK (column IS NOT NULL)`");
+        } else if ["COMMENT", "FIRST", "AFTER"].iter().any(|word| cursor.sees(&[word])) {
+            return unsupported(cursor, "COMMENT, FIRST and AFTER of ALTER COLUMN", "create the table anew");
+        } else {
+            return Err(cursor.wanted("TYPE, DROP NOT NULL, SET DEFAULT or DROP DEFAULT"));
+        });
+    } else if cursor.takes(&["SET", "TBLPROPERTIES"]) {
+        changes.extend(properties(cursor)?.into_iter().map(|(key, value)| Change::Set { key, value }));
+    } else if cursor.takes(&["UNSET", "TBLPROPERTIES"]) {
+        cursor.takes(&["IF", "EXISTS"]);
+        cursor.expect_token(&Token::LParen)?;
+        loop {
+            changes.push(Change::Unset(property_key(cursor)?));
+            if !cursor.takes_token(&Token::Comma) {
+                break;
+            }
+        }
+        cursor.expect_token(&Token::RParen)?;
+    } else if cursor.sees(&["CLUSTER", "BY"]) {
+        return unsupported(cursor, "ALTER TABLE … CLUSTER BY", "create the table anew");
+    } else if cursor.sees(&["DROP", "FEATURE"]) {
+        return unsupported(cursor, "ALTER TABLE … DROP FEATURE", "create the table anew");
+    } else if cursor.sees(&["RENAME", "TO"]) {
+        return unsupported(cursor, "ALTER TABLE … RENAME TO", "register the table under the other name");
+    } else {
+        return Err(cursor.wanted("ADD, DROP, RENAME COLUMN, ALTER COLUMN, SET TBLPROPERTIES or UNSET TBLPROPERTIES"));
+    }
+    Ok(Statement::Alter(table, changes))
+}
+
+fn vacuum(cursor: &mut Cursor<'_>) -> Result<Statement> {
+    let table = cursor.table()?;
+    let (mut scope, mut retention, mut dry_run) = (VacuumScope::Full, Retention::Table, false);
+    while !cursor.is_at_end() {
+        if cursor.takes(&["LITE"]) {
+            scope = VacuumScope::Lite;
+        } else if cursor.takes(&["FULL"]) {
+            scope = VacuumScope::Full;
+        } else if cursor.takes(&["RETAIN"]) {
+            let hours = cursor.integer("a number of hours")?;
+            let seconds = u64::try_from(hours).ok().and_then(|hours| hours.checked_mul(3600));
+            let Some(seconds) = seconds else { return Err(cursor.wanted("a number of hours")) };
+            let _ = cursor.takes(&["HOURS"]) || cursor.takes(&["HOUR"]);
+            retention = Retention::AtLeastTable(Duration::from_secs(seconds));
+        } else if cursor.takes(&["DRY", "RUN"]) {
+            dry_run = true;
+        } else {
+            return Err(cursor.wanted("LITE, FULL, RETAIN, DRY RUN or the end"));
+        }
+    }
+    Ok(Statement::Vacuum { table, scope, retention, dry_run })
+}
+
+fn replace_where(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
+    cursor.takes(&["TABLE"]);
+    let Ok(table) = cursor.table() else { return Ok(None) };
+    if !cursor.takes(&["REPLACE", "WHERE"]) {
+        return Ok(None);
+    }
+    let condition = cursor.text_until(&["SELECT", "VALUES", "WITH", "TABLE"])?.to_owned();
+    let query = cursor.rest().to_owned();
+    if query.is_empty() {
+        return Err(cursor.wanted("a query"));
+    }
+    while !cursor.is_at_end() {
+        cursor.skip();
+    }
+    Ok(Some(Statement::ReplaceWhere { table, condition, query }))
+}

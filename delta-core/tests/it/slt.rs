@@ -1,0 +1,103 @@
+//! Delta SQL by scripts: `slt/*.slt`, in the form of sqllogictest.
+//!
+//! | record | what |
+//! | --- | --- |
+//! | `statement ok` | runs |
+//! | `statement error TEXT` | fails, and says TEXT |
+//! | `query [rowsort]`, a statement, `----`, rows | gives these rows; values have a space between them |
+//!
+//! `$LAKE` is a fresh folder.
+
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use boathouse_delta_core::DeltaSession;
+use boathouse_storage::seeded_env;
+
+/// A piece of a script, from one empty line to the next.
+struct Record<'a> {
+    line: usize,
+    head: &'a str,
+    sql: String,
+    rows: Vec<String>,
+}
+
+fn records(script: &str) -> Vec<Record<'_>> {
+    let (mut records, mut lines) = (Vec::new(), script.lines().enumerate().peekable());
+    while let Some((at, head)) = lines.next() {
+        if head.trim().is_empty() || head.starts_with('#') {
+            continue;
+        }
+        let (mut sql, mut rows, mut in_rows) = (Vec::new(), Vec::new(), false);
+        while let Some((_, line)) = lines.next_if(|(_, line)| !line.trim().is_empty()) {
+            match line {
+                "----" => in_rows = true,
+                row if in_rows => rows.push(row.trim().to_owned()),
+                text => sql.push(text),
+            }
+        }
+        records.push(Record { line: at + 1, head, sql: sql.join("\n"), rows });
+    }
+    records
+}
+
+async fn run(session: &DeltaSession, sql: &str) -> Result<Vec<String>, String> {
+    let frame = session.query(sql).await.map_err(|error| error.to_string())?;
+    let batches = frame.collect().await.map_err(|error| error.to_string())?;
+    let options = FormatOptions::default().with_null("NULL");
+    let mut rows = Vec::new();
+    for batch in &batches {
+        let columns: Vec<_> = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+        rows.extend((0..batch.num_rows()).map(|row| {
+            let values: Vec<String> = columns.iter().map(|column| column.value(row).to_string()).collect();
+            values.join(" ")
+        }));
+    }
+    Ok(rows)
+}
+
+async fn play(name: &str, script: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = folder.path().display().to_string();
+    let session = DeltaSession::new(seeded_env(5)).with_warehouse(&format!("{lake}/warehouse")).unwrap();
+    for Record { line, head, sql, mut rows } in records(script) {
+        let sql = sql.replace("$LAKE", &lake);
+        let result = run(&session, &sql).await;
+        match head.split_once(' ').unwrap_or((head, "")) {
+            ("statement", "ok") => assert!(result.is_ok(), "{name}:{line}: {sql}\n{result:?}"),
+            ("statement", said) => {
+                let said = said.strip_prefix("error ").expect("`statement ok` or `statement error TEXT`");
+                let error = result.expect_err(&format!("{name}:{line}: {sql} should fail"));
+                assert!(error.contains(said), "{name}:{line}: {sql}\nsays: {error}\nand not: {said}");
+            }
+            ("query", sorting) => {
+                let mut found = result.unwrap_or_else(|error| panic!("{name}:{line}: {sql}\n{error}"));
+                if sorting == "rowsort" {
+                    found.sort();
+                    rows.sort();
+                }
+                assert_eq!(found, rows, "{name}:{line}: {sql}");
+            }
+            _ => panic!("{name}:{line}: what is `{head}`?"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn tables_are_created_altered_and_named() {
+    play("tables.slt", include_str!("slt/tables.slt")).await;
+}
+
+#[tokio::test]
+async fn rows_are_inserted_changed_and_merged() {
+    play("rows.slt", include_str!("slt/rows.slt")).await;
+}
+
+#[tokio::test]
+async fn earlier_versions_are_queried_and_restored() {
+    play("versions.slt", include_str!("slt/versions.slt")).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_named_with_its_place() {
+    play("errors.slt", include_str!("slt/errors.slt")).await;
+}
