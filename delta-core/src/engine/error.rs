@@ -195,7 +195,7 @@ pub enum EngineError {
         /// What Arrow said.
         source: ArrowError,
     },
-    /// A statement cannot be planned.
+    /// A statement cannot be planned, or run.
     #[error("run `{statement}`: {source}")]
     Plan {
         /// The statement.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use boathouse_base::WriteReport;
 use boathouse_delta_table::{AlterReport, RestoreReport, VacuumReport};
 use boathouse_frames::from_datafusion;
-use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use datafusion::arrow::datatypes::UInt64Type;
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, TableReference};
@@ -48,6 +49,11 @@ pub enum StatementReport {
         /// Rows of its query.
         rows: u64,
     },
+    /// An INSERT INTO or INSERT OVERWRITE: how many rows came.
+    Insert {
+        /// Rows written.
+        rows: u64,
+    },
     /// An INSERT … REPLACE WHERE.
     Write(WriteReport),
     /// An ALTER TABLE.
@@ -80,6 +86,7 @@ impl StatementReport {
                 ("num_inserted_rows", some(report.rows_inserted)),
             ],
             Self::Create { version, rows, .. } => vec![("version", some(version)), ("num_inserted_rows", some(rows))],
+            Self::Insert { rows } => vec![("num_inserted_rows", some(rows))],
             Self::Write(report) => vec![("num_inserted_rows", some(report.rows))],
             Self::Alter(report) => vec![("version", some(report.version))],
             Self::Restore(report) => vec![
@@ -178,6 +185,17 @@ pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<Stat
             Ok(StatementReport::Update(update.run().await?))
         }
         WriteOp::MergeInto(merge) => Ok(StatementReport::Merge(run_merge(session, dml, merge, statement).await?)),
+        WriteOp::Insert(_) => {
+            let failed = |error| plan_error(statement, error);
+            let frame = session.execute_logical_plan(plan).await.map_err(failed)?;
+            // The plan gives one number: the rows that it wrote.
+            let counts = frame.collect().await.map_err(|source| EngineError::Plan {
+                statement: statement.to_owned(),
+                source: from_datafusion("run the statement", source),
+            })?;
+            let counts = counts.iter().filter_map(|batch| batch.column(0).as_primitive_opt::<UInt64Type>());
+            Ok(StatementReport::Insert { rows: counts.flat_map(|count| count.values().iter()).sum() })
+        }
         _ => {
             let frame = session.execute_logical_plan(plan).await.map_err(|error| plan_error(statement, error))?;
             Ok(StatementReport::Rows(Box::new(frame)))

@@ -43,6 +43,8 @@ pub fn session() -> DeltaSession {
 /// let rows = lake.query("SELECT max(delay) FROM flights").await?.collect().await?;
 /// let before = lake.query("SELECT max(delay) FROM flights VERSION AS OF 1").await?.collect().await?;
 /// assert_ne!(rows, before);
+/// let left = lake.query("SELECT * FROM flights").await?.count().await?;
+/// assert_eq!(left, 2);
 /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```

@@ -130,13 +130,15 @@ async fn tables_of_deltalake_are_read_row_for_row() {
 async fn peers_that_know_column_mapping_read_a_table_whose_columns_were_renamed_dropped_and_made_anew() {
     let folder = tempfile::tempdir().unwrap();
     let session = SessionContext::new();
-    // polars 1.44 refuses the feature.
-    for mode in ["name", "id"] {
-        let path = folder.path().join(mode);
+    for (mode, partitioned) in [("name", false), ("name", true), ("id", false), ("id", true)] {
+        // polars refuses the feature; duckdb 1.5.5 reads partition columns of such tables as null, also where Spark wrote.
+        let peers: &[&str] = if partitioned { &["deltalake"] } else { &["deltalake", "duckdb"] };
+        let path = folder.path().join(format!("{mode}-{partitioned}"));
         let table = open(&path);
         let first = table.append(batch_stream(rows(&session, &values(0..20)).await).await.unwrap());
-        first.partition_by(["part"]).property("delta.columnMapping.mode", mode).run().await.unwrap();
-        assert_these_agree(&["deltalake", "duckdb"], &path, 20).await;
+        let first = if partitioned { first.partition_by(["part"]) } else { first };
+        first.property("delta.columnMapping.mode", mode).run().await.unwrap();
+        assert_these_agree(peers, &path, 20).await;
         let alter =
             table.alter().rename_column("name", "the name").rename_column("nested.a", "first (of two)").drop_column("f32");
         alter.run().await.unwrap();
@@ -146,7 +148,7 @@ async fn peers_that_know_column_mapping_read_a_table_whose_columns_were_renamed_
         table.append(batch_stream(more).await.unwrap()).run().await.unwrap();
         table.delete().filter("id % 7 = 3").run().await.unwrap();
         table.checkpoint().await.unwrap();
-        assert_these_agree(&["deltalake", "duckdb"], &path, 26).await;
+        assert_these_agree(peers, &path, 26).await;
     }
 }
 
