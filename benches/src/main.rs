@@ -13,6 +13,8 @@
 //! - `cargo run --release -p boathouse-benches -- list`
 //! - `cargo run --release -p boathouse-benches -- run CLAIM [--scale S] [--seed N] [--runs N]`
 //!
+//! With `--no-default-features` the claims of the DataFusion engine are left out, which compiles in minutes.
+//!
 //! # What is measured
 //! Both sides do their work in a fresh process, in turn, so that a noisy machine is noisy for both. CPU and wall time
 //! cover the work of the claim alone. Peak memory is that of the whole process (`VmHWM`), whatever it holds included. Both sides read the same counters of `/proc`, so claims run on Linux only.

@@ -5,6 +5,7 @@ mod checkpoint;
 mod commits;
 mod conflicts;
 mod open;
+#[cfg(feature = "engine")]
 mod row_changes;
 
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use crate::measure::Measured;
 
 /// Every claim, in the order of `list`.
 pub(crate) fn all() -> Vec<Box<dyn Claim>> {
-    let mut claims: Vec<Box<dyn Claim>> = vec![
+    let claims: Vec<Box<dyn Claim>> = vec![
         Box::new(append::Append::Streamed),
         Box::new(append::Append::Held),
         Box::new(open::Open::Json),
@@ -29,8 +30,17 @@ pub(crate) fn all() -> Vec<Box<dyn Claim>> {
         Box::new(commits::Commits::Group),
         Box::new(conflicts::Conflicts),
     ];
-    claims.extend(row_changes::RowChanges::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>));
-    claims
+    claims.into_iter().chain(of_the_engine()).collect()
+}
+
+#[cfg(feature = "engine")]
+fn of_the_engine() -> Vec<Box<dyn Claim>> {
+    row_changes::RowChanges::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>).into()
+}
+
+#[cfg(not(feature = "engine"))]
+fn of_the_engine() -> Vec<Box<dyn Claim>> {
+    Vec::new()
 }
 
 /// The claim of that name.
