@@ -45,9 +45,10 @@ pub(crate) fn run(claim: &dyn Claim, settings: &Settings) -> Result<()> {
     let data = claim.prepare(settings, &folder)?;
     let us = std::env::current_exe().context("find this program")?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let mut outputs = Outputs::below(&folder)?;
     // The first round warms the caches of the machine and is not counted.
     for nth in 0..=settings.runs {
-        ours.push(once(&folder, |output| {
+        ours.push(outputs.once(|output| {
             let seed = settings.seed.to_string();
             let args: [&OsStr; 8] = [
                 "ours".as_ref(),
@@ -62,7 +63,7 @@ pub(crate) fn run(claim: &dyn Claim, settings: &Settings) -> Result<()> {
             peer::last_line(&us, &args)
         })?);
         if let Some((other, python, _)) = &other {
-            theirs.push(once(&folder, |output| {
+            theirs.push(outputs.once(|output| {
                 let (script, seed) = (peer::script(other.script), settings.seed.to_string());
                 peer::last_line(python, &[script.as_ref(), claim.name().as_ref(), data.as_ref(), output.as_ref(), seed.as_ref()])
             })?);
@@ -86,27 +87,75 @@ pub(crate) fn run_ours(claim: &dyn Claim, data: &Path, output: &Path, seed: u64)
     Ok(())
 }
 
-/// Waits until the disk has nothing left to write. Thousands of files that the run before made and that were deleted
-/// keep the file system busy for seconds: the next run would be measured at half its speed, and the faster side most.
-#[expect(clippy::disallowed_methods, reason = "nothing is simulated here, and nothing else runs")]
+/// Waits until the disk has nothing left to write of the run before.
 fn settle() {
     // Where there is no such program, the runs are noisier, and as right as before.
     let _ = std::process::Command::new("sync").status();
-    std::thread::sleep(std::time::Duration::from_secs(3));
 }
 
-/// One run with an output folder that is gone before and after it.
-fn once(folder: &Path, run: impl FnOnce(&Path) -> Result<Measured>) -> Result<Measured> {
-    let output = folder.join("output");
-    let clean = || match std::fs::remove_dir_all(&output) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    };
-    clean().with_context(|| format!("empty {}", output.display()))?;
-    settle();
-    let measured = run(&output)?;
-    clean().with_context(|| format!("empty {}", output.display()))?;
-    Ok(measured)
+/// Output folders with more files than this stay until the last run is over.
+const MANY_FILES: usize = 256;
+
+/// The output folders of all runs, which are gone before and after.
+///
+/// For a minute and more after thousands of files were deleted, ext4 looks at each of their inodes whenever a new file
+/// needs one (`recently_deleted`): small commits would be measured at a quarter of their speed, and the faster side most.
+struct Outputs {
+    folder: PathBuf,
+    runs: usize,
+}
+
+impl Outputs {
+    fn below(folder: &Path) -> Result<Self> {
+        let outputs = Self { folder: folder.join("outputs"), runs: 0 };
+        outputs.clean(&outputs.folder)?;
+        Ok(outputs)
+    }
+
+    fn clean(&self, folder: &Path) -> Result<()> {
+        match std::fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+        .with_context(|| format!("empty {}", folder.display()))
+    }
+
+    /// One run with a folder of its own.
+    fn once(&mut self, run: impl FnOnce(&Path) -> Result<Measured>) -> Result<Measured> {
+        std::fs::create_dir_all(&self.folder).with_context(|| format!("create {}", self.folder.display()))?;
+        let output = self.folder.join(self.runs.to_string());
+        self.runs += 1;
+        settle();
+        let measured = run(&output)?;
+        if files(&output, MANY_FILES) < MANY_FILES {
+            self.clean(&output)?;
+        }
+        Ok(measured)
+    }
+}
+
+impl Drop for Outputs {
+    fn drop(&mut self) {
+        if let Err(error) = self.clean(&self.folder) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+/// How many files are below a folder; counts no further than to `most`.
+fn files(folder: &Path, most: usize) -> usize {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let mut found = 0;
+    for entry in entries.flatten() {
+        found += match entry.file_type() {
+            Ok(kind) if kind.is_dir() => files(&entry.path(), most - found),
+            _ => 1,
+        };
+        if found >= most {
+            return most;
+        }
+    }
+    found
 }
 
 fn said(ours: &[Measured], theirs: &[Measured]) -> String {
