@@ -4,6 +4,7 @@
 //!   DeltaTable ── snapshot, append, overwrite, restore, history …       (boathouse_delta_table)
 //!       │
 //!       ├── delete, update, merge ── builders; rows are marked as deleted, changed ones written, in one commit
+//!       ├── optimize, purge ── small files put together, rows in the order of a curve, what was deleted taken out
 //!       ├── changes ── which rows came, left and became others, version by version
 //!       ├── DeltaTableProvider ── a table of DataFusion: its own Parquet scans, deletion vectors as selections, INSERT INTO
 //!       │        └── DeltaSession, delta_sql ── Delta's SQL
@@ -15,7 +16,7 @@
 //! # Features
 //! | feature | brings |
 //! | --- | --- |
-//! | `datafusion` (default) | the engine: queries, DELETE, UPDATE, MERGE, SQL |
+//! | `datafusion` (default) | the engine: queries, DELETE, UPDATE, MERGE, OPTIMIZE, SQL |
 //! | `proto` | scans as bytes, for engines that run a plan elsewhere: `DeltaPlanCodec` |
 //!
 //! # What it does not do yet

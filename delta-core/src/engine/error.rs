@@ -221,6 +221,76 @@ pub enum EngineError {
         /// The column.
         column: String,
     },
+    /// Rows are to be ordered by a column of which each file holds one value.
+    #[error("{attempted} the table {url}: `{column}` is a partition column, and files hold one value of it; order by others")]
+    OrderByPartition {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+        /// The column.
+        column: String,
+    },
+    /// Rows are to be ordered by a column whose values have no order.
+    #[error(
+        "{attempted} the table {url}: column `{column}` is of type {found}, whose values have no order; name another, or a part of it"
+    )]
+    NotOrderable {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+        /// The column.
+        column: String,
+        /// Its type.
+        found: Box<DataType>,
+    },
+    /// Rows are to be ordered by a column by which no file could be skipped.
+    #[error(
+        "{attempted} the table {url}: files have no statistics of column `{column}`, so nothing could be skipped by it; name it in `delta.dataSkippingStatsColumns` first"
+    )]
+    NoStatistics {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+        /// The column.
+        column: String,
+    },
+    /// A condition that must choose whole partitions speaks of another column.
+    #[error(
+        "{attempted} the table {url}: the condition reads column `{column}`; only partition columns may choose what is tidied: {available}"
+    )]
+    NotPartition {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+        /// The column.
+        column: String,
+        /// The partition columns.
+        available: String,
+    },
+    /// What is asked for does not go together with clustering.
+    #[error("{attempted} the table {url}: it is a clustered table (columns: {columns}), where {what} has no place; leave it out")]
+    Clustered {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+        /// The clustering columns.
+        columns: String,
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// All of a table is to be clustered, and it has no clustering columns.
+    #[error("{attempted} the table {url}: FULL is for clustered tables, and this one has no clustering columns; leave it out")]
+    NotClustered {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+    },
     /// A statement that cannot be read.
     #[error("line {line}, column {column} of `{statement}`: {problem}")]
     Syntax {
@@ -308,6 +378,12 @@ impl DomainError for EngineError {
             | Self::NoCast { .. }
             | Self::Cast { .. }
             | Self::Lossy { .. }
+            | Self::OrderByPartition { .. }
+            | Self::NotOrderable { .. }
+            | Self::NoStatistics { .. }
+            | Self::NotPartition { .. }
+            | Self::Clustered { .. }
+            | Self::NotClustered { .. }
             | Self::NotDelta { .. }
             | Self::Pinned { .. } => ErrorKind::Invalid,
             Self::Unsupported { .. } | Self::ForeignExpression { .. } => ErrorKind::Unsupported,

@@ -12,11 +12,12 @@ use super::error::{EngineError, Result};
 use super::expressions::SparkExpressions;
 use super::formula::Formula;
 use super::merge::MergeBuilder;
+use super::optimize::OptimizeBuilder;
 use super::provider::DeltaTableProvider;
 use super::replace::ReplaceBuilder;
 use super::update::UpdateBuilder;
 
-/// DELETE, UPDATE, MERGE and queries on a [`DeltaTable`].
+/// DELETE, UPDATE, MERGE, OPTIMIZE and queries on a [`DeltaTable`].
 pub trait DeltaTableExt {
     /// Deletes rows.
     fn delete(&self) -> DeleteBuilder;
@@ -33,6 +34,12 @@ pub trait DeltaTableExt {
 
     /// Replaces the partitions of which there are rows by these, in one commit. A table without partitions is replaced as a whole.
     fn replace_partitions(&self, rows: DataFrame) -> ReplaceBuilder;
+
+    /// Puts small files together, orders rows along a curve, or clusters them.
+    fn optimize(&self) -> OptimizeBuilder;
+
+    /// Writes files again that hold deleted rows, or columns that were dropped: `REORG TABLE … APPLY (PURGE)`.
+    fn purge(&self) -> OptimizeBuilder;
 
     /// The table for the engine: each scan reads the newest version.
     fn provider(&self) -> BoxFuture<'_, Result<DeltaTableProvider>>;
@@ -60,6 +67,14 @@ impl DeltaTableExt for DeltaTable {
 
     fn replace_partitions(&self, rows: DataFrame) -> ReplaceBuilder {
         ReplaceBuilder::partitions(understood(self), rows)
+    }
+
+    fn optimize(&self) -> OptimizeBuilder {
+        OptimizeBuilder::new(understood(self))
+    }
+
+    fn purge(&self) -> OptimizeBuilder {
+        OptimizeBuilder::purging(understood(self))
     }
 
     fn provider(&self) -> BoxFuture<'_, Result<DeltaTableProvider>> {

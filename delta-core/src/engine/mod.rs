@@ -1,4 +1,4 @@
-//! The engine: Delta tables as tables of DataFusion, and DELETE, UPDATE and MERGE on them.
+//! The engine: Delta tables as tables of DataFusion, DELETE, UPDATE and MERGE on them, and OPTIMIZE.
 //!
 //! ```text
 //!   Formula (SQL text or Expr) ─ compile ─▶ Filter ─▶ Predicate ─▶ files that can match
@@ -21,6 +21,7 @@ mod formula;
 mod insert;
 mod leaving;
 mod merge;
+mod optimize;
 mod origins;
 mod output;
 mod provider;
@@ -39,6 +40,7 @@ pub use ext::{DeltaTableExt, register_delta};
 pub use fate::RowChangeSettings;
 pub use formula::Formula;
 pub use merge::{MergeBuilder, MergeDelete, MergeInsert, MergeReport, MergeUpdate};
+pub use optimize::{FileSizes, OptimizeBuilder, OptimizeCommits, OptimizeReport, OptimizeSettings};
 pub use provider::DeltaTableProvider;
 pub use replace::{ReplaceBuilder, ReplaceReport};
 #[cfg(feature = "proto")]

@@ -94,7 +94,12 @@ pub(crate) fn unused_name<S: AsRef<str>>(columns: &[S]) -> String {
 }
 
 /// A row with the partition values of a file, when these are all that the condition reads.
-fn partition_row(schema: &SchemaRef, file: &DataFile, columns: &[String], attempt: &Attempt) -> Result<Option<RecordBatch>> {
+pub(crate) fn partition_row(
+    schema: &SchemaRef,
+    file: &DataFile,
+    columns: &[String],
+    attempt: &Attempt,
+) -> Result<Option<RecordBatch>> {
     let (mut fields, mut values): (Vec<_>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
     for column in columns {
         let Some(value) = file.partition_value(column) else { return Ok(None) };

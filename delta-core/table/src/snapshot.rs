@@ -228,6 +228,13 @@ impl Snapshot {
         scan::read_file(self, file, read)
     }
 
+    /// Reads rows of these files, one after the other, a few files ahead.
+    ///
+    /// **Shape**, **Errors**: as [`read_file`](Self::read_file); row numbers, wanted or given, count from 0 in each file.
+    pub fn read_files(&self, files: Vec<DataFile>, read: FileRead) -> Result<BatchStream> {
+        scan::read_each(self, files, read)
+    }
+
     /// The last version that an application committed, with what it committed along.
     ///
     /// **Cost**: a GET of the commit that set it; when that is older than the checkpoint, of commits before the

@@ -23,6 +23,6 @@ pub use object::ObjectReader;
 pub(crate) use object::{below_table, locate};
 pub(crate) use open::Rows;
 pub use open::{DeletedRows, FileRead};
-pub(crate) use stream::{Piece, read_file, read_pieces, scan, source};
+pub(crate) use stream::{Piece, read_each, read_file, read_pieces, scan, source};
 pub use vector::FileVector;
 pub(crate) use vector::load_vector;

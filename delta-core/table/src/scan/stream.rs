@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use boathouse_base::{BatchStream, Predicate, ScanRequest};
+use boathouse_base::{BatchStream, ScanRequest};
 use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -34,7 +34,7 @@ pub(crate) fn scan(snapshot: &Snapshot, request: ScanRequest, row_tracking: Opti
         if let Some(limit) = limit {
             truncate(&mut files, limit);
         }
-        Ok::<_, DeltaError>(read_files(source(&snapshot), files, columns, predicate))
+        Ok::<_, DeltaError>(read_files(source(&snapshot), files, columns, Rows { predicate, ..Rows::default() }))
     });
     let rows = rows.try_flatten().map_err(boathouse_base::Error::from);
     Ok(match limit {
@@ -55,12 +55,16 @@ fn truncate(files: &mut Vec<DataFile>, limit: usize) {
 
 /// Reads one file.
 pub(crate) fn read_file(snapshot: &Snapshot, file: &DataFile, read: FileRead) -> Result<BatchStream> {
+    read_each(snapshot, vec![file.clone()], read)
+}
+
+/// Reads these files, one after the other.
+pub(crate) fn read_each(snapshot: &Snapshot, files: Vec<DataFile>, read: FileRead) -> Result<BatchStream> {
     let FileRead { projection, predicate, row_index, row_tracking, deleted, rows } = read;
     let (projection, row_index) = (projection.as_deref(), row_index.as_deref());
     let columns = Columns::resolve(snapshot.url(), snapshot.layout(), projection, row_index, row_tracking.as_ref())?;
     let schema = Arc::clone(&columns.schema);
-    let piece = Piece { file: file.clone(), columns: Arc::new(columns), rows: Rows { predicate, deleted, only: rows }, tag: () };
-    let rows = read_pieces(source(snapshot), futures::stream::iter([Ok(piece)])).map_ok(|((), batch)| batch);
+    let rows = read_files(source(snapshot), files, columns, Rows { predicate, deleted, only: rows });
     Ok(BatchStream::new(schema, rows.map_err(boathouse_base::Error::from)))
 }
 
@@ -87,13 +91,8 @@ pub(crate) struct Piece<T> {
     pub(crate) tag: T,
 }
 
-fn read_files(
-    source: Source,
-    files: Vec<DataFile>,
-    columns: Columns,
-    predicate: Option<Predicate>,
-) -> impl Stream<Item = Result<RecordBatch>> {
-    let (columns, rows) = (Arc::new(columns), Rows { predicate, ..Rows::default() });
+fn read_files(source: Source, files: Vec<DataFile>, columns: Columns, rows: Rows) -> impl Stream<Item = Result<RecordBatch>> {
+    let columns = Arc::new(columns);
     let piece = move |file| Piece { file, columns: Arc::clone(&columns), rows: rows.clone(), tag: () };
     read_pieces(source, futures::stream::iter(files.into_iter().map(move |file| Ok(piece(file))))).map_ok(|((), batch)| batch)
 }

@@ -1,0 +1,24 @@
+//! OPTIMIZE: files put together, ordered along a curve, clustered, or freed of what was deleted. The rows stay the same.
+//!
+//! ```text
+//!   files ─ choose ─▶ bins ─┬─ compact ─ read in order, write one file ──────────────▶ concatenate ─┐
+//!                           └─ order ── sample ─ Ranges ─ curve ─ sort, spill ─▶ files ─ add ────────┴─▶ Transaction
+//! ```
+
+mod bin;
+mod builder;
+mod choose;
+mod cluster;
+mod column;
+mod compact;
+mod curve;
+mod order;
+mod purge;
+mod ranges;
+mod report;
+mod settings;
+mod sort;
+
+pub use builder::OptimizeBuilder;
+pub use report::{FileSizes, OptimizeReport};
+pub use settings::{OptimizeCommits, OptimizeSettings};

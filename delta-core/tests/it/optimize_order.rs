@@ -1,0 +1,174 @@
+//! Rows in the order of a curve, and clustered tables.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray,
+    StructArray, TimestampMicrosecondArray,
+};
+use arrow_schema::{DataType, Field, Fields};
+use boathouse_base::{DomainError, ErrorKind, ScanRequest, Value};
+use boathouse_delta_core::protocol::stats::ColumnPath;
+use boathouse_delta_core::table::DataWriterSettings;
+use boathouse_delta_core::{DataFile, DeltaTable, DeltaTableExt, EngineError, OptimizeSettings};
+use boathouse_storage::{Storage, seeded_env};
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use crate::rows::{read, row, sorted, table_of};
+
+/// Numbers that look like chance: a bijection of the 64-bit words.
+fn mixed(n: u64) -> u64 {
+    let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    n ^ (n >> 31)
+}
+
+/// Two columns of chance, and one by which rows are told apart.
+fn chance(rows: std::ops::Range<u64>) -> RecordBatch {
+    let column = |salt: u64| -> ArrayRef {
+        let values = rows.clone().map(|n| i64::try_from(mixed(n ^ salt << 40) % 10_000).unwrap());
+        Arc::new(values.map(Some).collect::<Int64Array>())
+    };
+    let ids = rows.clone().map(|n| i64::try_from(n).unwrap()).map(Some).collect::<Int64Array>();
+    RecordBatch::try_from_iter([("a", column(1)), ("b", column(2)), ("id", Arc::new(ids) as ArrayRef)]).unwrap()
+}
+
+async fn chance_table() -> DeltaTable {
+    let table = DeltaTable::at(Storage::memory(), seeded_env(5));
+    for part in 0..4 {
+        table.append(chance(part * 20_000..(part + 1) * 20_000).into()).create_if_absent().run().await.unwrap();
+    }
+    table
+}
+
+/// Files of one batch.
+fn small_files() -> OptimizeSettings {
+    let writer = DataWriterSettings { row_group_rows: 500, ..DataWriterSettings::default() };
+    OptimizeSettings { target_file_size_bytes: Some(24 << 10), writer, ..OptimizeSettings::default() }
+}
+
+/// Of so many files a value of the column can be in, on average, and how many there are.
+fn overlap(files: &[DataFile], column: &str) -> (f64, usize) {
+    let ranges: Vec<(i64, i64)> = files
+        .iter()
+        .map(|file| {
+            let stats = file.stats().unwrap();
+            let known = &stats.columns[&ColumnPath::from(column)];
+            match (&known.min, &known.max) {
+                (Some(Value::Int(min)), Some(Value::Int(max))) => (*min, *max),
+                other => panic!("{other:?}"),
+            }
+        })
+        .collect();
+    let hits: usize = (0..10_000).map(|value| ranges.iter().filter(|(min, max)| (*min..=*max).contains(&value)).count()).sum();
+    (hits as f64 / 10_000.0, files.len())
+}
+
+async fn files(table: &DeltaTable) -> Vec<DataFile> {
+    table.snapshot().await.unwrap().files(None).await.unwrap()
+}
+
+/// All rows as text, sorted.
+async fn texts(table: &DeltaTable) -> Vec<String> {
+    let batches = table.snapshot().await.unwrap().scan(ScanRequest::default()).unwrap().collect().await.unwrap();
+    let options = FormatOptions::default().with_null("NULL");
+    let mut rows = Vec::new();
+    for batch in &batches {
+        let columns: Vec<_> = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+        rows.extend(
+            (0..batch.num_rows()).map(|row| columns.iter().map(|c| c.value(row).to_string()).collect::<Vec<_>>().join("|")),
+        );
+    }
+    rows.sort();
+    rows
+}
+
+#[tokio::test]
+async fn after_a_z_order_few_files_hold_a_value_of_either_column() {
+    let table = chance_table().await;
+    let before = texts(&table).await;
+    let report = table.optimize().z_order(["a", "B"]).with_settings(small_files()).run().await.unwrap();
+    assert_eq!((report.num_files_removed(), report.rows_copied, report.preserve_insertion_order), (4, 80_000, false));
+    assert_eq!(texts(&table).await, before);
+    let files = files(&table).await;
+    for column in ["a", "b"] {
+        let (overlap, count) = overlap(&files, column);
+        assert!(count >= 8 && overlap < count as f64 * 0.65, "{column}: {overlap} of {count}");
+    }
+    let info = crate::optimize::info(&table, report.version).await;
+    assert_eq!(info["operationParameters"]["zOrderBy"], r#"["a","b"]"#);
+    // The same rows again: the same files.
+    let again = table.optimize().z_order(["a", "b"]).with_settings(small_files()).run().await.unwrap();
+    assert_eq!(again.num_files_added(), report.num_files_added());
+}
+
+#[tokio::test]
+async fn a_z_order_by_one_column_is_its_order() {
+    let table = chance_table().await;
+    table.optimize().z_order(["a"]).with_settings(small_files()).run().await.unwrap();
+    let (overlap, count) = overlap(&files(&table).await, "a");
+    assert!(count >= 8 && overlap < 1.1, "{overlap} of {count}");
+}
+
+#[tokio::test]
+async fn rows_beyond_the_budget_go_to_disk_and_come_back() {
+    let table = DeltaTable::at(Storage::memory(), seeded_env(5));
+    table.append(chance(0..200_000).into()).create_if_absent().run().await.unwrap();
+    let before = texts(&table).await;
+    let settings = OptimizeSettings { memory_bytes: 5 << 20, ..OptimizeSettings::default() };
+    let report = table.optimize().z_order(["b", "a"]).with_settings(settings).run().await.unwrap();
+    assert_eq!(report.rows_copied, 200_000);
+    assert_eq!(texts(&table).await, before);
+}
+
+#[tokio::test]
+async fn columns_of_every_type_that_has_an_order_are_taken_with_their_nulls() {
+    fn some<T>(n: u64, value: T) -> Option<T> {
+        (!mixed(n).is_multiple_of(5)).then_some(value)
+    }
+    let numbers = || (0..3000_u64).map(|n| (n, i64::try_from(mixed(n + 77) % 1000).unwrap() - 500));
+    let floats = |(n, v): (u64, i64)| some(n, if v % 50 == 0 { f64::NAN } else { v as f64 / 3.0 });
+    let text = |(n, v): (u64, i64)| some(n + 1, format!("text ü {v}"));
+    let decimals = numbers().map(|(n, v)| some(n + 2, i128::from(v) * 1_000_000_007)).collect::<Decimal128Array>();
+    let days = numbers().map(|(n, v)| some(n + 3, i32::try_from(v).unwrap())).collect::<Date32Array>();
+    let times = numbers().map(|(n, v)| some(n + 4, v * 1_000_003)).collect::<TimestampMicrosecondArray>().with_timezone("UTC");
+    let inner: ArrayRef = Arc::new(numbers().map(|(n, v)| some(n + 6, v)).collect::<Int64Array>());
+    let part = StructArray::new(Fields::from(vec![Field::new("x", DataType::Int64, true)]), vec![inner], None);
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("f", Arc::new(numbers().map(floats).collect::<Float64Array>())),
+        ("t", Arc::new(numbers().map(text).collect::<StringArray>())),
+        ("d", Arc::new(decimals.with_precision_and_scale(20, 4).unwrap())),
+        ("day", Arc::new(days)),
+        ("at", Arc::new(times)),
+        ("yes", Arc::new(numbers().map(|(n, v)| some(n + 5, v > 0)).collect::<BooleanArray>())),
+        ("bin", Arc::new(numbers().map(|(n, v)| some(n + 7, v.to_be_bytes())).collect::<BinaryArray>())),
+        ("s", Arc::new(part)),
+    ];
+    let table = DeltaTable::at(Storage::memory(), seeded_env(5));
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap();
+    table.append(batch.into()).create_if_absent().run().await.unwrap();
+    let before = texts(&table).await;
+    let all = ["f", "t", "d", "day", "at", "yes", "bin", "S.x"];
+    for columns in all.iter().map(|one| vec![*one]).chain([all.to_vec(), vec!["s.x", "t"]]) {
+        let report = table.optimize().z_order(columns.clone()).run().await.unwrap();
+        assert_eq!(report.rows_copied, 3000);
+        assert_eq!(texts(&table).await, before, "{columns:?}");
+    }
+}
+
+#[tokio::test]
+async fn columns_that_cannot_order_anything_are_refused_by_name() {
+    let table = table_of(true, &[&[row(1, "a", 1)]]).await;
+    let error = table.optimize().z_order(["part"]).run().await.unwrap_err();
+    assert!(matches!(&error, EngineError::OrderByPartition { column, .. } if column == "part"), "{error}");
+    let error = table.optimize().z_order(["nope"]).run().await.unwrap_err();
+    assert!(matches!(&error, EngineError::UnknownColumn { column, .. } if column == "nope"), "{error}");
+    table.alter().set_property("delta.dataSkippingStatsColumns", "id").run().await.unwrap();
+    let error = table.optimize().z_order(["id", "v"]).run().await.unwrap_err();
+    assert!(matches!(&error, EngineError::NoStatistics { column, .. } if column == "v"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let error = table.optimize().full().run().await.unwrap_err();
+    assert!(matches!(error, EngineError::NotClustered { .. }), "{error}");
+    table.optimize().z_order(["id"]).filter("part = 'none'").run().await.unwrap();
+    assert_eq!(read(&table).await, sorted(&[row(1, "a", 1)]));
+}
