@@ -65,13 +65,12 @@ impl CheckpointBuilder {
     /// Writes it.
     ///
     /// **Cost**: loads the files; a pass over their statistics in the log for each million of files, whose text is in
-    /// memory.
-    /// The checkpoint is read back before `_last_checkpoint` points to it.
+    /// memory. When the table was not open yet, and its commits are no more than 1.25 GB, the first pass is saved. The checkpoint is read back before `_last_checkpoint` points to it.
     ///
     /// **Errors**: `Invalid` for a V2 form on a table without the feature `v2Checkpoint`; `Internal` with
     /// [`DeltaError::CheckpointUnsound`] when it does not read back: then it is deleted.
     pub async fn run(self) -> Result<CheckpointReport> {
-        write(&self.table.snapshot().await?, self.form).await
+        write(&self.table.snapshot_with_statistics().await?, self.form).await
     }
 }
 

@@ -6,14 +6,12 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt;
 use parquet::errors::ParquetError;
 
-use crate::error::{DeltaError, Result};
-
 /// Work that decodes Parquet. The decoder panics at some damaged pages: that is the file's fault, and becomes the error
 /// that `damaged` makes of it.
-pub(crate) async fn contained<T>(
-    work: impl Future<Output = Result<T>>,
-    damaged: impl FnOnce(ParquetError) -> DeltaError,
-) -> Result<T> {
+pub(crate) async fn contained<T, E>(
+    work: impl Future<Output = Result<T, E>>,
+    damaged: impl FnOnce(ParquetError) -> E,
+) -> Result<T, E> {
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(result) => result,
         Err(panic) => Err(damaged(gave_up(panic.as_ref()))),
@@ -28,12 +26,13 @@ fn gave_up(panic: &(dyn Any + Send)) -> ParquetError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::DeltaError;
 
     #[tokio::test]
     async fn a_panic_of_the_decoder_is_an_error_of_the_file() {
         let damaged = |source| DeltaError::CorruptFile { url: "memory:///t/".to_owned(), path: "a.parquet".to_owned(), source };
         let error = contained(async { panic!("page {}", 7) }, damaged).await.map(|(): ()| ()).unwrap_err();
         assert!(error.to_string().contains("a.parquet") && error.to_string().contains("page 7"), "{error}");
-        assert_eq!(contained(async { Ok(5) }, damaged).await.unwrap(), 5);
+        assert_eq!(contained(async { Ok::<_, DeltaError>(5) }, damaged).await.unwrap(), 5);
     }
 }

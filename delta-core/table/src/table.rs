@@ -167,6 +167,16 @@ impl DeltaTable {
         self.remember(load::load(self.log(), None).await?, None)
     }
 
+    /// The newest version for somebody who goes through the statistics of all files. Where the table was not open yet,
+    /// they come along, and the version is not remembered: they would stay in memory with it.
+    pub(crate) async fn snapshot_with_statistics(&self) -> Result<Snapshot> {
+        if self.newest().is_some() {
+            return self.snapshot().await;
+        }
+        self.ask_committer().await?;
+        Ok(self.wrap(self.loaded(load::load_with_statistics(self.log()).await?, None)?))
+    }
+
     /// A version: by number, or the last one at or before a time.
     ///
     /// **Cost**: a GET of `_last_checkpoint`, a LIST, GETs for a checkpoint and at most

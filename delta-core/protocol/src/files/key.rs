@@ -1,7 +1,9 @@
 //! What makes two file actions speak of the same file.
 
 use std::borrow::Cow;
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
 
 use crate::action::decode_path;
 use crate::deletion_vector::DeletionVectorDescriptor;
@@ -11,7 +13,7 @@ use crate::deletion_vector::DeletionVectorDescriptor;
 /// Writers encode the same path in more than one way (`%3D` or `=`), and write an absolute path of the local file
 /// system with or without `file:` before it.
 pub(super) fn canonical(path: &str) -> Cow<'_, str> {
-    if !path.contains(['%', ':']) {
+    if !has_spellings(path) {
         return Cow::Borrowed(path);
     }
     let decoded = decode_path(path).unwrap_or(Cow::Borrowed(path));
@@ -21,16 +23,19 @@ pub(super) fn canonical(path: &str) -> Cow<'_, str> {
     }
 }
 
+/// Whether the path may be written in another way.
+fn has_spellings(path: &str) -> bool {
+    memchr::memchr2(b'%', b':', path.as_bytes()).is_some()
+}
+
 /// The hash of a path, whatever its spelling.
 pub(super) fn hash(path: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(canonical(path).as_bytes());
-    hasher.finish()
+    FixedState::default().hash_one(canonical(path).as_bytes())
 }
 
 /// Whether two spellings mean one path.
 pub(super) fn same_path(a: &str, b: &str) -> bool {
-    a == b || (a.contains(['%', ':']) || b.contains(['%', ':'])) && canonical(a) == canonical(b)
+    a == b || (has_spellings(a) || has_spellings(b)) && canonical(a) == canonical(b)
 }
 
 /// Two vectors of one data file are the same when their unique ids are: no text is built to find out.

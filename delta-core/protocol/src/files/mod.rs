@@ -21,15 +21,17 @@
 mod bits;
 mod bounds;
 mod build;
+mod escapes;
 mod index;
 mod key;
 mod lookup;
 mod segment;
+mod shared_texts;
 mod stats;
 mod texts;
 
 pub use build::IndexBuilder;
+pub(crate) use escapes::unescape;
 pub use index::FileIndex;
 pub use segment::{FileRef, NewFile, OpenStats, Segment, SegmentBuilder};
-pub(crate) use stats::unescape;
 pub use stats::{StatsBlock, StatsBlockBuilder};

@@ -6,11 +6,13 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
+
 use super::bits::Bits;
 use super::bounds::BoundsCache;
 use super::key::same_vector;
 use super::lookup::Lookup;
-use super::stats::{StatsBlock, StatsBlockBuilder};
+use super::stats::{OpenTexts, StatsBlock, StatsBlockBuilder};
 use super::texts::Texts;
 use crate::action::{Add, FileKey, StringMap};
 use crate::deletion_vector::DeletionVectorDescriptor;
@@ -141,7 +143,8 @@ enum StatsForm {
 #[derive(Debug)]
 pub struct SegmentBuilder {
     form: StatsForm,
-    packed: bool,
+    /// Where the statistics stand, when they stay there.
+    piece: Option<Bytes>,
     done: Vec<Arc<Segment>>,
     columns: Columns,
     stats: StatsBlockBuilder,
@@ -164,13 +167,16 @@ impl SegmentBuilder {
     }
 
     fn new(form: StatsForm) -> Self {
-        Self { form, packed: true, done: Vec::new(), columns: Columns::default(), stats: block(form) }
+        Self { form, piece: None, done: Vec::new(), columns: Columns::default(), stats: block(form, None) }
     }
 
-    /// Leaves statistics as they come: for whoever reads them once and lets go.
-    pub fn unpacked(mut self) -> Self {
-        self.packed = false;
-        self
+    /// The files that follow stand in this piece of a commit. Their statistics stay there, and the piece is kept.
+    pub(crate) fn share(&mut self, piece: &Bytes) {
+        if self.form == StatsForm::Escaped {
+            self.close();
+            self.piece = Some(piece.clone());
+            self.stats = block(self.form, self.piece.as_ref());
+        }
     }
 
     /// Adds a file.
@@ -195,9 +201,9 @@ impl SegmentBuilder {
         let mut columns = std::mem::take(&mut self.columns);
         columns.shrink_to_fit();
         let stats = OnceLock::new();
-        let block = std::mem::replace(&mut self.stats, block(self.form));
+        let block = std::mem::replace(&mut self.stats, block(self.form, self.piece.as_ref()));
         if self.form != StatsForm::Later {
-            let _ = stats.set(if self.packed { block.finish() } else { block.finish_unpacked() });
+            let _ = stats.set(block.finish());
         }
         self.done.push(Arc::new(Segment { columns, stats, bounds: BoundsCache::default(), lookup: OnceLock::new() }));
     }
@@ -209,8 +215,12 @@ impl SegmentBuilder {
     }
 }
 
-fn block(form: StatsForm) -> StatsBlockBuilder {
-    if form == StatsForm::Escaped { StatsBlockBuilder::escaped() } else { StatsBlockBuilder::new() }
+fn block(form: StatsForm, piece: Option<&Bytes>) -> StatsBlockBuilder {
+    match (form, piece) {
+        (StatsForm::Escaped, Some(piece)) => StatsBlockBuilder::shared(piece),
+        (StatsForm::Escaped, None) => StatsBlockBuilder::escaped(),
+        _ => StatsBlockBuilder::new(),
+    }
 }
 
 impl Columns {
@@ -390,13 +400,13 @@ impl Segment {
 /// As long as it lives, the statistics of a segment stay unpacked.
 #[derive(Debug)]
 pub struct OpenStats {
-    texts: Option<Arc<Texts>>,
+    texts: Option<OpenTexts>,
 }
 
 impl OpenStats {
-    /// Appends the statistics of a file to a text. `of` is the segment that was opened. `None`, and nothing appended,
+    /// Appends the statistics of a file to a text, as bytes of UTF-8. `of` is the segment that was opened. `None`, and nothing appended,
     /// when the file has none.
-    pub fn append(&self, of: &Segment, row: usize, to: &mut String) -> Option<()> {
+    pub fn append(&self, of: &Segment, row: usize, to: &mut Vec<u8>) -> Option<()> {
         of.stats.get()?.append(row, self.texts.as_ref()?, to)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::cursor::Cursor;
 use super::file_action;
 use crate::action::{Action, Line};
@@ -81,12 +83,6 @@ impl CommitScanner {
         Self { version, wanted, line: 0, lines: 0, head: Vec::new(), files, removes: Vec::new() }
     }
 
-    /// Leaves statistics as they come: for whoever reads them once and lets go.
-    pub fn unpacked(mut self) -> Self {
-        self.files = self.files.unpacked();
-        self
-    }
-
     /// For a piece of it, after this many lines.
     pub fn after_lines(mut self, lines: u64) -> Self {
         self.line = lines;
@@ -116,6 +112,15 @@ impl CommitScanner {
                 }
             }),
         }
+    }
+
+    /// As [`scan`](Self::scan). Statistics that are wanted stay in the piece, which is kept with them, unpacked: for
+    /// whoever reads them soon, and lets go.
+    ///
+    /// **Errors**: as [`scan`](Self::scan).
+    pub fn scan_shared(&mut self, piece: &Bytes) -> Result<()> {
+        self.files.share(piece);
+        self.scan(piece)
     }
 
     fn line(&mut self, line: &str) -> Result<()> {

@@ -43,6 +43,10 @@ use crate::scan::{ObjectReader, check_footer};
 
 /// Files that are read at once.
 const AT_ONCE: usize = 2;
+/// Parts of a file that are decoded at once.
+const PARTS_AT_ONCE: usize = 2;
+/// A file with fewer row groups is decoded in one go.
+const WORTH_PARTS: usize = 4;
 /// Rows that are decoded at once.
 const BATCH_ROWS: usize = 8192;
 
@@ -158,6 +162,15 @@ pub(crate) enum Columns {
     WithoutStats,
 }
 
+impl Columns {
+    fn builder(self) -> SegmentBuilder {
+        match self {
+            Self::All => SegmentBuilder::with_stats(),
+            Self::WithoutStats => SegmentBuilder::without_stats(),
+        }
+    }
+}
+
 /// Everything in a checkpoint but files: protocol, metadata, txns, domains, sidecars.
 ///
 /// **Cost**: the footer of each file, and of few columns as much as it takes to find the few rows.
@@ -196,11 +209,8 @@ pub(crate) async fn adds(storage: &Storage, file: &CheckpointFile, columns: Colu
 async fn read_adds(storage: &Storage, file: &CheckpointFile, columns: Columns) -> Result<Vec<Arc<Segment>>> {
     // Of a small file there is nothing to save.
     let columns = if file.is_small() { Columns::All } else { columns };
-    let mut builder = match columns {
-        Columns::All => SegmentBuilder::with_stats(),
-        Columns::WithoutStats => SegmentBuilder::without_stats(),
-    };
     if file.json {
+        let mut builder = columns.builder();
         for action in json(storage, file).await? {
             if let Action::Add(add) = action {
                 builder.push((&add).into());
@@ -209,15 +219,36 @@ async fn read_adds(storage: &Storage, file: &CheckpointFile, columns: Columns) -
         return Ok(builder.finish());
     }
     let (reader, metadata) = open(storage, file).await?;
-    let wanted = schema();
     let leaves = leaves(&metadata, |group, column| {
         group == "add"
             && column != Some("dataChange")
             && (columns == Columns::All || !column.is_some_and(|c| c.starts_with("stats")))
     });
-    let mut batches = rows(reader, &metadata, leaves, None).map_err(|source| corrupt(storage, file, source))?;
-    while let Some(batch) = batches.try_next().await.map_err(|source| corrupt(storage, file, source))? {
-        push_adds(&batch, &wanted, &mut builder).map_err(|source| corrupt(storage, file, source))?;
+    let failed = |source| corrupt(storage, file, source);
+    let groups = metadata.num_row_groups();
+    if groups < WORTH_PARTS {
+        let batches = rows(reader, &metadata, leaves, Rows::All).map_err(failed)?;
+        return decode_adds(batches, columns).await.map_err(failed);
+    }
+    // Neighbouring row groups, side by side with others, each on a thread of its own.
+    let part = groups.div_ceil(PARTS_AT_ONCE);
+    let parts = (0..groups).step_by(part).map(|start| start..groups.min(start + part));
+    let decoded = parts.map(|part| {
+        let batches = rows(reader.clone(), &metadata, leaves.clone(), Rows::Groups(part));
+        tokio::spawn(contained(async move { decode_adds(batches?, columns).await }, |source| source))
+    });
+    let mut segments = Vec::new();
+    for decoded in futures::future::join_all(decoded).await {
+        let decoded = decoded.map_err(|source| DeltaError::Task { url: storage.url().to_owned(), source })?;
+        segments.extend(decoded.map_err(failed)?);
+    }
+    Ok(segments)
+}
+
+async fn decode_adds(mut batches: Batches, columns: Columns) -> Result<Vec<Arc<Segment>>, ParquetError> {
+    let (wanted, mut builder) = (schema(), columns.builder());
+    while let Some(batch) = batches.try_next().await? {
+        push_adds(&batch, &wanted, &mut builder)?;
     }
     Ok(builder.finish())
 }
@@ -274,14 +305,14 @@ async fn read_rows(storage: &Storage, file: &CheckpointFile, kinds: &[&str]) -> 
         return Ok(Vec::new());
     }
     let mut filter = Vec::new();
-    let mut batches = rows(reader.clone(), &metadata, narrow, None).map_err(failed)?;
+    let mut batches = rows(reader.clone(), &metadata, narrow, Rows::All).map_err(failed)?;
     while let Some(batch) = batches.try_next().await.map_err(failed)? {
         let groups: Vec<&StructArray> = batch.columns().iter().filter_map(|column| column.as_struct_opt()).collect();
         filter.push(BooleanArray::from_iter((0..batch.num_rows()).map(|row| Some(groups.iter().any(|g| g.is_valid(row))))));
     }
     let selection = RowSelection::from_filters(&filter);
     let wide = leaves(&metadata, |group, _| present(group));
-    let mut batches = rows(reader, &metadata, wide, Some(selection)).map_err(failed)?;
+    let mut batches = rows(reader, &metadata, wide, Rows::Selected(selection)).map_err(failed)?;
     let wanted = schema();
     let mut actions = Vec::new();
     while let Some(batch) = batches.try_next().await.map_err(failed)? {
@@ -332,23 +363,26 @@ fn leaves(metadata: &ParquetMetaData, wanted: impl Fn(&str, Option<&str>) -> boo
     (0..schema.num_columns()).filter(kept).collect()
 }
 
-type Rows = parquet::arrow::async_reader::ParquetRecordBatchStream<Reader>;
+type Batches = parquet::arrow::async_reader::ParquetRecordBatchStream<Reader>;
 
-fn rows(
-    reader: Reader,
-    metadata: &Arc<ParquetMetaData>,
-    leaves: Vec<usize>,
-    selection: Option<RowSelection>,
-) -> Result<Rows, ParquetError> {
+/// Which rows of a file.
+enum Rows {
+    All,
+    Groups(Range<usize>),
+    Selected(RowSelection),
+}
+
+fn rows(reader: Reader, metadata: &Arc<ParquetMetaData>, leaves: Vec<usize>, which: Rows) -> Result<Batches, ParquetError> {
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let arrow = ArrowReaderMetadata::try_new(Arc::clone(metadata), options)?;
     let mask = ProjectionMask::leaves(metadata.file_metadata().schema_descr(), leaves);
-    let mut builder =
+    let builder =
         ParquetRecordBatchStreamBuilder::new_with_metadata(reader, arrow).with_projection(mask).with_batch_size(BATCH_ROWS);
-    if let Some(selection) = selection {
-        builder = builder.with_row_selection(selection);
+    match which {
+        Rows::All => builder.build(),
+        Rows::Groups(groups) => builder.with_row_groups(groups.collect()).build(),
+        Rows::Selected(selection) => builder.with_row_selection(selection).build(),
     }
-    builder.build()
 }
 
 /// The columns of a checkpoint that are read, and written.

@@ -60,8 +60,19 @@ pub(crate) fn info(actions: &[Action]) -> Option<&CommitInfo> {
 pub(crate) struct LogCommit {
     pub(crate) file: CommitFile,
     pub(crate) size_bytes: u64,
+    /// How it is read if it is long.
+    pub(crate) statistics: Statistics,
     /// What it says, when it was read already.
     pub(crate) kept: Kept,
+}
+
+/// When the statistics of a long commit are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Statistics {
+    /// When somebody asks: most readers never do, or ask for few columns.
+    Later,
+    /// With everything else; they stay in memory as long as the version does, unpacked.
+    AtOnce,
 }
 
 /// What is kept of a commit that was read for something else than its files.
@@ -72,13 +83,13 @@ pub(crate) enum Kept {
     Nothing,
     /// The bytes of a short one.
     Bytes(Bytes),
-    /// The files of a long one, without their statistics: to read it twice costs more than to keep them.
+    /// The files of a long one: to read it twice costs more than to keep them.
     Files(Arc<CommitScan>),
 }
 
 impl LogCommit {
     pub(crate) fn new(file: CommitFile, size_bytes: u64) -> Self {
-        Self { file, size_bytes, kept: Kept::Nothing }
+        Self { file, size_bytes, statistics: Statistics::Later, kept: Kept::Nothing }
     }
 
     /// Whether it is read in pieces.
@@ -123,7 +134,7 @@ pub(crate) fn scan_commits(
 
 /// Reads one commit: a short one as a whole, a long one piece by piece, on several threads.
 ///
-/// Of a long one no statistics are taken along: whoever needs them reads it again.
+/// Of a long one no statistics are taken along, unless it says so: whoever needs them reads it again.
 async fn scan_commit(storage: &Storage, mut commit: LogCommit, wanted: Wanted) -> Result<ReadCommit> {
     let version = commit.file.to;
     let bytes = match &commit.kept {
@@ -136,7 +147,11 @@ async fn scan_commit(storage: &Storage, mut commit: LogCommit, wanted: Wanted) -
             return Ok(ReadCommit { scan, commit });
         }
         Kept::Nothing if commit.is_long() => {
-            let scan = scan_pieces(storage, &commit, Wanted::EverythingButStats).await?;
+            let wanted = match commit.statistics {
+                Statistics::Later => Wanted::EverythingButStats,
+                Statistics::AtOnce => Wanted::Everything,
+            };
+            let scan = scan_pieces(storage, &commit, wanted).await?;
             commit.kept = Kept::Files(Arc::new(scan.clone()));
             return Ok(ReadCommit { scan, commit });
         }
@@ -165,7 +180,7 @@ async fn scan_pieces(storage: &Storage, commit: &LogCommit, wanted: Wanted) -> R
 
 /// The pieces of a commit in their order, several read at once, each by a scanner of its own.
 ///
-/// **Cost**: memory is bounded by the pieces that are on their way.
+/// **Cost**: memory is bounded by the pieces that are on their way. A scan with statistics holds the piece that has them.
 pub(crate) fn scanned_pieces<S: Fn() -> CommitScanner + Send + 'static>(
     storage: &Storage,
     commit: &LogCommit,
@@ -179,7 +194,7 @@ pub(crate) fn scanned_pieces<S: Fn() -> CommitScanner + Send + 'static>(
         let url = Arc::clone(&url);
         async move {
             let scanned = tokio::task::spawn_blocking(move || {
-                scanner.scan(&piece)?;
+                scanner.scan_shared(&piece)?;
                 scanner.finish()
             });
             scanned.await.map_err(|source| DeltaError::Task { url: url.to_string(), source })?.on(&url)

@@ -222,7 +222,7 @@ impl Unread {
         let full = match &self.place {
             Place::Commit(commit) => {
                 let version = commit.file.to;
-                let scanner = move || CommitScanner::new(version, Wanted::Everything).unpacked();
+                let scanner = move || CommitScanner::new(version, Wanted::Everything);
                 scanned_pieces(storage, commit, scanner).map_ok(|scan| scan.segments).boxed()
             }
             Place::Checkpoint(file) => futures::stream::once(checkpoint_read::adds(storage, file, Columns::All)).boxed(),

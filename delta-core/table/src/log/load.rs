@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 
 use super::checkpoint_read::{self, CheckpointFiles};
-use super::commit::{Kept, LogCommit, PIECE_BYTES, ReadCommit, info, read_commit, scan_commits};
+use super::commit::{Kept, LogCommit, PIECE_BYTES, ReadCommit, Statistics, info, read_commit, scan_commits};
 use super::files::{LazyFiles, Start};
 use super::list::{Listed, last_checkpoint, list_log, log_path, no_table};
 use crate::error::{DeltaError, OnTable, Result};
@@ -66,11 +66,25 @@ impl LastCommit {
 /// **Cost**: a GET of `_last_checkpoint`, a LIST from there, the footer and few columns of the checkpoint, a GET for
 /// each commit after it. A damaged checkpoint costs another LIST, of everything.
 pub(crate) async fn load(storage: &Storage, version: Option<u64>) -> Result<LoadedLog> {
+    load_with(storage, version, Statistics::Later).await
+}
+
+/// Long commits up to so many bytes in all are held in memory for their statistics.
+const HELD_BYTES: u64 = 1280 << 20;
+
+/// Loads the newest version for somebody who needs the statistics of all files right after that, and then lets go.
+///
+/// **Cost**: as [`load`]. A long commit that it reads stays in memory as a whole, unless it is too long for that.
+pub(crate) async fn load_with_statistics(storage: &Storage) -> Result<LoadedLog> {
+    load_with(storage, None, Statistics::AtOnce).await
+}
+
+async fn load_with(storage: &Storage, version: Option<u64>, statistics: Statistics) -> Result<LoadedLog> {
     let hint = last_checkpoint(storage).await?.map(|h| h.version).filter(|hint| version.is_none_or(|v| *hint <= v));
     if let Some(hint) = hint {
         let listing = list_log(storage, Some(hint)).await?;
         match plan(&listing, version, &[]) {
-            Ok(segment) if segment.checkpoint.is_some() => match load_segment(storage, &listing, &segment).await {
+            Ok(segment) if segment.checkpoint.is_some() => match load_segment(storage, &listing, &segment, statistics).await {
                 Ok(Some(loaded)) => return Ok(loaded),
                 Err(error) if !segment.commits.iter().any(CommitFile::is_compacted) => return Err(error),
                 Ok(None) | Err(_) => {}
@@ -89,7 +103,7 @@ pub(crate) async fn load(storage: &Storage, version: Option<u64>) -> Result<Load
             Err(ProtocolError::NoLog) if rejected.is_empty() => return Err(no_table(storage).await),
             Err(error) => return Err(error).on(storage.url()),
         };
-        match load_segment(storage, &listing, &segment).await {
+        match load_segment(storage, &listing, &segment, statistics).await {
             Ok(Some(loaded)) => return Ok(loaded),
             Ok(None) => rejected.extend(segment.checkpoint),
             Err(error) if is_damage(&error) && segment.commits.iter().any(CommitFile::is_compacted) => {
@@ -201,7 +215,7 @@ pub(crate) fn advanced(storage: &Storage, base: &LoadedLog, version: u64, bytes:
         _ => (base.state.version, base.timestamp_ms),
     };
     let kept = if size_bytes <= PIECE_BYTES { Kept::Bytes(bytes.clone()) } else { Kept::Nothing };
-    let commit = LogCommit { file: CommitFile::of(version), size_bytes, kept };
+    let commit = LogCommit { kept, ..LogCommit::new(CommitFile::of(version), size_bytes) };
     Ok(LoadedLog {
         timestamp_ms: at.unwrap_or(base.timestamp_ms),
         last_commit: Some(LastCommit::Written { size_bytes, seen }),
@@ -243,12 +257,20 @@ fn commits(listing: &[Listed], segment: &LogSegment) -> Vec<LogCommit> {
 }
 
 /// Loads what was planned; `None` when its checkpoint is damaged.
-async fn load_segment(storage: &Storage, listing: &[Listed], segment: &LogSegment) -> Result<Option<LoadedLog>> {
+async fn load_segment(
+    storage: &Storage,
+    listing: &[Listed],
+    segment: &LogSegment,
+    statistics: Statistics,
+) -> Result<Option<LoadedLog>> {
     for version in &segment.incomplete {
         tracing::warn!(table = storage.url(), version, "a checkpoint lacks parts; an older one or the commits are used instead");
     }
     let start = start(listing, segment);
     let mut commits = commits(listing, segment);
+    if statistics == Statistics::AtOnce && commits.iter().map(|commit| commit.size_bytes).sum::<u64>() <= HELD_BYTES {
+        commits.iter_mut().for_each(|commit| commit.statistics = statistics);
+    }
     let checksum = match checksum_of(listing, segment, &commits) {
         Some(version) => read_checksum(storage, version).await?,
         None => None,

@@ -10,7 +10,7 @@ mod changes;
 mod choice;
 mod data_writer;
 mod encoder;
-mod flat;
+pub(crate) mod flat;
 mod partition;
 mod replace;
 pub(crate) mod statistics;

@@ -152,6 +152,35 @@ async fn a_long_commit_is_read_in_pieces_and_means_what_it_means_as_a_whole() {
 }
 
 #[tokio::test]
+async fn a_checkpoint_of_a_long_commit_reads_it_once_and_has_the_statistics_of_every_file() {
+    let table = long_log(40_000).await;
+    // One file of another commit, and one that another commit removed.
+    let more = concat!(
+        r#"{"remove":{"path":"day=7/f-17.parquet","dataChange":true}}"#,
+        "\n",
+        r#"{"add":{"path":"day=1/late.parquet","partitionValues":{"day":"1"},"size":5,"modificationTime":2,"dataChange":true,"stats":"{\"numRecords\":3}"}}"#,
+    );
+    table.storage().put(&log(&commit_name(2)), more).await.unwrap();
+    let files = async |snapshot: &Snapshot| {
+        let index = snapshot.index_with_stats().await.unwrap();
+        let mut files: Vec<_> = index.iter().map(|file| (file.path().to_owned(), file.size_bytes(), file.stats())).collect();
+        files.sort();
+        files
+    };
+    let opened = reopened(&table);
+    let expected = files(&opened.snapshot().await.unwrap()).await;
+    let (fresh, counts) = counted(&table);
+    for handle in [&fresh, &opened] {
+        assert_eq!(handle.checkpoint().run().await.unwrap().files, 40_000);
+        assert_eq!(files(&reopened(&table).snapshot().await.unwrap()).await, expected);
+    }
+    let of_commit =
+        |(operation, path): &&(Operation, String)| *operation == Operation::GetRange && path.ends_with(&commit_name(1));
+    let pieces = counts.log().iter().filter(of_commit).count();
+    assert!((3..=8).contains(&pieces), "{pieces} pieces, each once: {:?}", counts.log());
+}
+
+#[tokio::test]
 async fn a_broken_line_in_the_last_piece_is_named() {
     let table = long_log(40_000).await;
     let path = log(&commit_name(1));

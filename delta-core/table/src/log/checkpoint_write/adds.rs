@@ -12,9 +12,12 @@ use boathouse_delta_protocol::action::StringMap;
 use boathouse_delta_protocol::files::{FileIndex, FileRef, Segment};
 use boathouse_delta_protocol::partition;
 use boathouse_delta_protocol::schema::PrimitiveType;
+use foldhash::fast::FixedState;
+use parquet::errors::ParquetError;
 
 use super::super::checkpoint_read::schema;
 use super::contents::Contents;
+use super::parquet_file::StatsColumn;
 use super::stats_struct::StatsStruct;
 use super::texts::Texts;
 use crate::arrow_value::single;
@@ -97,18 +100,26 @@ impl SortedAdds {
         known.chain(parsed).collect()
     }
 
-    /// The files at these places.
-    pub(super) fn chunk(&self, range: Range<usize>, texts: &Texts) -> Result<StructArray, ArrowError> {
+    /// The files at these places. Their statistics as text go to `column`, if there is one, and are null in the array.
+    pub(super) fn chunk(
+        &self,
+        range: Range<usize>,
+        texts: &Texts,
+        mut column: Option<&mut StatsColumn<'_>>,
+    ) -> Result<StructArray, ParquetError> {
         let fields = self.fields();
-        let mut columns = Columns::new(&fields, range.len());
+        let mut columns = Columns::new(range.len());
         let chosen = &self.order[range];
-        let (mut text, mut parsed_texts) = (String::new(), Vec::new());
+        let (mut text, mut parsed_texts) = (Vec::new(), Vec::new());
         for (segment, row) in chosen {
+            columns.push(self.file((*segment, *row)))?;
             text.clear();
-            let stats = texts.append(*segment as usize, *row as usize, &mut text).map(|()| text.as_str());
-            columns.push(self.file((*segment, *row)), stats)?;
+            let stats = texts.append(*segment as usize, *row as usize, &mut text).map(|()| text.as_slice());
+            if let Some(column) = &mut column {
+                column.push(stats)?;
+            }
             if self.parsed.is_some() {
-                parsed_texts.push(stats.map(str::to_owned));
+                parsed_texts.push(stats.and_then(|stats| String::from_utf8(stats.to_vec()).ok()));
             }
         }
         let mut arrays = columns.finish();
@@ -127,7 +138,7 @@ impl SortedAdds {
             let found = arrays.iter().find(|(name, _)| name == field.name()).map(|(_, array)| Arc::clone(array));
             found.unwrap_or_else(|| new_null_array(field.data_type(), chosen.len()))
         });
-        StructArray::try_new(fields.clone(), sorted.collect(), None)
+        Ok(StructArray::try_new(fields.clone(), sorted.collect(), None)?)
     }
 
     fn file(&self, (segment, row): (u32, u32)) -> FileRef<'_> {
@@ -138,7 +149,7 @@ impl SortedAdds {
 /// The files of the index, sorted.
 fn order(index: &FileIndex, partitions: &[PartitionColumn]) -> Vec<(u32, u32)> {
     // Few partitions, many files: partitions are compared once, files only with those of their own.
-    let mut known: HashMap<Vec<Option<&str>>, Vec<Place<'_>>> = HashMap::new();
+    let mut known: HashMap<Vec<Option<&str>>, Vec<Place<'_>>, FixedState> = HashMap::default();
     let mut values = Vec::new();
     for (file, (segment, row)) in index.iter_without_stats().zip(index.rows()) {
         values.clear();
@@ -222,14 +233,13 @@ impl PartitionColumn {
     }
 }
 
-/// The columns of `add`, file by file.
+/// The columns of `add` but for statistics, file by file.
 struct Columns {
     path: StringBuilder,
     partition_values: MapBuilder<StringBuilder, StringBuilder>,
     size: Int64Builder,
     modification_time: Int64Builder,
     data_change: BooleanBuilder,
-    stats: Option<StringBuilder>,
     tags: MapBuilder<StringBuilder, StringBuilder>,
     vector: Vectors,
     base_row_id: Int64Builder,
@@ -263,15 +273,13 @@ fn int(value: u32) -> Result<i32, ArrowError> {
 }
 
 impl Columns {
-    fn new(fields: &Fields, rows: usize) -> Self {
-        let stats = fields.iter().any(|field| field.name() == "stats");
+    fn new(rows: usize) -> Self {
         Self {
             path: StringBuilder::with_capacity(rows, rows.saturating_mul(96)),
             partition_values: map(),
             size: Int64Builder::with_capacity(rows),
             modification_time: Int64Builder::with_capacity(rows),
             data_change: BooleanBuilder::with_capacity(rows),
-            stats: stats.then(|| StringBuilder::with_capacity(rows, rows.saturating_mul(512))),
             tags: map(),
             vector: Vectors::default(),
             base_row_id: Int64Builder::with_capacity(rows),
@@ -280,16 +288,13 @@ impl Columns {
         }
     }
 
-    fn push(&mut self, file: FileRef<'_>, stats: Option<&str>) -> Result<(), ArrowError> {
+    fn push(&mut self, file: FileRef<'_>) -> Result<(), ArrowError> {
         self.path.append_value(file.path());
         entries(&mut self.partition_values, Some(file.partition_values()))?;
         self.size.append_value(long(file.size_bytes()));
         self.modification_time.append_value(file.modification_time_ms());
         // A checkpoint changes nothing.
         self.data_change.append_value(false);
-        if let Some(texts) = &mut self.stats {
-            texts.append_option(stats);
-        }
         entries(&mut self.tags, file.tags().map(StringMap::iter))?;
         let vector = file.deletion_vector();
         self.vector.present.push(vector.is_some());
@@ -305,7 +310,7 @@ impl Columns {
     }
 
     fn finish(mut self) -> Vec<(&'static str, ArrayRef)> {
-        let mut arrays: Vec<(&'static str, ArrayRef)> = vec![
+        vec![
             ("path", Arc::new(self.path.finish())),
             ("partitionValues", Arc::new(self.partition_values.finish())),
             ("size", Arc::new(self.size.finish())),
@@ -316,11 +321,7 @@ impl Columns {
             ("baseRowId", Arc::new(self.base_row_id.finish())),
             ("defaultRowCommitVersion", Arc::new(self.row_commit_version.finish())),
             ("clusteringProvider", Arc::new(self.clustering_provider.finish())),
-        ];
-        if let Some(stats) = &mut self.stats {
-            arrays.push(("stats", Arc::new(stats.finish())));
-        }
-        arrays
+        ]
     }
 }
 

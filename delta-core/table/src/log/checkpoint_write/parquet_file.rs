@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
-use arrow_schema::{ArrowError, SchemaRef};
+use arrow_schema::SchemaRef;
 use boathouse_storage::Storage;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -13,15 +13,16 @@ use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory,
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
-use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::ColumnPath;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::types::{ColumnDescPtr, ColumnPath};
 
 use crate::error::{DeltaError, Result};
 use crate::processor::{Amount, compute};
+use crate::write::flat::{FlatChunk, Scratch, ScratchPool, TextColumn};
 use crate::write::upload::Upload;
 
 /// Row groups that are encoded at once.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 3;
 
 /// A file that is being written. It appears when [`finish`](Self::finish) succeeds.
 pub(super) struct ParquetFile {
@@ -32,6 +33,40 @@ pub(super) struct ParquetFile {
     pages: Pages,
     upload: Upload,
     groups: usize,
+    /// The column of statistics.
+    stats: Option<Leaf>,
+    scratch: Arc<ScratchPool>,
+}
+
+/// A column by its place among all that hold values.
+#[derive(Clone)]
+struct Leaf {
+    at: usize,
+    descr: ColumnDescPtr,
+}
+
+/// The rows of a row group.
+pub(super) struct RowGroup {
+    pub(super) rows: RecordBatch,
+    /// The column of statistics, in place of the one in `rows`.
+    pub(super) stats: Option<FlatChunk>,
+}
+
+/// Takes the statistics of a row group, file by file.
+pub(super) struct StatsColumn<'a> {
+    column: TextColumn,
+    scratch: &'a mut Scratch,
+}
+
+impl StatsColumn<'_> {
+    /// Appends a text as bytes of UTF-8.
+    pub(super) fn push(&mut self, text: Option<&[u8]>) -> Result<(), ParquetError> {
+        self.column.push(text, self.scratch)
+    }
+
+    pub(super) fn close(self) -> Result<FlatChunk, ParquetError> {
+        self.column.close(self.scratch)
+    }
 }
 
 impl ParquetFile {
@@ -43,20 +78,33 @@ impl ParquetFile {
         let writer =
             SerializedFileWriter::new(pages.clone(), parquet.root_schema_ptr(), Arc::new(properties())).map_err(encode)?;
         let upload = Upload::new(Arc::clone(storage.object_store()), storage.path_of(path)?);
-        Ok(Self { url, path: path.to_owned(), schema, writer, pages, upload, groups: 0 })
+        let stats = parquet.columns().iter().position(|column| *column.path() == stats_path());
+        let stats = stats.map(|at| Leaf { at, descr: parquet.column(at) });
+        let scratch = Arc::default();
+        Ok(Self { url, path: path.to_owned(), schema, writer, pages, upload, groups: 0, stats, scratch })
     }
 
-    /// Writes row groups in order. Their rows are made where they are encoded, side by side.
+    /// Writes row groups in order. Their rows are made where they are encoded, side by side; each gets a column for its
+    /// statistics, if the file has one, and need not use it.
     pub(super) async fn write<M>(&mut self, groups: Vec<M>, amount: Amount) -> Result<()>
     where
-        M: FnOnce() -> Result<RecordBatch, ArrowError> + Send + 'static,
+        M: FnOnce(Option<StatsColumn<'_>>) -> Result<RowGroup, ParquetError> + Send + 'static,
     {
         let first = self.groups;
         self.groups += groups.len();
         let factory = Arc::new(ArrowRowGroupWriterFactory::new(&self.writer, Arc::clone(&self.schema)));
-        let encoding = groups.into_iter().enumerate().map(|(at, rows)| {
-            let factory = Arc::clone(&factory);
-            compute(amount, move || encode(&factory, first + at, &rows()?))
+        let (stats, pool) = (self.stats.clone(), Arc::clone(&self.scratch));
+        let encoding = groups.into_iter().enumerate().map(|(at, make)| {
+            let (factory, stats, pool) = (Arc::clone(&factory), stats.clone(), Arc::clone(&pool));
+            compute(amount, move || {
+                let mut scratch = pool.take();
+                let column = stats
+                    .as_ref()
+                    .map(|leaf| StatsColumn { column: TextColumn::new(leaf.descr.clone(), level()), scratch: &mut scratch });
+                let encoded = make(column).and_then(|group| encode(&factory, first + at, group, stats.as_ref()));
+                pool.give(scratch, AT_ONCE);
+                encoded
+            })
         });
         // Lazy: a task starts when there is room for it.
         let mut encoded = futures::stream::iter(encoding).buffered(AT_ONCE);
@@ -69,11 +117,9 @@ impl ParquetFile {
         Ok(())
     }
 
-    fn append(&mut self, columns: Vec<ArrowColumnChunk>) -> Result<(), ParquetError> {
+    fn append(&mut self, columns: Vec<ColumnChunk>) -> Result<(), ParquetError> {
         let mut group = self.writer.next_row_group()?;
-        for column in columns {
-            column.append_to_row_group(&mut group)?;
-        }
+        columns.into_iter().try_for_each(|column| column.append(&mut group))?;
         group.close().map(drop)
     }
 
@@ -108,28 +154,59 @@ fn store_error(url: String, path: String, source: object_store::Error) -> DeltaE
     DeltaError::Store { attempted: "write", url, path, source: Box::new(source) }
 }
 
-fn encode(
-    factory: &ArrowRowGroupWriterFactory,
-    group: usize,
-    batch: &RecordBatch,
-) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
-    let mut writers = factory.create_column_writers(group)?;
-    let mut next = writers.iter_mut();
-    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-        for leaf in compute_leaves(field, column)? {
-            let writer = next.next().ok_or_else(|| ParquetError::General("more leaves than columns".to_owned()))?;
-            writer.write(&leaf)?;
+/// The encoded pages of a column.
+enum ColumnChunk {
+    General(ArrowColumnChunk),
+    Texts(FlatChunk),
+}
+
+impl ColumnChunk {
+    fn append(self, group: &mut SerializedRowGroupWriter<'_, Pages>) -> Result<(), ParquetError> {
+        match self {
+            Self::General(chunk) => chunk.append_to_row_group(group),
+            Self::Texts(chunk) => chunk.append(group),
         }
     }
-    writers.into_iter().map(parquet::arrow::arrow_writer::ArrowColumnWriter::close).collect()
+}
+
+fn encode(
+    factory: &ArrowRowGroupWriterFactory,
+    nth: usize,
+    group: RowGroup,
+    stats_leaf: Option<&Leaf>,
+) -> Result<Vec<ColumnChunk>, ParquetError> {
+    let RowGroup { rows, mut stats } = group;
+    let mut writers = factory.create_column_writers(nth)?.into_iter().enumerate();
+    let mut encoded = Vec::with_capacity(writers.len());
+    for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
+        for leaf in compute_leaves(field, column)? {
+            let (at, mut writer) = writers.next().ok_or_else(|| ParquetError::General("more leaves than columns".to_owned()))?;
+            if stats_leaf.is_some_and(|leaf| leaf.at == at)
+                && let Some(stats) = stats.take()
+            {
+                encoded.push(ColumnChunk::Texts(stats));
+                continue;
+            }
+            writer.write(&leaf)?;
+            encoded.push(ColumnChunk::General(writer.close()?));
+        }
+    }
+    Ok(encoded)
+}
+
+fn stats_path() -> ColumnPath {
+    ColumnPath::new(vec!["add".to_owned(), "stats".to_owned()])
+}
+
+/// Statistics, most of the bytes, get no smaller with the next levels, only slower.
+fn level() -> ZstdLevel {
+    ZstdLevel::try_new(1).unwrap_or_default()
 }
 
 /// Paths and statistics hardly ever repeat: a dictionary of them would only be in the way.
 fn properties() -> WriterProperties {
-    // Statistics, most of the bytes, get no smaller with the next levels, only slower.
-    let level = ZstdLevel::try_new(1).unwrap_or_default();
     let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(level))
+        .set_compression(Compression::ZSTD(level()))
         .set_max_row_group_row_count(Some(usize::MAX))
         .set_created_by(crate::ENGINE_INFO.to_owned());
     for action in ["add", "remove"] {
@@ -139,8 +216,7 @@ fn properties() -> WriterProperties {
         }
     }
     // The smallest and the largest text of statistics tell a reader nothing.
-    let stats = ColumnPath::new(vec!["add".to_owned(), "stats".to_owned()]);
-    properties = properties.set_column_statistics_enabled(stats, parquet::file::properties::EnabledStatistics::Chunk);
+    properties = properties.set_column_statistics_enabled(stats_path(), parquet::file::properties::EnabledStatistics::Chunk);
     properties.build()
 }
 

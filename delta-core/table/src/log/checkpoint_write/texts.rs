@@ -37,7 +37,7 @@ enum Source {
     /// As it was read.
     Whole(Arc<Segment>, OpenStats),
     /// What was wanted of it: where each text ends.
-    Picked(String, Vec<usize>),
+    Picked(Vec<u8>, Vec<usize>),
 }
 
 impl Texts {
@@ -82,15 +82,15 @@ impl Texts {
         Ok(texts)
     }
 
-    /// Appends the statistics of a file to a text. `None`, and nothing appended, without any.
-    pub(super) fn append(&self, segment: usize, row: usize, to: &mut String) -> Option<()> {
+    /// Appends the statistics of a file to a text, as bytes of UTF-8. `None`, and nothing appended, without any.
+    pub(super) fn append(&self, segment: usize, row: usize, to: &mut Vec<u8>) -> Option<()> {
         let spot = self.spots.get(segment)?.get(row)?;
         let row = spot.row as usize;
         match self.sources.get(spot.source as usize)? {
             Source::Whole(of, open) => open.append(of, row, to),
             Source::Picked(text, ends) => {
                 let start = if row == 0 { 0 } else { ends[row - 1] };
-                to.push_str(&text[start..ends[row]]);
+                to.extend_from_slice(&text[start..ends[row]]);
                 Some(())
             }
         }
@@ -118,7 +118,7 @@ fn read(run: &StatsRun, segments: Vec<usize>, wanted: Option<&[Vec<bool>]>) -> (
         let all = rows().flat_map(|(row, from)| places(row, short(from))).collect();
         return (Source::Whole(Arc::clone(&run.full), run.full.open()), all);
     };
-    let (open, mut text, mut ends, mut found) = (run.full.open(), String::new(), Vec::new(), Vec::new());
+    let (open, mut text, mut ends, mut found) = (run.full.open(), Vec::new(), Vec::new(), Vec::new());
     for (row, from) in rows() {
         let is_wanted = segments.iter().any(|segment| wanted[*segment][row]);
         if is_wanted && open.append(&run.full, from, &mut text).is_some() {

@@ -12,13 +12,14 @@ use boathouse_delta_protocol::log_path::{
     Checkpoint, CheckpointFormat, LastCheckpoint, LogFile, SIDECAR_FOLDER, checkpoint_name, uuid_checkpoint_name,
 };
 use boathouse_storage::Storage;
+use parquet::errors::ParquetError;
 
 use super::super::checkpoint_read::{self, CheckpointFiles};
 use super::super::files::LazyFiles;
 use super::super::list::log_path;
 use super::adds::SortedAdds;
 use super::contents::{Contents, columns, only, rows};
-use super::parquet_file::ParquetFile;
+use super::parquet_file::{ParquetFile, RowGroup, StatsColumn};
 use super::pointer;
 use super::texts::Texts;
 use crate::error::{DeltaError, OnTable, Result};
@@ -155,8 +156,9 @@ impl<'a> Work<'a> {
         self.contents.head.version
     }
 
-    fn chunks(&self) -> Vec<Chunk> {
-        let ranges = |len: usize| (0..len).step_by(SIDECAR_ACTIONS).map(move |start| start..len.min(start + SIDECAR_ACTIONS));
+    /// Everything, in steps of so many actions. A step lies within one pass.
+    fn chunks(&self, step: usize) -> Vec<Chunk> {
+        let ranges = |len: usize| (0..len).step_by(step).map(move |start| start..len.min(start + step));
         let removes = ranges(self.contents.tombstones.len()).map(Chunk::Removes);
         ranges(self.adds.len()).map(Chunk::Adds).chain(removes).collect()
     }
@@ -166,14 +168,15 @@ impl<'a> Work<'a> {
         let path = log_path(&checkpoint_name(self.version()));
         let schema = self.schema(V1_COLUMNS);
         let names = ["txn", "metaData", "protocol", "domainMetadata"];
-        let bytes = self.parquet(&path, &schema, self.head_rows(&path, &schema, &self.head, &names)?, self.chunks()).await?;
+        let bytes =
+            self.parquet(&path, &schema, self.head_rows(&path, &schema, &self.head, &names)?, self.chunks(PASS_FILES)).await?;
         Ok((file, bytes, Vec::new()))
     }
 
     async fn with_sidecars(&self, shape: Shape) -> Result<(LogFile, u64, Vec<Sidecar>)> {
         let mut sidecars = Vec::new();
         let schema = self.schema(SIDECAR_COLUMNS);
-        for chunk in self.chunks() {
+        for chunk in self.chunks(SIDECAR_ACTIONS) {
             let name = format!("{}.parquet", self.env.uuid());
             let path = log_path(&format!("{SIDECAR_FOLDER}/{name}"));
             let size_in_bytes = self.parquet(&path, &schema, None, vec![chunk]).await?;
@@ -234,7 +237,8 @@ impl<'a> Work<'a> {
         let mut file = ParquetFile::create(self.storage, path, Arc::clone(schema))?;
         let filled = async {
             let amount = Amount::of_actions(first.as_ref().map_or(0, RecordBatch::num_rows));
-            file.write(first.into_iter().map(|rows| move || Ok(rows)).collect(), amount).await?;
+            let head = first.into_iter().map(|rows| move |_: Option<StatsColumn<'_>>| Ok(RowGroup { rows, stats: None }));
+            file.write(head.collect(), amount).await?;
             for chunk in chunks {
                 let amount = Amount::of_actions(chunk.len());
                 file.write(self.row_groups(schema, chunk).await?, amount).await?;
@@ -255,7 +259,7 @@ impl<'a> Work<'a> {
         &self,
         schema: &SchemaRef,
         chunk: Chunk,
-    ) -> Result<Vec<impl FnOnce() -> Result<RecordBatch, ArrowError> + Send + 'static + use<>>> {
+    ) -> Result<Vec<impl FnOnce(Option<StatsColumn<'_>>) -> Result<RowGroup, ParquetError> + Send + 'static + use<>>> {
         let (range, texts) = match &chunk {
             Chunk::Adds(range) => (range.clone(), Some(self.texts(range).await?)),
             Chunk::Removes(range) => (range.clone(), None),
@@ -264,9 +268,13 @@ impl<'a> Work<'a> {
         let make = |group: Range<usize>| {
             let (contents, adds, schema, texts) =
                 (Arc::clone(&self.contents), Arc::clone(&self.adds), Arc::clone(schema), texts.clone());
-            move || match texts {
-                Some(texts) => only(&schema, "add", Arc::new(adds.chunk(group, &texts)?)),
-                None => only(&schema, "remove", Arc::new(contents.removes(group)?)),
+            move |mut column: Option<StatsColumn<'_>>| match texts {
+                Some(texts) => {
+                    let files = adds.chunk(group, &texts, column.as_mut())?;
+                    let stats = column.map(StatsColumn::close).transpose()?;
+                    Ok(RowGroup { rows: only(&schema, "add", Arc::new(files))?, stats })
+                }
+                None => Ok(RowGroup { rows: only(&schema, "remove", Arc::new(contents.removes(group)?))?, stats: None }),
             }
         };
         Ok(groups.map(make).collect())

@@ -374,18 +374,22 @@ fn not_flat(data_type: &DataType) -> ParquetError {
 }
 
 /// A column chunk that is done, in memory.
-pub(in crate::write) struct FlatChunk {
+pub(crate) struct FlatChunk {
     pages: Rope,
     close: ColumnCloseResult,
 }
 
 impl FlatChunk {
+    pub(super) fn new(pages: Rope, close: ColumnCloseResult) -> Self {
+        Self { pages, close }
+    }
+
     pub(in crate::write) fn close(&self) -> &ColumnCloseResult {
         &self.close
     }
 
     /// Writes the chunk as the next one of the row group.
-    pub(in crate::write) fn append<W: Write + Send>(self, group: &mut SerializedRowGroupWriter<'_, W>) -> Result<()> {
+    pub(crate) fn append<W: Write + Send>(self, group: &mut SerializedRowGroupWriter<'_, W>) -> Result<()> {
         group.append_column(&self.pages, self.close)
     }
 }

@@ -15,6 +15,8 @@
 //! | [`Form::Dictionary`] | `RLE_DICTIONARY`; when the dictionary is full, as below | of the page's *distinct* values |
 //! | [`Form::Lengths`] | `DELTA_LENGTH_BYTE_ARRAY` | by the first eight bytes; more are compared only in a tie |
 //!
+//! [`TextColumn`] is for the statistics in checkpoints: long texts that hardly ever repeat, taken one by one.
+//!
 //! What is written is the same format with the same statistics, so readers see no difference. Columns of other types,
 //! and files of other codecs than zstd or none, go through the `parquet` crate.
 //!
@@ -30,6 +32,10 @@ mod packing;
 mod page;
 #[cfg(test)]
 mod tests;
+mod texts;
 
-pub(super) use column::{FlatChunk, FlatColumn, Form};
-pub(super) use page::{Codec, Scratch, ScratchPool};
+pub(crate) use column::FlatChunk;
+pub(super) use column::{FlatColumn, Form};
+pub(super) use page::Codec;
+pub(crate) use page::{Scratch, ScratchPool};
+pub(crate) use texts::TextColumn;

@@ -34,7 +34,7 @@ impl Codec {
 
 /// What encoding a page needs, and the next page needs again: as many as there are threads, not as columns.
 #[derive(Default)]
-pub(in crate::write) struct Scratch {
+pub(crate) struct Scratch {
     /// A page before it is compressed.
     pub(super) page: Vec<u8>,
     pub(super) zstd: Zstd,
@@ -42,15 +42,15 @@ pub(in crate::write) struct Scratch {
 
 /// Idle [`Scratch`], for the next thread that encodes.
 #[derive(Default)]
-pub(in crate::write) struct ScratchPool(Mutex<Vec<Scratch>>);
+pub(crate) struct ScratchPool(Mutex<Vec<Scratch>>);
 
 impl ScratchPool {
-    pub(in crate::write) fn take(&self) -> Scratch {
+    pub(crate) fn take(&self) -> Scratch {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 
     /// Keeps it if no more than `most` are idle.
-    pub(in crate::write) fn give(&self, scratch: Scratch, most: usize) {
+    pub(crate) fn give(&self, scratch: Scratch, most: usize) {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < most {
             idle.push(scratch);
