@@ -8,7 +8,7 @@
 //!       ├── changes ── which rows came, left and became others, version by version
 //!       ├── DeltaTableProvider ── a table of DataFusion: its own Parquet scans, deletion vectors as selections, INSERT INTO
 //!       │        └── DeltaSession, delta_sql ── Delta's SQL
-//!       └── DeltaSource ── the rows that each commit added, as a stream
+//!       └── DeltaSource ── the rows that come, or every change, as a stream
 //! ```
 //!
 //! This crate is the face of Delta: it re-exports the [tables](table) and the [protocol].
@@ -20,10 +20,9 @@
 //! | `proto` | scans as bytes, for engines that run a plan elsewhere: `DeltaPlanCodec` |
 //!
 //! # What it does not do yet
-//! - MERGE holds its source and the matching pairs in memory, and does not add columns to the table.
-//! - New tables have deletion vectors when the property `delta.enableDeletionVectors` asks for them: without, DELETE, UPDATE and MERGE
-//!   copy the files that they touch.
-//! - The change feed is read as a batch, not as a stream.
+//! - MERGE holds the matching pairs in memory, within the pool of the session; its source goes to disk when the pool is used up.
+//! - New tables of SQL have deletion vectors; those of [`DeltaTable::create`] and `create_if_absent` when the property
+//!   `delta.enableDeletionVectors` asks for them: without, DELETE, UPDATE and MERGE copy the files that they touch.
 //! - Fields within a struct cannot be set one by one.
 //! - SQL has no subqueries in DELETE and UPDATE, and no OPTIMIZE, CLUSTER BY, COPY INTO, CONVERT, CLONE, REORG and
 //!   `table_changes()`. DELETE, UPDATE and MERGE go through [`delta_sql`]: DataFusion's own hooks lose conditions that its
@@ -32,14 +31,13 @@
 
 #[cfg(feature = "datafusion")]
 mod engine;
-mod recent_commits;
 mod source;
-mod source_error;
 
 pub use boathouse_delta_protocol as protocol;
 pub use boathouse_delta_table as table;
 pub use boathouse_delta_table::*;
 #[cfg(feature = "datafusion")]
 pub use engine::*;
-pub use source::DeltaSource;
-pub use source_error::DeltaSourceError;
+pub use source::{
+    DeltaSource, DeltaSourceError, DeltaSourceOptions, EventTime, OnChange, OnDataLoss, OnNewColumns, StreamRows, StreamStart,
+};

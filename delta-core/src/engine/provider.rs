@@ -19,6 +19,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use super::assign::rules;
 use super::expressions::SparkExpressions;
 use super::insert;
+use super::merge::KeyFilter;
 use super::scan::{DeltaScanExec, FooterCache, Locators, Scan, ScanBuilder};
 
 /// A Delta table for the engine: its newest version, or one version of it.
@@ -207,6 +208,8 @@ pub(crate) struct LocatedFiles {
     pub(crate) files: Vec<DataFile>,
     pub(crate) columns: Vec<usize>,
     pub(crate) predicate: Option<boathouse_base::Predicate>,
+    /// Rows that it does not let pass are left out.
+    pub(crate) keys: Option<Arc<KeyFilter>>,
     pub(crate) locators: Locators,
     pub(crate) schema: SchemaRef,
 }
@@ -235,8 +238,9 @@ impl TableProvider for LocatedFiles {
             files: self.files.clone(),
             projection: names,
             predicate: self.predicate.clone(),
+            keys: self.keys.clone(),
             locators: Some(self.locators.clone()),
-            may_skip: self.predicate.is_some(),
+            may_skip: self.predicate.is_some() || self.keys.is_some(),
         };
         let exec: Arc<dyn ExecutionPlan> =
             Arc::new(DeltaScanExec::new(scan, self.schema(), session.config().target_partitions()));

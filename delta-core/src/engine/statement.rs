@@ -4,7 +4,7 @@ use std::fmt;
 
 use boathouse_base::Predicate;
 use boathouse_delta_protocol::features::{self, RowChange};
-use boathouse_delta_table::{CommitReport, DataWriterSettings, DeltaTable, Snapshot, Transaction};
+use boathouse_delta_table::{CommitReport, DataWriterSettings, DeltaTable, Evolution, Snapshot, Transaction};
 use datafusion::prelude::SessionContext;
 
 use super::error::{Attempt, Result};
@@ -57,6 +57,7 @@ impl Statement {
             snapshot,
             session: self.session.unwrap_or_default(),
             settings: self.settings,
+            evolution: None,
             started_ms,
             scanned_ms: started_ms,
         })
@@ -78,11 +79,19 @@ pub(crate) struct Running {
     /// What becomes of files that are touched.
     pub(crate) treatment: Treatment,
     settings: DataWriterSettings,
+    /// What was found, and how its columns change, when `snapshot` has others.
+    evolution: Option<(Snapshot, Evolution)>,
     started_ms: i64,
     scanned_ms: i64,
 }
 
 impl Running {
+    /// From here on the table has these columns.
+    pub(crate) fn evolve(&mut self, evolution: Evolution) {
+        let found = std::mem::replace(&mut self.snapshot, evolution.snapshot.clone());
+        self.evolution = Some((found, evolution));
+    }
+
     /// All rows that decide were seen; what comes now is writing.
     pub(crate) fn scanned(&mut self) {
         self.scanned_ms = self.now_ms();
@@ -109,7 +118,10 @@ impl Running {
 
     /// A transaction that has read the rows that can satisfy `predicate`; all rows when nothing is known of them.
     pub(crate) fn transaction(&self, predicate: Option<Predicate>) -> Transaction {
-        let transaction = Transaction::begin(&self.snapshot);
+        let transaction = match &self.evolution {
+            Some((found, evolution)) => evolution.stage(Transaction::begin(found)),
+            None => Transaction::begin(&self.snapshot),
+        };
         match predicate {
             Some(predicate) => transaction.read_predicate(predicate),
             None => transaction.read_whole_table(),

@@ -110,7 +110,7 @@ mod write;
 
 pub use alter::{AlterBuilder, AlterReport};
 pub use boathouse_delta_protocol as protocol;
-pub use changes::{ChangeRange, ChangesBuilder};
+pub use changes::{ChangeRange, ChangesBuilder, CommittedChanges};
 pub use checkpoint::{CheckpointBuilder, CheckpointForm, CheckpointReport};
 pub use committer::{
     CatalogCommitter, CommitCatalog, CommitContent, Committer, CommitterError, DecidedCommit, DecidedCommits, Management,
@@ -130,7 +130,9 @@ pub use table::DeltaTable;
 pub use transaction::{CommitReport, GroupMember, Transaction};
 pub use upkeep::{ChecksumReport, UpkeepSettings, UpkeepTime};
 pub use vacuum::{InventoryFile, Retention, VacuumBuilder, VacuumReport, VacuumScope};
-pub use write::{ChangeType, ChangeWriter, DataWriter, DataWriterSettings, WriteBuilder, WrittenChanges, WrittenFiles};
+pub use write::{
+    ChangeType, ChangeWriter, DataWriter, DataWriterSettings, Evolution, WriteBuilder, WrittenChanges, WrittenFiles,
+};
 
 /// Who wrote it, as files and commits say.
 pub(crate) const ENGINE_INFO: &str = concat!("boathouse/", env!("CARGO_PKG_VERSION"));

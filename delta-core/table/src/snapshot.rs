@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
+use arrow_select::filter::filter_record_batch;
 use boathouse_base::{BatchStream, BoxFuture, CommittedAppTransaction, Predicate, ScanRequest, TableSnapshot};
 use boathouse_delta_protocol::action::{Metadata, Protocol, Remove};
 use boathouse_delta_protocol::files::{FileIndex, FileRef};
@@ -12,9 +13,11 @@ use boathouse_delta_protocol::properties::TableProperties;
 use boathouse_delta_protocol::replay::TableState;
 use boathouse_delta_protocol::schema::{ColumnMappingMode, StructType};
 use boathouse_delta_protocol::stats::BoundsReader;
+use futures::StreamExt;
 
 use crate::app_transaction;
-use crate::error::{OnTable, Result};
+use crate::error::{DeltaError, OnTable, Result};
+use crate::filter::matching_rows;
 use crate::layout::Layout;
 use crate::log::files::LazyFiles;
 use crate::log::load::LoadedLog;
@@ -61,6 +64,24 @@ impl Snapshot {
     pub(crate) fn new(table: DeltaTable, loaded: Arc<Loaded>) -> Self {
         let seen_us = table.env().monotonic_us();
         Self { table, loaded, seen_us }
+    }
+
+    /// The same files under other columns.
+    pub(crate) fn with_layout(&self, protocol: Option<&Protocol>, metadata: &Metadata, layout: Arc<Layout>) -> Self {
+        let mut state = self.state().clone();
+        state.metadata = Arc::new(metadata.clone());
+        if let Some(protocol) = protocol {
+            state.protocol.clone_from(protocol);
+        }
+        let log = &self.loaded.log;
+        let log = LoadedLog {
+            state,
+            timestamp_ms: log.timestamp_ms,
+            last_commit: log.last_commit,
+            summary: log.summary,
+            files: Arc::clone(&log.files),
+        };
+        Self { table: self.table.clone(), loaded: Arc::new(Loaded { log, layout }), seen_us: self.seen_us }
     }
 
     /// The table.
@@ -233,6 +254,21 @@ impl Snapshot {
     /// **Shape**, **Errors**: as [`read_file`](Self::read_file); row numbers, wanted or given, count from 0 in each file.
     pub fn read_files(&self, files: Vec<DataFile>, read: FileRead) -> Result<BatchStream> {
         scan::read_each(self, files, read)
+    }
+
+    /// Reads the rows of one file for which the predicate is true, and no others.
+    ///
+    /// **Errors**: as [`read_file`](Self::read_file).
+    pub fn read_matching(&self, file: &DataFile, predicate: Predicate) -> Result<BatchStream> {
+        let read = self.read_file(file, FileRead { predicate: Some(predicate.clone()), ..FileRead::default() })?;
+        let (schema, url) = (read.schema(), self.url().to_owned());
+        let rows = read.map(move |batch| {
+            let batch = batch?;
+            let kept = matching_rows(&predicate, &batch).and_then(|rows| filter_record_batch(&batch, &rows));
+            let kept = kept.map_err(|source| DeltaError::Compute { attempted: "filter", url: url.clone(), source });
+            kept.map_err(boathouse_base::Error::from)
+        });
+        Ok(BatchStream::new(schema, rows))
     }
 
     /// The last version that an application committed, with what it committed along.

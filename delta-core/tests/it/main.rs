@@ -7,6 +7,7 @@ mod corpora;
 mod faults;
 mod feed;
 mod marks;
+mod merges;
 mod model;
 mod optimize;
 mod optimize_model;

@@ -145,7 +145,7 @@ async fn updates_of_one_row_at_once_conflict_or_follow_one_another() {
 }
 
 /// Puts the files of a table together, as a compaction does.
-async fn compact(table: &DeltaTable) {
+pub(crate) async fn compact(table: &DeltaTable) {
     let snapshot = table.snapshot().await.unwrap();
     let files = snapshot.files(None).await.unwrap();
     let mut writer = DataWriter::new(&snapshot, DataWriterSettings { data_change: false, ..Default::default() }).unwrap();

@@ -11,7 +11,7 @@ use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
 use super::matches::{By, RowChange};
 use super::plan::Plan;
 use super::report::Counts;
-use super::source::SourceRows;
+use super::source::{Picked, SourceRows};
 use crate::engine::assign::{Assignments, weave};
 use crate::engine::error::{Attempt, Result};
 use crate::engine::fate::Fate;
@@ -59,6 +59,11 @@ impl Apply<'_> {
         if read.is_empty() {
             return Ok(());
         }
+        let of_source = read.iter().filter_map(|change| match change.by {
+            By::Matched { source, .. } => Some(source),
+            _ => None,
+        });
+        let picked = Picked::new(self.source, of_source.collect(), self.attempt)?;
         let rows: Option<DeletionVector> = match fate {
             Fate::Copy => None,
             Fate::Mark | Fate::Remove => Some(read.iter().filter_map(|change| u64::try_from(change.row).ok()).collect()),
@@ -84,7 +89,7 @@ impl Apply<'_> {
                 output.keep(&checked(self.snapshot, columns.to_vec(), self.attempt)?, origins.as_ref()).await?;
                 continue;
             }
-            self.batch((columns, origins.as_ref()), &by_row, output, counts).await?;
+            self.batch((columns, origins.as_ref()), &by_row, &picked, output, counts).await?;
         }
         Ok(())
     }
@@ -93,10 +98,11 @@ impl Apply<'_> {
         &self,
         (columns, origins): (&[ArrayRef], Option<&RowOrigins>),
         by_row: &[Option<By>],
+        picked: &Picked,
         output: &mut Output,
         counts: &mut Counts,
     ) -> Result<()> {
-        let changed = self.change_rows(columns, by_row, counts)?;
+        let changed = self.change_rows(columns, by_row, picked, counts)?;
         if !changed.from.is_empty() {
             let origins = origins.map(|origins| woven(origins, &changed.from));
             output.change(&checked(self.snapshot, changed.columns, self.attempt)?, origins.as_ref()).await?;
@@ -125,7 +131,7 @@ impl Apply<'_> {
         columns.iter().map(|column| take(column, &at, None).map_err(|source| self.attempt.compute(source))).collect()
     }
 
-    fn change_rows(&self, columns: &[ArrayRef], by_row: &[Option<By>], counts: &mut Counts) -> Result<Changed> {
+    fn change_rows(&self, columns: &[ArrayRef], by_row: &[Option<By>], picked: &Picked, counts: &mut Counts) -> Result<Changed> {
         let plan = self.plan;
         // Set 0 is the old rows; then one set for each clause that updates.
         let clauses = plan.matched.len() + plan.by_source.len();
@@ -162,7 +168,7 @@ impl Apply<'_> {
         for (set, rows) in by_clause.iter().enumerate() {
             sets.push(match plan.matched.get(set) {
                 _ if rows.is_empty() => columns.iter().map(|column| column.slice(0, 0)).collect(),
-                Some(clause) => self.update(clause.update.as_ref(), columns, rows, Some(self.source))?,
+                Some(clause) => self.update(clause.update.as_ref(), columns, rows, Some(picked))?,
                 None => {
                     let clause = plan.by_source.get(set - plan.matched.len());
                     self.update(clause.and_then(|clause| clause.update.as_ref()), columns, rows, None)?
@@ -181,17 +187,17 @@ impl Apply<'_> {
         assignments: Option<&Assignments>,
         columns: &[ArrayRef],
         rows: &[(usize, usize)],
-        source: Option<&SourceRows>,
+        picked: Option<&Picked>,
     ) -> Result<Vec<ArrayRef>> {
         let of_table: Vec<usize> = rows.iter().map(|(row, _)| *row).collect();
         let old = self.taken(columns, &of_table)?;
         let Some(assignments) = assignments else { return Ok(old) };
         let (schema, mut row) = (SchemaRef::clone(&self.plan.table), old.clone());
-        let row = match source {
+        let row = match picked {
             None => RecordBatch::try_new(schema, row),
-            Some(source) => {
+            Some(picked) => {
                 let of_source: Vec<usize> = rows.iter().map(|(_, source)| *source).collect();
-                row.extend(source.take(&of_source, self.attempt)?);
+                row.extend(picked.take(self.source, &of_source, self.attempt)?);
                 RecordBatch::try_new(Arc::new(self.plan.pair.as_arrow().clone()), row)
             }
         };

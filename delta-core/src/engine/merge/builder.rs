@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use boathouse_base::SchemaMode;
 use boathouse_delta_protocol::features::RowChange;
 use boathouse_delta_table::{DataFile, DataWriterSettings, DeltaTable};
+use datafusion::arrow::datatypes::Schema;
 use datafusion::prelude::{DataFrame, SessionContext};
 
 use super::apply::Apply;
@@ -61,6 +63,7 @@ pub struct MergeBuilder {
     pub(super) matched: Vec<Change>,
     pub(super) not_matched: Vec<MergeInsert>,
     pub(super) by_source: Vec<Change>,
+    pub(super) schema_mode: SchemaMode,
 }
 
 impl MergeBuilder {
@@ -74,6 +77,7 @@ impl MergeBuilder {
             matched: Vec::new(),
             not_matched: Vec::new(),
             by_source: Vec::new(),
+            schema_mode: SchemaMode::Enforce,
         }
     }
 
@@ -124,6 +128,34 @@ impl MergeBuilder {
         self
     }
 
+    /// Columns of the source that the table does not have are added to it: all of them when a clause takes every column, and otherwise
+    /// those that a clause sets. Columns become wider where the table has type widening. Columns of the table that the source lacks keep
+    /// their values in updated rows, and are null or filled in in inserted ones.
+    ///
+    /// # Example
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+    /// use boathouse_delta_core::{DeltaTable, DeltaTableExt};
+    /// use datafusion::prelude::SessionContext;
+    /// # use boathouse_storage::{Storage, system_env};
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let table = DeltaTable::at(Storage::memory(), system_env());
+    /// # let batch = RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef)])?;
+    /// # table.append(batch.into()).create_if_absent().run().await?;
+    /// // The table has a column `id`, and no `colour`.
+    /// let source = SessionContext::new().sql("SELECT 2 AS id, 'red' AS colour").await?;
+    /// let merge = table.merge(source, "t.id = s.id").when_matched_update_all().with_schema_evolution();
+    /// assert_eq!(merge.run().await?.rows_updated, 1);
+    /// assert_eq!(table.snapshot().await?.schema().field(1).name(), "colour");
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_schema_evolution(mut self) -> Self {
+        self.schema_mode = SchemaMode::Merge;
+        self
+    }
+
     /// Joins and evaluates with this session: its functions and settings.
     pub fn with_session(mut self, session: &SessionContext) -> Self {
         self.statement = self.statement.with_session(session);
@@ -144,11 +176,12 @@ impl MergeBuilder {
 
     /// Merges. The table is at a new version afterwards, or as it was.
     ///
-    /// **Cost**: holds the source in memory, and 32 bytes for each matching pair; a merge that only inserts holds one bit for each
-    /// source row instead. Of the table the columns of the conditions are read, then all columns of the rows that change. Where the
+    /// **Cost**: holds the source in memory, or on disk when the memory pool of the session has no room for it, and 32 bytes of that
+    /// pool for each matching pair; a merge that only inserts holds one byte for each source row instead. Of the table the columns of the conditions are read, then all columns of the rows that change. Where the
     /// table has deletion vectors only these are written; other files with a change, and those of which
-    /// [too much changes](RowChangeSettings), are written again. Files are skipped by what `on` says of
-    /// the table alone, and by the values of the source's columns that it compares for equality. Clauses for rows that no
+    /// [too much changes](RowChangeSettings), are written again. Files, row groups and pages are skipped by what `on` says of
+    /// the table alone, and by the values of the source's columns that it compares for equality; rows are joined only when a
+    /// filter of these values lets them pass. Clauses for rows that no
     /// source row matches make it look into every file.
     ///
     /// **Errors**: `Invalid` for an ambiguous match, with the values of the source that `on` reads, a column that is not there, or a value that would be another one in
@@ -164,8 +197,14 @@ impl MergeBuilder {
         if self.has_updates() {
             rewrite::check(&running.snapshot, RowChange::Rewrite)?;
         }
-        let (snapshot, session, attempt) = (running.snapshot.clone(), running.session.clone(), running.attempt.clone());
-        let source = SourceRows::collect(&self.source, &self.source_alias, &attempt).await?;
+        let (session, attempt) = (running.session.clone(), running.attempt.clone());
+        let source = SourceRows::collect(&self.source, &self.source_alias, &session, &attempt).await?;
+        if self.schema_mode == SchemaMode::Merge
+            && let Some(evolution) = running.snapshot.evolve(&self.brought(&source))?
+        {
+            running.evolve(evolution);
+        }
+        let snapshot = running.snapshot.clone();
         let plan = Plan::new(&self, &snapshot, &source, &session, &attempt)?;
         let predicate = plan.target_predicate(&source, &attempt)?;
         let candidates = snapshot.files(predicate.as_ref()).await?;
@@ -227,6 +266,21 @@ impl MergeBuilder {
         }
         let report = running.commit(transaction, &written).await?;
         Ok(counts.report(report, &files))
+    }
+
+    /// The columns of the source that rows of the table may come to have.
+    fn brought(&self, source: &SourceRows) -> Schema {
+        let updates = self.matched.iter().filter_map(|change| match change {
+            Change::Update(update) => Some(update.sets.as_ref()),
+            Change::Delete(_) => None,
+        });
+        let clauses: Vec<_> = updates.chain(self.not_matched.iter().map(|insert| insert.values.as_ref())).collect();
+        if clauses.iter().any(Option::is_none) {
+            return source.schema.as_ref().clone();
+        }
+        let set: Vec<&String> = clauses.into_iter().flatten().flatten().map(|(column, _)| column).collect();
+        let is_set = |name: &str| set.iter().any(|column| column.to_lowercase() == name.to_lowercase());
+        Schema::new(source.schema.fields().iter().filter(|field| is_set(field.name())).cloned().collect::<Vec<_>>())
     }
 
     fn has_updates(&self) -> bool {

@@ -25,11 +25,12 @@ pub(crate) async fn write(
         return Ok(());
     }
     let mut start = 0;
-    for batch in &source.batches {
+    for batch in source.batches(attempt)? {
+        let batch = batch?;
         let end = start + batch.num_rows();
         let free: BooleanArray = matched.iter().take(end).skip(start).map(|matched| Some(!matched)).collect();
         start = end;
-        let mut left = keep(batch, &free, attempt)?;
+        let mut left = keep(&batch, &free, attempt)?;
         for clause in &plan.inserts {
             if left.num_rows() == 0 {
                 break;

@@ -8,7 +8,8 @@ use boathouse_delta_table::{DataFile, FileRead, Snapshot};
 use datafusion::arrow::array::{AsArray, BooleanArray, RecordBatch};
 use datafusion::arrow::datatypes::{Int32Type, Int64Type};
 use datafusion::common::{Column, JoinType};
-use datafusion::datasource::MemTable;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::logical_expr::{Expr, lit, when};
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
@@ -45,6 +46,8 @@ pub(crate) struct Found {
     files: BTreeMap<String, (DataFile, Vec<RowChange>)>,
     /// Source rows that match some row.
     pub(crate) source_matched: Vec<bool>,
+    /// What it takes of the memory of the session.
+    reserved: MemoryReservation,
 }
 
 impl Found {
@@ -73,7 +76,8 @@ pub(crate) async fn find(
     session: &SessionContext,
     attempt: &Attempt,
 ) -> Result<Found> {
-    let mut found = Found { files: BTreeMap::new(), source_matched: vec![false; source.rows] };
+    let reserved = MemoryConsumer::new("pairs of a MERGE").register(&session.runtime_env().memory_pool);
+    let mut found = Found { files: BTreeMap::new(), source_matched: vec![false; source.rows], reserved };
     if files.is_empty() || source.rows == 0 {
         return Ok(found);
     }
@@ -82,19 +86,23 @@ pub(crate) async fn find(
     let conditions = plan.matched.iter().filter_map(|clause| clause.condition.as_ref()).map(|condition| &condition.expr);
     let columns = plan.target_columns(std::iter::once(&plan.on).chain(conditions));
     let locators = Locators { file: file_name.clone(), row: row_name.clone() };
+    let keys = plan.key_filter(source, &columns, attempt)?.map(Arc::new);
     let schema = scan_schema(&plan.table, &columns, Some(&locators)).map_err(|error| attempt.frame(error))?;
     let target = LocatedFiles {
         snapshot: snapshot.clone(),
         files: files.to_vec(),
         columns,
         predicate: predicate.cloned(),
+        keys,
         locators,
         schema,
     };
-    let (schema, batches) = source.numbered(&source_name, attempt)?;
+    let numbered = source.numbered(&source_name, attempt)?;
+    // A source that does not fit into memory is joined by sorting, which goes on on disk.
+    let session = if source.is_spilled() { &sorting(session) } else { session };
     let joined = (|| {
         let target = session.read_table(Arc::new(target))?.alias(&plan.target_alias)?;
-        let source = session.read_table(Arc::new(MemTable::try_new(schema, vec![batches])?))?.alias(&plan.source_alias)?;
+        let source = session.read_table(numbered)?.alias(&plan.source_alias)?;
         let of = |alias: &str, name: &str| Expr::Column(Column::new(Some(alias), name));
         if only_inserts {
             // Which source rows match is all that matters, not with what.
@@ -120,6 +128,7 @@ pub(crate) async fn find(
             }
             continue;
         }
+        found.reserved.try_grow(batch.num_rows() * size_of::<RowChange>()).map_err(|error| attempt.frame(error))?;
         let (file, row, of_source) = (number(&batch, 0), number(&batch, 1), number(&batch, 2));
         let clauses = batch.column(3).as_primitive::<Int32Type>();
         for at in 0..batch.num_rows() {
@@ -153,6 +162,14 @@ pub(crate) async fn find(
         }),
         None => Ok(found),
     }
+}
+
+/// The session, but for joins: they sort both sides and merge them.
+fn sorting(session: &SessionContext) -> SessionContext {
+    let mut config = session.copied_config();
+    config.options_mut().optimizer.prefer_hash_join = false;
+    let state = SessionStateBuilder::new_from_existing(session.state()).with_config(config).build();
+    SessionContext::new_with_state(state)
 }
 
 /// A file by its path: within a version a path stands for one file.

@@ -1,24 +1,28 @@
 //! MERGE: rows of a source change, delete and add rows of the table.
 //!
 //! ```text
-//!   source ─ keys ─▶ files that can match ─ columns of the conditions ─▶ join ─▶ pairs (file, row, source row, clause)
+//!   source ─ keys ─▶ files, row groups, pages, rows that can match ─ columns of the conditions ─▶ join ─▶ pairs (file, row, source row, clause)
 //!                                                                                   │
 //!   files without a match ── by-source clauses ──▶ (file, row, clause) ─────────────┤
 //!                                                                                   ▼
 //!   source rows without a match ── insert clauses ──▶ new files ◀── rows that change, or files that are copied
 //! ```
-//! The source is read once and held in memory, so that all steps see the same rows. A merge that only inserts is a semi join
+//! The source is read once and held, in memory or on disk, so that all steps see the same rows. A merge that only inserts is a semi join
 //! that tells which source rows are there already, and an append; one without clauses for source rows alone is an inner join.
 
 mod apply;
 mod builder;
 mod clause;
 mod insert;
+mod keys;
 mod matches;
 mod plan;
 mod report;
 mod source;
+mod spill;
 
 pub use builder::MergeBuilder;
 pub use clause::{MergeDelete, MergeInsert, MergeUpdate};
 pub use report::MergeReport;
+
+pub(crate) use keys::KeyFilter;

@@ -2,12 +2,12 @@
 
 use std::cmp::Ordering;
 
-use boathouse_base::{Comparison, Predicate, Value};
+use boathouse_base::{Comparison, Predicate, SchemaMode, Value};
 use boathouse_delta_protocol::schema::StructField;
 use boathouse_delta_table::Snapshot;
 use boathouse_frames::to_predicate;
 use datafusion::arrow::array::Array;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::utils::split_conjunction;
@@ -16,14 +16,17 @@ use datafusion::prelude::SessionContext;
 
 use super::builder::MergeBuilder;
 use super::clause::{Change, MergeUpdate};
+use super::keys::{Equality, KeyFilter, as_target, usable};
 use super::matches::By;
 use super::source::SourceRows;
 use crate::engine::assign::{Assignments, names, place};
 use crate::engine::error::{Attempt, EngineError, Result};
 use crate::engine::formula::{Compiled, Formula};
 
-/// So many values are looked for one by one; more than that, between the least and the greatest.
+/// So many values are looked for one by one; more than that, in ranges.
 const SINGLE_VALUES: usize = 256;
+/// More values than that are looked for in so many ranges.
+const SPANS: usize = 64;
 
 /// A compiled clause for rows of the table.
 #[derive(Debug)]
@@ -152,6 +155,35 @@ impl Plan {
         self.pair.index_of_column(column).is_ok_and(|at| at >= self.table.fields().len())
     }
 
+    /// The columns of the table and of the source that `on` wants to be equal.
+    pub(crate) fn equalities(&self) -> Vec<Equality> {
+        split_conjunction(&self.on).into_iter().filter_map(|part| self.equality(part)).collect()
+    }
+
+    fn equality(&self, part: &Expr) -> Option<Equality> {
+        let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = part else { return None };
+        let place = |expr: &Expr| self.pair.index_of_column(self.bare(expr)?).ok();
+        let (left, right, width) = (place(left)?, place(right)?, self.table.fields().len());
+        let (target, other) = if left < width { (left, right) } else { (right, left) };
+        Some(Equality { target, source: other.checked_sub(width)? }).filter(|_| target < width)
+    }
+
+    /// A column, seen through casts that keep every whole number and every text what it is.
+    fn bare<'a>(&self, expr: &'a Expr) -> Option<&'a Column> {
+        match expr {
+            Expr::Column(column) => Some(column),
+            Expr::Cast(cast) => {
+                let column = self.bare(&cast.expr)?;
+                let from = self.pair.field(self.pair.index_of_column(column).ok()?).data_type();
+                let to = cast.field.data_type();
+                let text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+                let wider = from.is_signed_integer() && to.is_signed_integer() && from.primitive_width() <= to.primitive_width();
+                (from == to || wider || (text(from) && text(to))).then_some(column)
+            }
+            _ => None,
+        }
+    }
+
     /// What every row of the table that a source row can match satisfies.
     pub(crate) fn target_predicate(&self, source: &SourceRows, attempt: &Attempt) -> Result<Option<Predicate>> {
         if source.rows == 0 {
@@ -160,7 +192,7 @@ impl Plan {
         let mut all: Option<Predicate> = None;
         for part in split_conjunction(&self.on) {
             let of_target = part.column_refs().into_iter().all(|column| self.target_column(column).is_some());
-            let found = if of_target { to_predicate(part) } else { self.key_predicate(part, source) };
+            let found = if of_target { to_predicate(part) } else { self.key_predicate(part, source, attempt)? };
             all = match (all, found) {
                 (Some(all), Some(found)) => Some(all.and(found)),
                 (one, other) => one.or(other),
@@ -171,19 +203,39 @@ impl Plan {
     }
 
     /// For `target.a = source.b`: the values of `b`.
-    fn key_predicate(&self, part: &Expr, source: &SourceRows) -> Option<Predicate> {
-        let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = part else { return None };
-        let (Expr::Column(left), Expr::Column(right)) = (left.as_ref(), right.as_ref()) else { return None };
-        let (target, other) = if self.is_source(right) { (left, right) } else { (right, left) };
-        let at = self.target_column(target).filter(|_| self.is_source(other))?;
-        let column = self.table.field(at).name();
+    fn key_predicate(&self, part: &Expr, source: &SourceRows, attempt: &Attempt) -> Result<Option<Predicate>> {
+        let Some(Equality { target, source: of_source }) = self.equality(part) else { return Ok(None) };
+        let column = self.table.field(target).name();
         // A name with a dot would be read as a path.
         if column.contains('.') {
-            return None;
+            return Ok(None);
         }
-        among(column, source.values(other)?)
+        Ok(source.values(of_source, attempt)?.and_then(|values| among(column, values)))
+    }
+
+    /// The keys of the source as a filter over batches that have these columns of the table; nothing when `on` compares no columns that
+    /// a filter understands.
+    pub(crate) fn key_filter(&self, source: &SourceRows, columns: &[usize], attempt: &Attempt) -> Result<Option<KeyFilter>> {
+        let mut equalities = usable(&self.equalities(), &self.table, &source.schema);
+        equalities.retain(|equality| columns.contains(&equality.target));
+        if equalities.is_empty() || source.rows > MOST_KEYS {
+            return Ok(None);
+        }
+        let places = equalities.iter().filter_map(|equality| columns.iter().position(|at| *at == equality.target)).collect();
+        let mut filter = KeyFilter::new(places, source.rows);
+        for batch in source.batches(attempt)? {
+            let batch = batch?;
+            let key =
+                |equality: &Equality| as_target(batch.column(equality.source), self.table.field(equality.target).data_type());
+            let keys = equalities.iter().map(key).collect::<datafusion::error::Result<Vec<_>>>();
+            keys.and_then(|keys| filter.add(&keys, batch.num_rows())).map_err(|error| attempt.frame(error))?;
+        }
+        Ok(Some(filter))
     }
 }
+
+/// Beyond so many source rows most rows of the table would pass the filter.
+const MOST_KEYS: usize = 4_000_000;
 
 /// The column is one of these values. `None` when they have no common order.
 fn among(column: &str, mut values: Vec<Value>) -> Option<Predicate> {
@@ -196,11 +248,42 @@ fn among(column: &str, mut values: Vec<Value>) -> Option<Predicate> {
     if values.len() <= SINGLE_VALUES {
         return Some(Predicate::In { column: column.to_owned(), values });
     }
-    let (least, greatest) = (values.first()?.clone(), values.last()?.clone());
-    Some(Predicate::compare(column, Comparison::GtEq, least).and(Predicate::compare(column, Comparison::LtEq, greatest)))
+    let span = |(least, greatest): (&Value, &Value)| {
+        let least = Predicate::compare(column, Comparison::GtEq, least.clone());
+        least.and(Predicate::compare(column, Comparison::LtEq, greatest.clone()))
+    };
+    let mut spans: Vec<Predicate> = spans(&values).into_iter().map(span).collect();
+    if spans.len() == 1 { spans.pop() } else { Some(Predicate::Or(spans)) }
 }
 
-/// Every column of the table from the source's column of that name. What the table fills in may be missing there.
+/// Ranges that hold all of these sorted values: cut at the widest gaps between them, where there are widths.
+fn spans(values: &[Value]) -> Vec<(&Value, &Value)> {
+    let mut gaps: Vec<(u128, usize)> =
+        values.windows(2).enumerate().filter_map(|(at, pair)| Some((gap(pair)?, at + 1))).collect();
+    gaps.sort_unstable_by(|a, b| b.cmp(a));
+    gaps.truncate(SPANS - 1);
+    let mut cuts: Vec<usize> = gaps.into_iter().filter(|(gap, _)| *gap > 1).map(|(_, at)| at).collect();
+    cuts.sort_unstable();
+    let starts = std::iter::once(0).chain(cuts.iter().copied());
+    let ends = cuts.iter().copied().chain([values.len()]);
+    starts.zip(ends).filter_map(|(start, end)| Some((values.get(start)?, values.get(end.checked_sub(1)?)?))).collect()
+}
+
+/// How far two values are from each other; nothing where that is no number.
+fn gap(pair: &[Value]) -> Option<u128> {
+    Some(match pair {
+        [Value::Int(a), Value::Int(b)] | [Value::Timestamp(a), Value::Timestamp(b)] => b.abs_diff(*a).into(),
+        [Value::TimestampNtz(a), Value::TimestampNtz(b)] => b.abs_diff(*a).into(),
+        [Value::Date(a), Value::Date(b)] => b.abs_diff(*a).into(),
+        [Value::Decimal { unscaled: a, scale: of_a }, Value::Decimal { unscaled: b, scale: of_b }] if of_a == of_b => {
+            b.abs_diff(*a)
+        }
+        _ => return None,
+    })
+}
+
+/// Every column of the table from the source's column of that name. What the table fills in may be missing there; in a merge that
+/// evolves the schema, any column may.
 fn namesakes(
     snapshot: &Snapshot,
     source: &SourceRows,
@@ -212,7 +295,7 @@ fn namesakes(
             let column = Column::new(Some(builder.source_alias.as_str()), source.schema.field(at).name());
             Some(Ok((field.name.clone(), Formula::from(Expr::Column(column)))))
         }
-        None if field.is_filled_in() => None,
+        None if field.is_filled_in() || builder.schema_mode == SchemaMode::Merge => None,
         None => Some(Err(EngineError::MissingInSource {
             url: attempt.url.clone(),
             column: field.name.clone(),
@@ -220,4 +303,25 @@ fn namesakes(
         })),
     };
     snapshot.delta_schema().fields.iter().filter_map(set).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn few_values_are_named_and_many_lie_in_ranges_without_the_widest_gaps() {
+        let ints = |values: Vec<i64>| values.into_iter().map(Value::Int).collect::<Vec<_>>();
+        assert_eq!(among("k", Vec::new()), Some(Predicate::Literal(false)));
+        assert!(matches!(among("k", ints(vec![3, 1, 3])), Some(Predicate::In { values, .. }) if values == ints(vec![1, 3])));
+        let clusters: Vec<i64> = (0..1000).map(|n| n / 500 * 1_000_000 + n).collect();
+        let predicate = among("k", ints(clusters.clone())).unwrap();
+        let matches = |k: i64| predicate.matches(&|_: &str| Value::Int(k)) == Some(true);
+        assert!(clusters.iter().all(|k| matches(*k)));
+        assert!(!matches(-1) && !matches(500_000) && !matches(1_001_000));
+        let names: Vec<Value> = (0..300).map(|n| Value::String(format!("{n:04}"))).collect();
+        assert_eq!(among("k", names).unwrap().to_string(), "k >= '0000' AND k <= '0299'");
+    }
 }

@@ -1,16 +1,29 @@
-//! The rows of the source, held in memory.
+//! The rows of the source, read once and held: in memory, or on disk when the memory of the session is used up.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::sync::Arc;
 
 use boathouse_base::Value;
 use boathouse_frames::from_datafusion;
-use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
-use datafusion::arrow::compute::interleave;
+use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array};
+use datafusion::arrow::compute::{concat, interleave, take};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::{Column, DFSchema};
+use datafusion::arrow::ipc::reader::FileReader;
+use datafusion::catalog::TableProvider;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::common::{DFSchema, internal_datafusion_err};
+use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::{SendableRecordBatchStream, SpillFile, TaskContext};
 use datafusion::logical_expr::Expr;
-use datafusion::prelude::DataFrame;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::PartitionStream;
+use datafusion::prelude::{DataFrame, SessionContext};
+use futures::StreamExt;
 
+use super::spill::Spill;
 use crate::engine::cast::nullable;
 use crate::engine::error::{Attempt, Result};
 
@@ -21,15 +34,33 @@ pub(crate) struct SourceRows {
     pub(crate) schema: SchemaRef,
     /// The same under the alias of the source.
     pub(crate) named: DFSchema,
-    pub(crate) batches: Vec<RecordBatch>,
+    held: Held,
     /// The number of the first row of each batch.
-    starts: Vec<usize>,
+    starts: Arc<[usize]>,
     pub(crate) rows: usize,
+    /// What it takes of the memory of the session, until it is dropped.
+    _reserved: MemoryReservation,
+}
+
+/// Where the batches are.
+#[derive(Clone)]
+enum Held {
+    Memory(Arc<[RecordBatch]>),
+    Disk(Arc<dyn SpillFile>),
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Memory(batches) => write!(f, "{} batches in memory", batches.len()),
+            Self::Disk(_) => f.write_str("batches on disk"),
+        }
+    }
 }
 
 impl SourceRows {
-    /// Computes the source.
-    pub(crate) async fn collect(source: &DataFrame, alias: &str, attempt: &Attempt) -> Result<Self> {
+    /// Computes the source. When the memory pool of the session has no room for more, all of it goes to a temporary file.
+    pub(crate) async fn collect(source: &DataFrame, alias: &str, session: &SessionContext, attempt: &Attempt) -> Result<Self> {
         // A new list of plain columns: the qualifiers of the query's own tables end here.
         let columns = source.schema().columns();
         let plain = columns.into_iter().map(|column| {
@@ -41,8 +72,12 @@ impl SourceRows {
         let fields: Vec<Arc<Field>> = frame.schema().as_arrow().fields().iter().map(|field| nullable(field)).collect();
         let schema: SchemaRef = Arc::new(Schema::new(fields));
         let named = DFSchema::try_from_qualified_schema(alias, &schema).map_err(failed)?;
-        let (mut batches, mut starts, mut rows) = (Vec::new(), Vec::new(), 0);
-        for batch in frame.collect().await.map_err(failed)? {
+        let runtime = session.runtime_env();
+        let reserved = MemoryConsumer::new("source of a MERGE").with_can_spill(true).register(&runtime.memory_pool);
+        let (mut batches, mut starts, mut rows, mut spill) = (Vec::new(), Vec::new(), 0, None::<Spill>);
+        let mut stream = frame.execute_stream().await.map_err(failed)?;
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(failed)?;
             if batch.num_rows() == 0 {
                 continue;
             }
@@ -51,52 +86,214 @@ impl SourceRows {
             let batch = batch.map_err(|source| attempt.compute(source))?;
             starts.push(rows);
             rows += batch.num_rows();
-            batches.push(batch);
+            if spill.is_none() && reserved.try_grow(batch.get_array_memory_size()).is_err() {
+                let mut file = Spill::new(&runtime.disk_manager, &schema).map_err(failed)?;
+                for batch in batches.drain(..) {
+                    file.write(&batch).map_err(failed)?;
+                }
+                reserved.free();
+                spill = Some(file);
+            }
+            match &mut spill {
+                None => batches.push(batch),
+                Some(spill) => spill.write(&batch).map_err(failed)?,
+            }
         }
-        Ok(Self { schema, named, batches, starts, rows })
+        let held = match spill {
+            None => Held::Memory(batches.into()),
+            Some(spill) => Held::Disk(spill.finish().map_err(failed)?),
+        };
+        tracing::debug!(table = attempt.url, rows, ?held, "the source of a merge");
+        Ok(Self { schema, named, held, starts: starts.into(), rows, _reserved: reserved })
     }
 
-    /// The batches with the number of each row as a further column.
-    pub(crate) fn numbered(&self, name: &str, attempt: &Attempt) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+    /// Whether it lies on disk.
+    pub(crate) fn is_spilled(&self) -> bool {
+        matches!(self.held, Held::Disk(_))
+    }
+
+    /// The batches, one after the other.
+    pub(crate) fn batches(&self, attempt: &Attempt) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
+        let failed = |error| attempt.rows(from_datafusion("read the source again", error));
+        let batches = batches(&self.held).map_err(failed)?;
+        Ok(batches.map(move |batch| batch.map_err(failed)))
+    }
+
+    /// The rows with the number of each as a further column.
+    pub(crate) fn numbered(&self, name: &str, attempt: &Attempt) -> Result<Arc<dyn TableProvider>> {
         let mut fields: Vec<Arc<Field>> = self.schema.fields().iter().cloned().collect();
         fields.push(Arc::new(Field::new(name, DataType::Int64, false)));
-        let schema: SchemaRef = Arc::new(Schema::new(fields));
-        let number = |(batch, start): (&RecordBatch, &usize)| {
-            let numbers = (*start..*start + batch.num_rows()).map(|row| i64::try_from(row).unwrap_or(i64::MAX));
-            let mut columns = batch.columns().to_vec();
-            columns.push(Arc::new(Int64Array::from_iter_values(numbers)));
-            RecordBatch::try_new(SchemaRef::clone(&schema), columns).map_err(|source| attempt.compute(source))
-        };
-        let batches = self.batches.iter().zip(&self.starts).map(number).collect::<Result<_>>()?;
-        Ok((schema, batches))
+        let numbered =
+            Numbered { schema: Arc::new(Schema::new(fields)), held: self.held.clone(), starts: Arc::clone(&self.starts) };
+        let schema = SchemaRef::clone(&numbered.schema);
+        let failed = |error| attempt.frame(error);
+        if self.is_spilled() {
+            return Ok(Arc::new(StreamingTable::try_new(schema, vec![Arc::new(numbered)]).map_err(failed)?));
+        }
+        let batches = numbered.batches().map_err(failed)?.collect::<std::result::Result<_, _>>().map_err(failed)?;
+        Ok(Arc::new(MemTable::try_new(schema, vec![batches]).map_err(failed)?))
     }
 
     /// These rows, column by column.
+    ///
+    /// **Cost**: from disk each batch with one of these rows is read once.
     pub(crate) fn take(&self, rows: &[usize], attempt: &Attempt) -> Result<Vec<ArrayRef>> {
         let place = |row: &usize| {
             let batch = self.starts.partition_point(|start| start <= row).saturating_sub(1);
             (batch, row - self.starts.get(batch).copied().unwrap_or(0))
         };
-        let places: Vec<(usize, usize)> = rows.iter().map(place).collect();
+        let mut places: Vec<(usize, usize)> = rows.iter().map(place).collect();
+        let file = match &self.held {
+            Held::Memory(batches) => {
+                let column = |at: usize| {
+                    let arrays: Vec<_> = batches.iter().map(|batch| batch.column(at).as_ref()).collect();
+                    interleave(&arrays, &places).map_err(|source| attempt.compute(source))
+                };
+                return (0..self.schema.fields().len()).map(column).collect();
+            }
+            Held::Disk(file) => file,
+        };
+        let failed = |error| attempt.rows(from_datafusion("read the source again", error));
+        // In the order of the file first, and then as they are wanted.
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_unstable_by_key(|at| places[*at]);
+        let mut reader = open(file.as_ref()).map_err(failed)?;
+        let mut parts: Vec<RecordBatch> = Vec::new();
+        for same in order.chunk_by(|a, b| places[*a].0 == places[*b].0) {
+            let Some(batch) = same.first().map(|at| places[*at].0) else { continue };
+            reader.set_index(batch).map_err(|source| attempt.compute(source))?;
+            let Some(batch) = reader.next() else { continue };
+            let batch = batch.map_err(|source| attempt.compute(source))?;
+            let at = UInt64Array::from_iter_values(same.iter().map(|at| places[*at].1 as u64));
+            let columns = batch.columns().iter().map(|column| take(column, &at, None));
+            let columns = columns.collect::<std::result::Result<_, _>>().map_err(|source| attempt.compute(source))?;
+            parts.push(RecordBatch::try_new(SchemaRef::clone(&self.schema), columns).map_err(|source| attempt.compute(source))?);
+        }
+        for (rank, at) in order.into_iter().enumerate() {
+            places[at] = (0, rank);
+        }
         let column = |at: usize| {
-            let arrays: Vec<_> = self.batches.iter().map(|batch| batch.column(at).as_ref()).collect();
-            interleave(&arrays, &places).map_err(|source| attempt.compute(source))
+            let arrays: Vec<_> = parts.iter().map(|batch| batch.column(at).as_ref()).collect();
+            if arrays.is_empty() {
+                return Ok(datafusion::arrow::array::new_empty_array(self.schema.field(at).data_type()));
+            }
+            let sorted = concat(&arrays).map_err(|source| attempt.compute(source))?;
+            interleave(&[sorted.as_ref()], &places).map_err(|source| attempt.compute(source))
         };
         (0..self.schema.fields().len()).map(column).collect()
     }
 
     /// The values of a column, without nulls. `None`: some value has no place among the values of the log.
-    pub(crate) fn values(&self, column: &Column) -> Option<Vec<Value>> {
-        let at = self.schema.index_of(&column.name).ok()?;
-        let mut values = Vec::with_capacity(self.rows);
-        for batch in &self.batches {
+    pub(crate) fn values(&self, at: usize, attempt: &Attempt) -> Result<Option<Vec<Value>>> {
+        let mut values = Vec::new();
+        for batch in self.batches(attempt)? {
+            let batch = batch?;
             for row in 0..batch.num_rows() {
-                match Value::at(batch.column(at).as_ref(), row)? {
-                    Value::Null => {}
-                    value => values.push(value),
+                match Value::at(batch.column(at).as_ref(), row) {
+                    None => return Ok(None),
+                    Some(Value::Null) => {}
+                    Some(value) => values.push(value),
                 }
             }
+            if values.len() > MOST_VALUES {
+                bound(&mut values);
+            }
         }
-        Some(values)
+        Ok(Some(values))
+    }
+}
+
+/// Beyond so many values, only the least and the greatest are kept.
+const MOST_VALUES: usize = 1_000_000;
+
+/// Keeps the least and the greatest of the values, if they have an order.
+fn bound(values: &mut Vec<Value>) {
+    let order = |a: &Value, b: &Value| a.compare(b).unwrap_or(std::cmp::Ordering::Equal);
+    let ends = (values.iter().min_by(|a, b| order(a, b)).cloned(), values.iter().max_by(|a, b| order(a, b)).cloned());
+    if let (Some(least), Some(greatest)) = ends
+        && values.iter().all(|value| value.compare(&least).is_some())
+    {
+        *values = vec![least, greatest];
+    }
+}
+
+type Batches = Box<dyn Iterator<Item = std::result::Result<RecordBatch, DataFusionError>> + Send>;
+
+fn batches(held: &Held) -> std::result::Result<Batches, DataFusionError> {
+    Ok(match held {
+        Held::Memory(batches) => {
+            let batches = Arc::clone(batches);
+            Box::new((0..batches.len()).map(move |at| Ok(batches[at].clone())))
+        }
+        Held::Disk(file) => Box::new(open(file.as_ref())?.map(|batch| batch.map_err(DataFusionError::from))),
+    })
+}
+
+fn open(file: &dyn SpillFile) -> std::result::Result<FileReader<BufReader<File>>, DataFusionError> {
+    let Some(path) = file.path() else { return Err(internal_datafusion_err!("a temporary file has no path")) };
+    Ok(FileReader::try_new_buffered(File::open(path)?, None)?)
+}
+
+/// The rows with their numbers, as often as they are asked for.
+#[derive(Debug)]
+struct Numbered {
+    schema: SchemaRef,
+    held: Held,
+    starts: Arc<[usize]>,
+}
+
+impl Numbered {
+    fn batches(&self) -> std::result::Result<Batches, DataFusionError> {
+        let (schema, starts) = (SchemaRef::clone(&self.schema), Arc::clone(&self.starts));
+        let number = move |(at, batch): (usize, std::result::Result<RecordBatch, DataFusionError>)| {
+            let (batch, start) = (batch?, starts.get(at).copied().unwrap_or_default());
+            let numbers = (start..start + batch.num_rows()).map(|row| i64::try_from(row).unwrap_or(i64::MAX));
+            let mut columns = batch.columns().to_vec();
+            columns.push(Arc::new(Int64Array::from_iter_values(numbers)));
+            Ok(RecordBatch::try_new(SchemaRef::clone(&schema), columns)?)
+        };
+        Ok(Box::new(batches(&self.held)?.enumerate().map(number)))
+    }
+}
+
+impl PartitionStream for Numbered {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let batches: Batches = match self.batches() {
+            Ok(batches) => batches,
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        };
+        Box::pin(RecordBatchStreamAdapter::new(SchemaRef::clone(&self.schema), futures::stream::iter(batches)))
+    }
+}
+
+/// Some rows of the source under their numbers.
+#[derive(Debug)]
+pub(crate) struct Picked {
+    /// Nothing: the source itself is at hand.
+    rows: Option<(Vec<usize>, Vec<ArrayRef>)>,
+}
+
+impl Picked {
+    /// Gets these rows ready. In memory all are; from disk they come in one pass.
+    pub(crate) fn new(source: &SourceRows, mut rows: Vec<usize>, attempt: &Attempt) -> Result<Self> {
+        if !source.is_spilled() {
+            return Ok(Self { rows: None });
+        }
+        rows.sort_unstable();
+        rows.dedup();
+        let columns = source.take(&rows, attempt)?;
+        Ok(Self { rows: Some((rows, columns)) })
+    }
+
+    /// Some of them, column by column.
+    pub(crate) fn take(&self, source: &SourceRows, rows: &[usize], attempt: &Attempt) -> Result<Vec<ArrayRef>> {
+        let Some((ready, columns)) = &self.rows else { return source.take(rows, attempt) };
+        let at = rows.iter().map(|row| ready.partition_point(|ready| ready < row) as u64);
+        let at = UInt64Array::from_iter_values(at);
+        columns.iter().map(|column| take(column, &at, None).map_err(|source| attempt.compute(source))).collect()
     }
 }

@@ -21,6 +21,8 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use futures::{StreamExt, TryStreamExt, stream};
 
+use crate::engine::merge::KeyFilter;
+
 /// Names of two more columns: which file a row comes from, and its number in it.
 #[derive(Debug, Clone)]
 pub(crate) struct Locators {
@@ -36,8 +38,10 @@ pub(crate) struct Scan {
     /// Columns of the table, in the order wanted.
     pub(crate) projection: Vec<String>,
     pub(crate) predicate: Option<Predicate>,
+    /// Rows that it does not let pass are left out.
+    pub(crate) keys: Option<Arc<KeyFilter>>,
     pub(crate) locators: Option<Locators>,
-    /// Whether rows of these files may be missing, because row groups are skipped.
+    /// Whether rows of these files may be missing, because row groups, pages or rows are skipped.
     pub(crate) may_skip: bool,
 }
 
@@ -171,8 +175,13 @@ fn read(scan: &Scan, at: usize, schema: &SchemaRef) -> Result<Rows> {
     };
     let number = scan.locators.as_ref().map(|_| i64::try_from(at).unwrap_or(i64::MAX));
     let rows = scan.snapshot.read_file(file, request).map_err(|error| into_datafusion(error.into()))?;
-    let schema = SchemaRef::clone(schema);
-    Ok(rows.map(move |batch| announce(&batch.map_err(into_datafusion)?, number, &schema)).boxed())
+    let (schema, keys) = (SchemaRef::clone(schema), scan.keys.clone());
+    let read = move |batch: boathouse_base::Result<RecordBatch>| {
+        let batch = batch.map_err(into_datafusion)?;
+        let batch = keys.as_ref().map_or_else(|| Ok(batch.clone()), |keys| keys.keep(&batch))?;
+        announce(&batch, number, &schema)
+    };
+    Ok(rows.map(read).try_filter(|batch| std::future::ready(batch.num_rows() > 0)).boxed())
 }
 
 /// A batch of a file with the columns that the scan announced.

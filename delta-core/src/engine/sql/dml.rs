@@ -20,12 +20,14 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
 
 use super::lake::Lake;
-use super::run::{Run, nearest};
+use super::run::{Run, name_again, nearest};
+use super::stars::Stars;
 use super::{stars, statements, travel};
 
 use crate::engine::delete::DeleteReport;
 use crate::engine::error::{EngineError, Result};
 use crate::engine::ext::DeltaTableExt;
+use crate::engine::formula::Formula;
 use crate::engine::merge::{MergeDelete, MergeInsert, MergeReport, MergeUpdate};
 use crate::engine::provider::DeltaTableProvider;
 use crate::engine::update::UpdateReport;
@@ -138,7 +140,7 @@ pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<Stat
         return Run { session, lake: &lake, text: statement }.statement(parsed).await;
     }
     let (text, _versions) = travel::resolve(session, &lake, statement).await?;
-    let text = stars::write_out(session, &lake, &text).await?;
+    let (text, stars) = stars::take_out(session, &lake, &text).await?;
     let planned = session.state().create_logical_plan(&text).await;
     let plan = planned.map_err(|error| unplanned(session, statement, error))?;
     // From here on it is the statement without what only Delta knows.
@@ -184,7 +186,7 @@ pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<Stat
             }
             Ok(StatementReport::Update(update.run().await?))
         }
-        WriteOp::MergeInto(merge) => Ok(StatementReport::Merge(run_merge(session, dml, merge, statement).await?)),
+        WriteOp::MergeInto(merge) => Ok(StatementReport::Merge(run_merge(session, dml, merge, &stars, statement).await?)),
         WriteOp::Insert(_) => {
             let failed = |error| plan_error(statement, error);
             let frame = session.execute_logical_plan(plan).await.map_err(failed)?;
@@ -318,7 +320,13 @@ fn cast_columns(session: &SessionContext, statement: &str) -> Result<BTreeSet<St
     Ok(update.assignments.iter().filter(|assignment| is_cast(assignment)).filter_map(column).collect())
 }
 
-async fn run_merge(session: &SessionContext, dml: &DmlStatement, merge: &MergeIntoOp, statement: &str) -> Result<MergeReport> {
+async fn run_merge(
+    session: &SessionContext,
+    dml: &DmlStatement,
+    merge: &MergeIntoOp,
+    stars: &Stars,
+    statement: &str,
+) -> Result<MergeReport> {
     let table = target(dml, statement)?;
     let source = DataFrame::new(session.state(), dml.input.as_ref().clone());
     // Whatever the tables are called: `t` is the one that changes and `s` the other.
@@ -332,8 +340,22 @@ async fn run_merge(session: &SessionContext, dml: &DmlStatement, merge: &MergeIn
         sets.iter().map(|(column, value)| Ok((column.clone(), rename(value)?))).collect()
     };
     let mut builder = table.table().merge(source, rename(&merge.on)?).with_session(session);
-    for clause in &merge.clauses {
+    if stars.evolution.is_some() {
+        builder = builder.with_schema_evolution();
+    }
+    for (nth, clause) in merge.clauses.iter().enumerate() {
         let condition = clause.predicate.as_ref().map(rename).transpose()?;
+        if stars.clauses.contains(&nth) {
+            let condition = condition.map(Formula::from);
+            builder = match &clause.kind {
+                MergeIntoClauseKind::Matched => builder.when_matched_update(MergeUpdate { condition, sets: None }),
+                MergeIntoClauseKind::NotMatchedBySource => {
+                    return Err(unsupported(statement, "a star for rows without a source row", "name the columns"));
+                }
+                _ => builder.when_not_matched_insert(MergeInsert { condition, values: None }),
+            };
+            continue;
+        }
         builder = match (&clause.kind, &clause.action) {
             (MergeIntoClauseKind::Matched, MergeIntoAction::Update(sets)) => {
                 builder.when_matched_update(update(pairs(sets)?, condition))
@@ -358,7 +380,11 @@ async fn run_merge(session: &SessionContext, dml: &DmlStatement, merge: &MergeIn
             _ => return Err(unsupported(statement, "this action for this kind of row", "see the clauses of `MergeBuilder`")),
         };
     }
-    builder.run().await
+    let report = builder.run().await?;
+    if let Some(name) = &stars.evolution {
+        name_again(session, table.table(), name, statement).await?;
+    }
+    Ok(report)
 }
 
 fn update(sets: Vec<(String, Expr)>, condition: Option<Expr>) -> MergeUpdate {

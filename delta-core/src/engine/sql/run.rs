@@ -62,6 +62,19 @@ async fn provider_named(session: &SessionContext, name: &TableName, text: &str) 
     }
 }
 
+/// Gives a table its name again: its columns may be others now. A path needs none.
+pub(crate) async fn name_again(session: &SessionContext, table: &DeltaTable, name: &TableName, text: &str) -> Result<()> {
+    if name.path().is_some() {
+        return Ok(());
+    }
+    let failed = |error| EngineError::Plan { statement: text.to_owned(), source: from_datafusion("name the table", error) };
+    let provider = Arc::new(table.provider().await?);
+    let name = reference(name);
+    session.deregister_table(name.clone()).map_err(failed)?;
+    session.register_table(name, provider).map_err(failed)?;
+    Ok(())
+}
+
 /// What a table might have been meant to be: the names that the session has, the nearest first.
 pub(crate) fn nearest(session: &SessionContext, name: &str) -> String {
     let (catalog, schema) = default_catalog(session);
@@ -81,6 +94,16 @@ pub(crate) fn nearest(session: &SessionContext, name: &str) -> String {
             format!("the session has {}", names.join(", "))
         }
     }
+}
+
+/// The properties of a new table: it has deletion vectors, unless the statement says otherwise.
+fn properties_of(new: &Create) -> Vec<(&str, &str)> {
+    const VECTORS: &str = "delta.enableDeletionVectors";
+    let mut properties: Vec<(&str, &str)> = new.properties.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    if !properties.iter().any(|(key, _)| key.eq_ignore_ascii_case(VECTORS)) {
+        properties.push((VECTORS, "true"));
+    }
+    properties
 }
 
 impl Run<'_> {
@@ -193,7 +216,7 @@ impl Run<'_> {
                     return Err(EngineError::NoColumns { statement: self.text.to_owned() });
                 }
                 let mut create = table.create(Schema::new(new.columns.clone())).partition_by(new.partition_columns.clone());
-                for (key, value) in &new.properties {
+                for (key, value) in properties_of(&new) {
                     create = create.property(key, value);
                 }
                 if let Some(comment) = &new.comment {
@@ -231,7 +254,7 @@ impl Run<'_> {
         if !new.partition_columns.is_empty() {
             write = write.partition_by(new.partition_columns.clone());
         }
-        for (key, value) in &new.properties {
+        for (key, value) in properties_of(new) {
             write = write.property(key, value);
         }
         let report = write.run().await?;
@@ -257,13 +280,7 @@ impl Run<'_> {
             };
         }
         let report = alter.run().await?;
-        if name.path().is_none() {
-            // The columns may be others now.
-            let provider = Arc::new(table.provider().await?);
-            let name = reference(name);
-            self.session.deregister_table(name.clone()).map_err(|error| self.failed("name the table", error))?;
-            self.session.register_table(name, provider).map_err(|error| self.failed("name the table", error))?;
-        }
+        name_again(self.session, &table, name, self.text).await?;
         Ok(StatementReport::Alter(report))
     }
 

@@ -1,67 +1,65 @@
-//! `UPDATE SET *` and `INSERT *` of a MERGE, written out: every column of the table gets its namesake of the source.
+//! `UPDATE SET *`, `INSERT *` and `WITH SCHEMA EVOLUTION` of a MERGE: the engine knows none of them.
+
+use std::collections::BTreeSet;
 
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, TableName};
 use super::lake::Lake;
 use super::run::table_named;
 use super::travel::{Edit, edit};
 use crate::engine::error::Result;
 
-/// A MERGE without stars; any other statement as it is.
-pub(crate) async fn write_out(session: &SessionContext, lake: &Lake, text: &str) -> Result<String> {
+/// What a MERGE says that the engine does not understand.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stars {
+    /// The clauses, counted from 0, that take every column of the source.
+    pub(crate) clauses: BTreeSet<usize>,
+    /// `WITH SCHEMA EVOLUTION`: of this table.
+    pub(crate) evolution: Option<TableName>,
+}
+
+/// A MERGE that the engine can plan, and what was taken out of it; any other statement as it is.
+pub(crate) async fn take_out(session: &SessionContext, lake: &Lake, text: &str) -> Result<(String, Stars)> {
     let mut cursor = Cursor::new(text)?;
-    if !cursor.takes(&["MERGE", "INTO"]) {
-        return Ok(text.to_owned());
+    let (mut stars, mut edits) = (Stars::default(), Vec::<Edit>::new());
+    if !cursor.takes(&["MERGE"]) {
+        return Ok((text.to_owned(), stars));
+    }
+    let start = cursor.byte();
+    let evolves = cursor.takes(&["WITH", "SCHEMA", "EVOLUTION"]);
+    if evolves {
+        edits.push((start..cursor.byte_before(), String::new()));
+    }
+    if !cursor.takes(&["INTO"]) {
+        return Ok((text.to_owned(), stars));
     }
     let table = cursor.table()?;
-    let mut stars = Vec::new();
-    let source = source_of(&mut cursor)?;
+    stars.evolution = evolves.then(|| table.clone());
+    let (mut clauses, mut found) = (0_usize, Vec::new());
     while !cursor.is_at_end() {
         let start = cursor.byte();
-        if cursor.takes(&["UPDATE", "SET"]) && cursor.takes_token(&Token::Mul) {
-            stars.push((start..cursor.byte_before(), true));
+        if cursor.sees(&["WHEN", "MATCHED"]) || cursor.sees(&["WHEN", "NOT", "MATCHED"]) {
+            clauses += 1;
+            cursor.skip();
+        } else if cursor.takes(&["UPDATE", "SET"]) && cursor.takes_token(&Token::Mul) {
+            found.push((start..cursor.byte_before(), true));
+            stars.clauses.insert(clauses.saturating_sub(1));
         } else if cursor.takes(&["INSERT"]) && cursor.takes_token(&Token::Mul) {
-            stars.push((start..cursor.byte_before(), false));
+            found.push((start..cursor.byte_before(), false));
+            stars.clauses.insert(clauses.saturating_sub(1));
         } else {
             cursor.skip();
         }
     }
-    if stars.is_empty() {
-        return Ok(text.to_owned());
+    if !found.is_empty() {
+        // In the place of a star stands any column, so that there is something to plan.
+        let schema = table_named(session, lake, &table, text).await?.snapshot().await?.schema();
+        let any = schema.fields().first().map_or("", |field| field.name().as_str()).replace('"', "\"\"");
+        let (update, insert) = (format!("UPDATE SET \"{any}\" = NULL"), format!("INSERT (\"{any}\") VALUES (NULL)"));
+        edits
+            .extend(found.into_iter().map(|(range, is_update)| (range, if is_update { update.clone() } else { insert.clone() })));
     }
-    let schema = table_named(session, lake, &table, text).await?.snapshot().await?.schema();
-    let quoted: Vec<String> = schema.fields().iter().map(|field| format!("\"{}\"", field.name().replace('"', "\"\""))).collect();
-    let of_source: Vec<String> = quoted.iter().map(|column| format!("{source}.{column}")).collect();
-    let sets: Vec<String> = quoted.iter().zip(&of_source).map(|(column, value)| format!("{column} = {value}")).collect();
-    let written = |is_update: bool| match is_update {
-        true => format!("UPDATE SET {}", sets.join(", ")),
-        false => format!("INSERT ({}) VALUES ({})", quoted.join(", "), of_source.join(", ")),
-    };
-    let edits: Vec<Edit> = stars.into_iter().map(|(range, is_update)| (range, written(is_update))).collect();
-    Ok(edit(text, edits))
-}
-
-/// What the source is called in the statement; the cursor stands behind it.
-fn source_of(cursor: &mut Cursor<'_>) -> Result<String> {
-    while !cursor.takes(&["USING"]) {
-        if cursor.is_at_end() {
-            return Err(cursor.wanted("USING"));
-        }
-        cursor.skip();
-    }
-    let mut name = None;
-    if cursor.takes_token(&Token::LParen) {
-        cursor.pass_to_closing()?;
-    } else {
-        name = cursor.table()?.parts.pop();
-    }
-    if cursor.takes(&["AS"]) || !cursor.sees(&["ON"]) {
-        name = Some(cursor.name("a name for the source")?);
-    }
-    match name {
-        Some(name) => Ok(format!("\"{}\"", name.replace('"', "\"\""))),
-        None => Err(cursor.wanted("a name for the source")),
-    }
+    Ok((edit(text, edits), stars))
 }

@@ -65,7 +65,7 @@ pub(crate) enum Change {
 }
 
 /// Statements that are in Delta's SQL and not here, with what would help.
-const UNSUPPORTED: [(&[&str], &str, &str); 14] = [
+const UNSUPPORTED: [(&[&str], &str, &str); 13] = [
     (&["OPTIMIZE"], "OPTIMIZE", "read the small files, and write them again with `overwrite`"),
     (&["REORG"], "REORG TABLE", "write the rows again with `overwrite`"),
     (&["CONVERT"], "CONVERT TO DELTA", "read the files, and write them with `CREATE TABLE … AS SELECT`"),
@@ -79,7 +79,6 @@ const UNSUPPORTED: [(&[&str], &str, &str); 14] = [
     (&["CREATE", "BLOOMFILTER"], "CREATE BLOOMFILTER INDEX", "write files with bloom filters"),
     (&["SHOW", "CREATE"], "SHOW CREATE TABLE", "use DESCRIBE DETAIL and SHOW TBLPROPERTIES"),
     (&["SHOW", "PARTITIONS"], "SHOW PARTITIONS", "use SELECT DISTINCT on the partition columns"),
-    (&["MERGE", "WITH"], "MERGE WITH SCHEMA EVOLUTION", "add the columns with ALTER TABLE first"),
 ];
 
 /// Reads a statement; nothing when it is one for the engine.

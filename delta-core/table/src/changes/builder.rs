@@ -6,7 +6,7 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicro
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use boathouse_base::{BatchStream, TableVersion};
 use boathouse_delta_protocol::features;
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::pieces::{Finder, Of};
 use super::range::ChangeRange;
@@ -104,22 +104,27 @@ impl ChangesBuilder {
                 Ok(futures::stream::iter(pieces.into_iter().map(Ok)))
             }
         });
-        let out = SchemaRef::clone(&schema);
-        let url = table.url().to_owned();
-        let rows = read_pieces(source, pieces.try_flatten()).map(move |read| {
-            let (of, batch) = read?;
-            told(&of, &batch, &out).map_err(|source| DeltaError::Compute {
-                attempted: "read changes of",
-                url: url.clone(),
-                source,
-            })
-        });
-        Ok(BatchStream::new(schema, rows.map_err(boathouse_base::Error::from)))
+        Ok(tell(table.url(), schema, read_pieces(source, pieces.try_flatten())))
     }
 }
 
+/// Rows of pieces with what happened to them.
+pub(super) fn tell(
+    url: &str,
+    schema: SchemaRef,
+    rows: impl Stream<Item = Result<(Of, RecordBatch)>> + Send + 'static,
+) -> BatchStream {
+    let (out, url) = (SchemaRef::clone(&schema), url.to_owned());
+    let rows = rows.map(move |read| {
+        let (of, batch) = read?;
+        let told = told(&of, &batch, &out);
+        told.map_err(|source| DeltaError::Compute { attempted: "read changes of", url: url.clone(), source })
+    });
+    BatchStream::new(schema, rows.map_err(boathouse_base::Error::from))
+}
+
 /// The first version of a range.
-async fn first_version(table: &DeltaTable, from: TableVersion, last: u64) -> Result<u64> {
+pub(super) async fn first_version(table: &DeltaTable, from: TableVersion, last: u64) -> Result<u64> {
     match from {
         TableVersion::Number(number) => Ok(number),
         TableVersion::Latest => Ok(last),
@@ -132,7 +137,7 @@ async fn first_version(table: &DeltaTable, from: TableVersion, last: u64) -> Res
 }
 
 /// The columns of the table, and those that tell of the change.
-fn shown_schema(table: &Schema) -> SchemaRef {
+pub(super) fn shown_schema(table: &Schema) -> SchemaRef {
     let at = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let more = [
         Field::new(CHANGE_TYPE, DataType::Utf8, false),

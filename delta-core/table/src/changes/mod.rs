@@ -5,8 +5,10 @@
 //! ```
 
 mod builder;
+mod commits;
 mod pieces;
 mod range;
 
 pub use builder::ChangesBuilder;
+pub use commits::CommittedChanges;
 pub use range::ChangeRange;

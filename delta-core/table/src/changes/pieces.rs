@@ -5,10 +5,9 @@ use std::sync::Arc;
 use boathouse_delta_protocol::action::{Action, Add, Remove};
 use boathouse_delta_protocol::changes::{Change, changes_of};
 use boathouse_delta_protocol::deletion_vector::{DeletionVector, DeletionVectorDescriptor};
-use boathouse_delta_protocol::partition;
 
 use crate::error::{DeltaError, OnTable, Result};
-use crate::scan::{Columns, DataFile, DeletedRows, Piece, Rows, load_vector};
+use crate::scan::{Columns, DeletedRows, Piece, Rows, load_vector};
 use crate::snapshot::Snapshot;
 use crate::write::ChangeType;
 
@@ -55,7 +54,7 @@ impl Finder {
                         size: cdc.size,
                         ..Add::default()
                     };
-                    let (file, columns, rows) = (self.file(add)?, Arc::clone(&self.recorded), Rows::default());
+                    let (file, columns, rows) = (self.shown.data_file(add)?, Arc::clone(&self.recorded), Rows::default());
                     pieces.push(Piece { file, columns, rows, tag: of(None) });
                 }
                 Change::Inserted(add) => {
@@ -80,13 +79,7 @@ impl Finder {
     }
 
     fn piece(&self, add: Add, rows: Rows, of: Of) -> Result<Piece<Of>> {
-        Ok(Piece { file: self.file(add)?, columns: Arc::clone(&self.columns), rows, tag: of })
-    }
-
-    fn file(&self, add: Add) -> Result<DataFile> {
-        let layout = self.shown.layout();
-        let values = partition::values_of(&add, &layout.schema, &layout.partition_columns, layout.mode).on(self.shown.url())?;
-        Ok(DataFile::new(Arc::new(add), values, Arc::clone(layout)))
+        Ok(Piece { file: self.shown.data_file(add)?, columns: Arc::clone(&self.columns), rows, tag: of })
     }
 
     async fn vector(&self, version: u64, path: &str, vector: Option<&DeletionVectorDescriptor>) -> Result<DeletionVector> {

@@ -1,7 +1,7 @@
 //! Reading rows.
 //!
 //! ```text
-//!   files ─ partition values, statistics ─▶ files that can match ─ footer ─▶ row groups that can match
+//!   files ─ partition values, statistics ─▶ files that can match ─ footer ─▶ row groups and pages that can match
 //!         ─ deletion vector ─▶ row selection ─▶ batches ─ conform, partition columns ─▶ the table's columns
 //! ```
 
@@ -11,6 +11,7 @@ mod file_columns;
 mod footer;
 mod object;
 mod open;
+mod pages;
 mod selection;
 mod stream;
 mod vector;

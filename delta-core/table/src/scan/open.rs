@@ -18,6 +18,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use super::columns::{Columns, InFile};
 use super::file::DataFile;
 use super::object::ObjectReader;
+use super::pages;
 use super::selection::{only, row_groups, with_rows, without_deleted};
 use super::vector::FileVector;
 use crate::error::{DeltaError, Result};
@@ -31,7 +32,7 @@ const BATCH_ROWS: usize = 8192;
 pub struct FileRead {
     /// Columns, in the order wanted; `None` for all.
     pub projection: Option<Vec<String>>,
-    /// Row groups that cannot match are skipped. Rows that do not match may come all the same.
+    /// Row groups and pages that cannot match are skipped. Rows that do not match may come all the same.
     pub predicate: Option<Predicate>,
     /// Adds a column of this name behind the others (`Int64`, never null): the number of the row in the file, from 0, which is
     /// what deletion vectors speak of.
@@ -47,7 +48,7 @@ pub struct FileRead {
 /// Which rows of a file are read.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
-    /// Row groups that cannot match are skipped.
+    /// Row groups and pages that cannot match are skipped.
     pub(crate) predicate: Option<Predicate>,
     pub(crate) deleted: DeletedRows,
     pub(crate) only: Option<DeletionVector>,
@@ -94,8 +95,8 @@ impl OpenFile {
             None => None,
         };
         let mut options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        if vector.is_some() || wanted.only.is_some() {
-            // With page locations, pages without a kept row are not fetched.
+        if vector.is_some() || wanted.only.is_some() || wanted.predicate.is_some() {
+            // With page locations, pages without a kept row are not fetched; with their bounds, those that cannot match.
             options = options.with_page_index_policy(PageIndexPolicy::Optional);
         }
         let metadata = match reader.get_metadata(Some(&options)).await {
@@ -127,12 +128,21 @@ impl OpenFile {
         let mask = ProjectionMask::roots(metadata.file_metadata().schema_descr(), in_file.roots.iter().copied());
         let mut builder =
             ParquetRecordBatchStreamBuilder::new_with_metadata(reader, arrow).with_batch_size(BATCH_ROWS).with_projection(mask);
+        let mut selection = None;
         if let Some(rows) = &wanted.only {
             let rows = vector.as_ref().map_or_else(|| rows.clone(), |(vector, _)| rows.minus(vector));
             groups = with_rows(&metadata, groups, &rows);
-            builder = builder.with_row_selection(only(&metadata, &groups, &rows));
+            selection = Some(only(&metadata, &groups, &rows));
         } else if let Some((vector, _)) = &vector {
-            builder = builder.with_row_selection(without_deleted(&metadata, &groups, vector));
+            selection = Some(without_deleted(&metadata, &groups, vector));
+        }
+        if let Some(predicate) = &wanted.predicate
+            && let Some(pages) = pages::matching(&metadata, &groups, predicate, columns.layout(), file.partition_values())
+        {
+            selection = Some(selection.map_or_else(|| pages.clone(), |rows| rows.intersection(&pages)));
+        }
+        if let Some(rows) = selection {
+            builder = builder.with_row_selection(rows);
         }
         let stream = builder.with_row_groups(groups).build().map_err(failed)?;
         Ok(Self { source, path, stream, columns: in_file })

@@ -67,11 +67,11 @@ fn rows(group: &RowGroupMetaData) -> u64 {
 }
 
 /// Where the columns of a predicate are in a file.
-struct GroupColumns {
+pub(crate) struct GroupColumns {
     columns: Vec<(String, Source)>,
 }
 
-enum Source {
+pub(crate) enum Source {
     Partition(Value),
     Leaf(usize, PrimitiveType),
     /// The file does not have it: it is null in every row.
@@ -79,7 +79,7 @@ enum Source {
 }
 
 impl GroupColumns {
-    fn new(metadata: &ParquetMetaData, predicate: &Predicate, layout: &Layout, values: &[Value]) -> Self {
+    pub(crate) fn new(metadata: &ParquetMetaData, predicate: &Predicate, layout: &Layout, values: &[Value]) -> Self {
         let parquet = metadata.file_metadata().schema_descr();
         let source = |name: &str| -> Option<Source> {
             if let Some(at) = layout.partition_at(name) {
@@ -100,6 +100,18 @@ impl GroupColumns {
         };
         let columns = predicate.columns().into_iter().filter_map(|name| Some((name.to_owned(), source(name)?)));
         Self { columns: columns.collect() }
+    }
+
+    pub(crate) fn source(&self, column: &str) -> Option<&Source> {
+        self.columns.iter().find(|(name, _)| name == column).map(|(_, source)| source)
+    }
+
+    /// The places of the leaves that the predicate reads.
+    pub(crate) fn leaves(&self) -> impl Iterator<Item = usize> {
+        self.columns.iter().filter_map(|(_, source)| match source {
+            Source::Leaf(at, _) => Some(*at),
+            _ => None,
+        })
     }
 }
 
@@ -160,7 +172,7 @@ impl Bounds for GroupBounds<'_> {
 
     fn column(&self, column: &str) -> ColumnBounds {
         let all_null = || ColumnBounds { null_count: Some(rows(self.group)), ..ColumnBounds::default() };
-        match self.columns.columns.iter().find(|(name, _)| name == column).map(|(_, source)| source) {
+        match self.columns.source(column) {
             None => ColumnBounds::default(),
             Some(Source::Missing) | Some(Source::Partition(Value::Null)) => all_null(),
             Some(Source::Partition(value)) => {

@@ -11,15 +11,15 @@ use boathouse_delta_protocol::action::{Metadata, Protocol};
 use boathouse_delta_protocol::conflict::{Conflict, change_that_matters};
 use boathouse_delta_protocol::features::{self, RowChange};
 use boathouse_delta_protocol::rules::Rules;
-use boathouse_delta_protocol::schema::{ColumnMappingMode, StructType, Widening};
+use boathouse_delta_protocol::schema::StructType;
 
 use super::data_writer::{DataWriter, DataWriterSettings, WrittenFiles, clustering_paths, discard};
+use super::evolve::{evolved, widening};
 use super::replace::{self, Replaced};
 use crate::create::{ROW_TRACKING_NAMES, new_table};
 use crate::error::{DeltaError, OnTable, Result};
 use crate::filter::matching_rows;
 use crate::layout::Layout;
-use crate::mapping::{PhysicalNames, map_new_columns};
 use crate::snapshot::Snapshot;
 use crate::table::DeltaTable;
 use crate::transaction::Transaction;
@@ -306,27 +306,8 @@ async fn target(table: &DeltaTable, base: Option<Snapshot>, request: &WriteReque
         let layout = Arc::clone(base.layout());
         return Ok(Target { base: Some(base), protocol: None, metadata: None, layout });
     };
-    schema.validate(base.column_mapping()).on(url)?;
-    schema.validate_partitioning(base.partition_columns()).on(url)?;
-    let mut configuration = base.metadata().configuration.clone();
-    let schema = match base.column_mapping() {
-        ColumnMappingMode::None => schema,
-        _ => map_new_columns(table, &schema, &mut configuration, PhysicalNames::Fresh).on(url)?,
-    };
-    let metadata = Metadata { schema_string: schema.to_json(), configuration, ..base.metadata().clone() };
-    let protocol = features::protocol_upgrade(base.protocol(), &schema, &metadata.configuration).on(url)?;
-    features::check_write(protocol.as_ref().unwrap_or(base.protocol()), &metadata).on(url)?;
-    let layout = Arc::new(Layout::new(url, protocol.as_ref().unwrap_or(base.protocol()), &metadata)?);
+    let (protocol, metadata, layout) = evolved(&base, schema)?;
     Ok(Target { base: Some(base), protocol, metadata: Some(metadata), layout })
-}
-
-/// Which types the table lets become wider.
-fn widening(base: &Snapshot) -> Widening {
-    if !base.properties().enable_type_widening || !features::has(base.protocol(), "typeWidening") {
-        return Widening::Off;
-    }
-    let iceberg = ["icebergCompatV1", "icebergCompatV2"].iter().any(|feature| features::has(base.protocol(), feature));
-    if iceberg { Widening::Iceberg } else { Widening::SameKind }
 }
 
 impl Target {

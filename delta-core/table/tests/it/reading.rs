@@ -232,3 +232,42 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn pages_that_cannot_match_are_not_read_and_no_matching_row_is_lost() {
+    let table = table();
+    // Two columns whose pages end at different rows, one of them in no order; every fifth row has none.
+    let rows: i64 = 100_000;
+    let ids = Int64Array::from_iter_values(0..rows);
+    let texts: StringArray =
+        (0..rows).map(|n| (n % 5 != 0).then(|| format!("{:06}{}", n * 7919 % rows, "x".repeat(40)))).collect();
+    let columns = [("id", Arc::new(ids) as arrow_array::ArrayRef), ("text", Arc::new(texts) as arrow_array::ArrayRef)];
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap();
+    table.append(BatchStream::from(batch)).create_if_absent().run().await.unwrap();
+    let snapshot = table.snapshot().await.unwrap();
+    let [file] = snapshot.files(None).await.unwrap().try_into().unwrap();
+    let read = async |predicate: Predicate, only: Option<DeletionVector>| -> Vec<i64> {
+        let read = FileRead { predicate: Some(predicate), rows: only, ..FileRead::default() };
+        let batches = snapshot.read_file(&file, read).unwrap().collect().await.unwrap();
+        batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
+    };
+    let is = |id: i64| Predicate::eq("id", id);
+    let found = read(is(70_001), None).await;
+    assert!(found.contains(&70_001) && found.len() < 50_000, "{} rows were read for one", found.len());
+    let found = read(is(3).or(is(99_999)), None).await;
+    assert!(found.contains(&3) && found.contains(&99_999) && !found.contains(&50_000), "{} rows were read", found.len());
+    assert_eq!(read(is(-1), None).await, [] as [i64; 0]);
+    // With rows that are asked for, what both allow is read.
+    let wanted = || Some([2_u64, 70_001, 99_000].into_iter().collect::<DeletionVector>());
+    assert_eq!(read(is(70_001), wanted()).await.first(), Some(&70_001));
+    // A column in no order excludes nothing, and neither do its nulls.
+    let text = Predicate::compare("text", Comparison::GtEq, "000000").and(is(70_001).or(Predicate::IsNull("text".to_owned())));
+    let found = read(text, None).await;
+    assert!(found.contains(&70_001), "{} rows were read", found.len());
+    let nulls = read(Predicate::IsNull("text".to_owned()), None).await;
+    assert!((0..rows).step_by(5).all(|id| nulls.binary_search(&id).is_ok()));
+    // Rows that are deleted stay away.
+    table.settle().await;
+    let exact = snapshot.read_matching(&file, is(70_001).or(is(5))).unwrap().collect().await.unwrap();
+    assert_eq!(ids_of(&exact), [5, 70_001]);
+}

@@ -3,7 +3,6 @@
 use boathouse_base::{DomainError, ErrorKind};
 use boathouse_delta_protocol::ProtocolError;
 use boathouse_delta_table::DeltaError;
-use boathouse_storage::StorageError;
 
 /// Why the changes of a table could not be streamed.
 #[derive(Debug, thiserror::Error)]
@@ -41,8 +40,8 @@ pub enum DeltaSourceError {
     },
     /// A commit changed rows that were there.
     #[error(
-        "stream the table {url}: version {version} ({operation}) removed {files} files with their rows, and a stream can only \
-         follow a table that grows; read it as a whole, or start anew after that version"
+        "stream the table {url}: version {version} ({operation}) removed {files} files with their rows, and a stream of \
+         new rows cannot take them back; stream the changes, or say in `OnChange` what becomes of such commits"
     )]
     NotAppendOnly {
         /// The table.
@@ -64,23 +63,28 @@ pub enum DeltaSourceError {
         /// The commit.
         version: u64,
     },
-    /// A file of the range is no longer part of the table.
+    /// Columns were renamed or dropped, or got another type.
     #[error(
-        "stream the table {url}: the file `{path}`, added in version {version}, is no longer part of the table at version {end}"
+        "stream the table {url}: version {version} renames or drops columns, or gives them another type, and rows of both kinds do not \
+         go into one stream; start anew after that version, or let the stream follow with `OnNewColumns::Follow`"
     )]
-    FileGone {
+    ColumnsChanged {
         /// The table.
         url: String,
-        /// The file.
-        path: String,
-        /// The version that added it.
+        /// The version.
         version: u64,
-        /// The version that was read.
-        end: u64,
     },
-    /// A commit could not be read.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
+    /// There is no order by event time.
+    #[error(
+        "stream the table {url} in the order of `{column}`: that takes a timestamp or date at the top of the table, and a stream of new \
+         rows that begins with those that are there"
+    )]
+    EventTime {
+        /// The table.
+        url: String,
+        /// The column.
+        column: String,
+    },
     /// A commit is damaged.
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
@@ -92,10 +96,9 @@ pub enum DeltaSourceError {
 impl DomainError for DeltaSourceError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Offset { .. } | Self::OtherTable { .. } | Self::Backwards { .. } => ErrorKind::Invalid,
-            Self::NotAppendOnly { .. } => ErrorKind::Unsupported,
-            Self::CommitGone { .. } | Self::FileGone { .. } => ErrorKind::NotFound,
-            Self::Storage(source) => source.kind(),
+            Self::Offset { .. } | Self::OtherTable { .. } | Self::Backwards { .. } | Self::EventTime { .. } => ErrorKind::Invalid,
+            Self::NotAppendOnly { .. } | Self::ColumnsChanged { .. } => ErrorKind::Unsupported,
+            Self::CommitGone { .. } => ErrorKind::NotFound,
             Self::Protocol(source) => source.kind(),
             Self::Table(source) => source.kind(),
         }

@@ -1,0 +1,35 @@
+//! Batches in a temporary file.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::ipc::writer::FileWriter;
+use datafusion::error::Result;
+use datafusion::execution::disk_manager::DiskManager;
+use datafusion::execution::{SpillFile, SpillWriter};
+
+/// A temporary file that is being written. It is deleted when nobody holds it any more.
+pub(crate) struct Spill {
+    file: Arc<dyn SpillFile>,
+    writer: FileWriter<Box<dyn SpillWriter>>,
+}
+
+impl Spill {
+    /// An empty file, where the session has its temporary files.
+    pub(crate) fn new(disk: &Arc<DiskManager>, schema: &SchemaRef) -> Result<Self> {
+        let file = disk.create_tmp_file("the source of a MERGE")?;
+        let writer = FileWriter::try_new(file.open_writer()?, schema)?;
+        Ok(Self { file, writer })
+    }
+
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        Ok(self.writer.write(batch)?)
+    }
+
+    pub(crate) fn finish(mut self) -> Result<Arc<dyn SpillFile>> {
+        self.writer.finish()?;
+        self.writer.get_mut().finish()?;
+        Ok(self.file)
+    }
+}
