@@ -24,8 +24,7 @@
 //! - New tables of SQL have deletion vectors; those of [`DeltaTable::create`] and `create_if_absent` when the property
 //!   `delta.enableDeletionVectors` asks for them: without, DELETE, UPDATE and MERGE copy the files that they touch.
 //! - Fields within a struct cannot be set one by one.
-//! - SQL has no subqueries in DELETE and UPDATE, and no OPTIMIZE, CLUSTER BY, COPY INTO, CONVERT, CLONE, REORG and
-//!   `table_changes()`. DELETE, UPDATE and MERGE go through [`delta_sql`]: DataFusion's own hooks lose conditions that its
+//! - SQL has no subqueries in MERGE, and in DELETE and UPDATE none that read columns from outside; no OPTIMIZE, CLUSTER BY, COPY INTO, CONVERT, CLONE, REORG. DELETE, UPDATE and MERGE go through [`delta_sql`]: DataFusion's own hooks lose conditions that its
 //!   optimizer rewrites, so they are refused.
 //! - Footers are kept, and page indexes are read each time. Filters on parts of renamed columns stay above the scan.
 

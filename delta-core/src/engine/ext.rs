@@ -32,6 +32,9 @@ pub trait DeltaTableExt {
     /// Replaces the rows for which the condition is true by these, in one commit. The condition must hold for each of them.
     fn replace_where(&self, rows: DataFrame, condition: impl Into<Formula>) -> ReplaceBuilder;
 
+    /// Replaces the rows that have, in these columns, the values of some of the new rows, in one commit. Null is a value here.
+    fn replace_using<S: Into<String>>(&self, rows: DataFrame, columns: impl IntoIterator<Item = S>) -> ReplaceBuilder;
+
     /// Replaces the partitions of which there are rows by these, in one commit. A table without partitions is replaced as a whole.
     fn replace_partitions(&self, rows: DataFrame) -> ReplaceBuilder;
 
@@ -63,6 +66,10 @@ impl DeltaTableExt for DeltaTable {
 
     fn replace_where(&self, rows: DataFrame, condition: impl Into<Formula>) -> ReplaceBuilder {
         ReplaceBuilder::matching(understood(self), rows, condition.into())
+    }
+
+    fn replace_using<S: Into<String>>(&self, rows: DataFrame, columns: impl IntoIterator<Item = S>) -> ReplaceBuilder {
+        ReplaceBuilder::using(understood(self), rows, columns.into_iter().map(Into::into).collect())
     }
 
     fn replace_partitions(&self, rows: DataFrame) -> ReplaceBuilder {

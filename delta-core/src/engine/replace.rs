@@ -9,22 +9,27 @@ use boathouse_delta_table::{DataFile, DataWriterSettings, DeltaError, DeltaTable
 use boathouse_frames::from_datafusion;
 use datafusion::arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::Column;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, Operator, binary_expr};
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::StreamExt;
 
-use super::assign::place;
+use super::assign::{names, place};
 use super::cast::{nullable, to_column};
-use super::error::{Attempt, Result};
+use super::error::{Attempt, EngineError, Result};
 use super::fate::RowChangeSettings;
 use super::formula::{Filter, Formula};
 use super::leaving::{Leaving, leave};
+use super::merge::MergeBuilder;
 use super::output::{Output, Written};
 use super::rewrite;
 use super::statement::{Running, Statement};
 use super::touched;
 
 /// Replaces rows by others, in one commit. Made by [`DeltaTableExt::replace_where`](crate::DeltaTableExt::replace_where) and
-/// [`DeltaTableExt::replace_partitions`](crate::DeltaTableExt::replace_partitions).
+/// [`DeltaTableExt::replace_partitions`](crate::DeltaTableExt::replace_partitions), and
+/// [`DeltaTableExt::replace_using`](crate::DeltaTableExt::replace_using).
 ///
 /// # Example
 /// ```
@@ -68,6 +73,8 @@ enum What {
     Matching(Formula),
     /// The partitions of which there are new rows.
     Partitions,
+    /// The rows that agree with a new row in these columns.
+    Using(Vec<String>),
 }
 
 /// What a replacement did.
@@ -102,6 +109,10 @@ impl ReplaceBuilder {
         Self { statement: Statement::new(table), rows, what: What::Partitions }
     }
 
+    pub(crate) fn using(table: DeltaTable, rows: DataFrame, columns: Vec<String>) -> Self {
+        Self { statement: Statement::new(table), rows, what: What::Using(columns) }
+    }
+
     /// Evaluates with this session: its functions and settings.
     pub fn with_session(mut self, session: &SessionContext) -> Self {
         self.statement = self.statement.with_session(session);
@@ -122,12 +133,16 @@ impl ReplaceBuilder {
 
     /// Replaces. The table is at a new version afterwards, or as it was.
     ///
-    /// **Cost**: one pass over the new rows, which are never held as a whole; rows that leave are found and treated as in
+    /// **Cost**: one pass over the new rows, which are never held as a whole, but for `replace_using`, which is a [merge](crate::MergeBuilder::run)
+    /// and holds them as that does; rows that leave are found and treated as in
     /// [`DeleteBuilder::run`](crate::DeleteBuilder::run). Partitions leave without being read.
     ///
     /// **Errors**: `Invalid` for a new row that the condition does not hold for, for columns that do not fit, and on append-only tables;
     /// `Conflict` when another writer deleted one of the rows that leave, or added some that would have left.
     pub async fn run(self) -> Result<ReplaceReport> {
+        if let What::Using(columns) = self.what {
+            return replace_using(self.statement, self.rows, columns).await;
+        }
         let mut running = self.statement.begin("replace rows of", RowChange::RemoveFiles).await?;
         let (snapshot, attempt) = (running.snapshot.clone(), running.attempt.clone());
         let What::Matching(condition) = &self.what else { return replace_partitions(&running, self.rows).await };
@@ -196,6 +211,38 @@ fn narrow(batch: &RecordBatch, columns: &[String], table: &SchemaRef, attempt: &
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     let batch = RecordBatch::try_new_with_options(std::sync::Arc::new(Schema::new(fields)), arrays, &options);
     batch.map_err(|source| attempt.compute(source))
+}
+
+async fn replace_using(statement: Statement, rows: DataFrame, columns: Vec<String>) -> Result<ReplaceReport> {
+    let (table, source) = (statement.table().snapshot().await?.schema(), rows.schema().as_arrow().clone());
+    let source: SchemaRef = std::sync::Arc::new(source);
+    let mut same: Vec<Expr> = Vec::new();
+    for column in &columns {
+        let found = |schema: &SchemaRef, alias: &str| {
+            place(schema, column).map(|at| Expr::Column(Column::new(Some(alias), schema.field(at).name())))
+        };
+        let (Some(target), Some(new)) = (found(&table, "t"), found(&source, "s")) else {
+            let (attempted, url, column) = ("replace rows of", statement.url().to_owned(), column.clone());
+            let available = names(if place(&table, &column).is_none() { &table } else { &source });
+            return Err(EngineError::UnknownColumn { attempted, url, column, available });
+        };
+        same.push(binary_expr(target, Operator::IsNotDistinctFrom, new));
+    }
+    let Some(on) = conjunction(same) else {
+        return Err(EngineError::NothingSet { attempted: "replace rows of", url: statement.url().to_owned() });
+    };
+    let report = MergeBuilder::replacing(statement, rows, on.into(), columns).run().await?;
+    Ok(ReplaceReport {
+        version: report.version,
+        committed: report.committed,
+        rows_inserted: report.rows_inserted,
+        rows_deleted: Some(report.rows_deleted),
+        rows_copied: report.rows_copied,
+        files_added: report.files_added,
+        files_removed: report.files_removed,
+        files_marked: report.files_marked,
+        attempts: report.attempts,
+    })
 }
 
 /// A condition names partitions one by one up to so many; beyond, the whole table counts as read.

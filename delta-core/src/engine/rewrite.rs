@@ -62,7 +62,14 @@ pub(crate) async fn discard(snapshot: &Snapshot, written: &Written) {
     }
 }
 
+/// The most bytes of a condition in the history: one with all values of a subquery says enough with the first of them.
+const MOST_BYTES: usize = 8 << 10;
+
 /// Conditions as the history of a table has them: a JSON list.
 pub(crate) fn predicate_parameter(text: Option<&str>) -> String {
+    let text = text.map(|text| match text.len() > MOST_BYTES {
+        true => format!("{}…", &text[..text.floor_char_boundary(MOST_BYTES)]),
+        false => text.to_owned(),
+    });
     serde_json::Value::from(text.into_iter().collect::<Vec<_>>()).to_string()
 }

@@ -46,6 +46,10 @@ impl Statement {
         self.table.url()
     }
 
+    pub(crate) fn table(&self) -> &DeltaTable {
+        &self.table
+    }
+
     /// Opens the newest version, and refuses at once what the table does not allow.
     pub(crate) async fn begin(self, attempted: &'static str, change: RowChange) -> Result<Running> {
         let snapshot = self.table.snapshot().await?;

@@ -110,7 +110,7 @@ mod write;
 
 pub use alter::{AlterBuilder, AlterReport};
 pub use boathouse_delta_protocol as protocol;
-pub use changes::{ChangeRange, ChangesBuilder, CommittedChanges};
+pub use changes::{ChangeRange, ChangesBuilder, CommittedChanges, changes_schema};
 pub use checkpoint::{CheckpointBuilder, CheckpointForm, CheckpointReport};
 pub use committer::{
     CatalogCommitter, CommitCatalog, CommitContent, Committer, CommitterError, DecidedCommit, DecidedCommits, Management,

@@ -90,7 +90,7 @@ async fn a_statement_that_would_lose_its_condition_is_refused() {
     let session = SessionContext::new();
     register_delta(&session, "t", &table).await.unwrap();
     session.register_table("other", frame(&[row(5, "z", 20)]).into_view()).unwrap();
-    let error = delta_sql(&session, "DELETE FROM t WHERE id IN (SELECT id FROM other)").await.unwrap_err();
+    let error = delta_sql(&session, "DELETE FROM t WHERE EXISTS (SELECT 1 FROM other WHERE other.id = t.id)").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     let error = delta_sql(&session, "DELETE FROM other").await.unwrap_err();
     assert!(matches!(error, EngineError::NotDelta { .. }), "{error}");

@@ -101,3 +101,8 @@ async fn earlier_versions_are_queried_and_restored() {
 async fn what_is_wrong_is_named_with_its_place() {
     play("errors.slt", include_str!("slt/errors.slt")).await;
 }
+
+#[tokio::test]
+async fn changes_are_a_table_and_subqueries_are_computed_first() {
+    play("changes.slt", include_str!("slt/changes.slt")).await;
+}

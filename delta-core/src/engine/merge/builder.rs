@@ -64,6 +64,8 @@ pub struct MergeBuilder {
     pub(super) not_matched: Vec<MergeInsert>,
     pub(super) by_source: Vec<Change>,
     pub(super) schema_mode: SchemaMode,
+    /// Columns by which rows of the source replace others: then all of them are inserted, matched or not.
+    replaced_by: Option<Vec<String>>,
 }
 
 impl MergeBuilder {
@@ -78,7 +80,15 @@ impl MergeBuilder {
             not_matched: Vec::new(),
             by_source: Vec::new(),
             schema_mode: SchemaMode::Enforce,
+            replaced_by: None,
         }
+    }
+
+    /// Deletes the rows that `on` is true for, and inserts all of the source.
+    pub(crate) fn replacing(statement: Statement, rows: DataFrame, on: Formula, columns: Vec<String>) -> Self {
+        let merge = Self::new(statement.table().clone(), rows, on);
+        let merge = merge.when_matched_delete(MergeDelete::all()).when_not_matched_insert_all();
+        Self { statement, replaced_by: Some(columns), ..merge }
     }
 
     /// Names the table and the source in conditions and values. Without it: `t` and `s`.
@@ -212,6 +222,9 @@ impl MergeBuilder {
         if !plan.by_source.is_empty() {
             matches::add_unmatched(&snapshot, &mut found, &plan, &attempt).await?;
         }
+        if self.replaced_by.is_some() {
+            found.source_matched.fill(false);
+        }
         running.scanned();
         let fate = |(file, changes): (DataFile, Vec<matches::RowChange>)| {
             (running.treatment.fate(&file, Some(changes.len() as u64)), file, changes)
@@ -248,7 +261,7 @@ impl MergeBuilder {
             .transaction(predicate.filter(|_| plan.by_source.is_empty()))
             .read_files(removed.clone())
             .remove_all(removed)
-            .operation("MERGE", self.parameters())
+            .operation(if self.replaced_by.is_some() { "WRITE" } else { "MERGE" }, self.parameters())
             .metrics(metrics);
         if copies || updates {
             transaction = transaction.row_change(RowChange::Rewrite);
@@ -289,6 +302,9 @@ impl MergeBuilder {
 
     /// What was asked for, as the history of a table has it.
     fn parameters(&self) -> Vec<(&'static str, String)> {
+        if let Some(columns) = &self.replaced_by {
+            return vec![("mode", "Overwrite".to_owned()), ("replaceUsing", serde_json::json!(columns).to_string())];
+        }
         let clause = |name: &str, condition: Option<&Formula>| {
             let mut clause = BTreeMap::from([("actionType", name.to_owned())]);
             clause.extend(condition.map(|condition| ("predicate", condition.to_string())));

@@ -161,7 +161,9 @@ impl Plan {
     }
 
     fn equality(&self, part: &Expr) -> Option<Equality> {
-        let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = part else { return None };
+        let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq | Operator::IsNotDistinctFrom, right }) = part else {
+            return None;
+        };
         let place = |expr: &Expr| self.pair.index_of_column(self.bare(expr)?).ok();
         let (left, right, width) = (place(left)?, place(right)?, self.table.fields().len());
         let (target, other) = if left < width { (left, right) } else { (right, left) };
@@ -210,7 +212,10 @@ impl Plan {
         if column.contains('.') {
             return Ok(None);
         }
-        Ok(source.values(of_source, attempt)?.and_then(|values| among(column, values)))
+        let found = source.values(of_source, attempt)?.and_then(|values| among(column, values));
+        // To this one nulls are equal.
+        let nulls = matches!(part, Expr::BinaryExpr(BinaryExpr { op: Operator::IsNotDistinctFrom, .. }));
+        Ok(found.map(|found| if nulls { found.or(Predicate::IsNull(column.clone())) } else { found }))
     }
 
     /// The keys of the source as a filter over batches that have these columns of the table; nothing when `on` compares no columns that

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use boathouse_base::WriteReport;
 use boathouse_delta_table::{AlterReport, RestoreReport, VacuumReport};
 use boathouse_frames::from_datafusion;
 use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
@@ -22,7 +21,7 @@ use datafusion::sql::sqlparser::ast;
 use super::lake::Lake;
 use super::run::{Run, name_again, nearest};
 use super::stars::Stars;
-use super::{stars, statements, travel};
+use super::{stars, statements, subqueries, travel};
 
 use crate::engine::delete::DeleteReport;
 use crate::engine::error::{EngineError, Result};
@@ -30,6 +29,7 @@ use crate::engine::ext::DeltaTableExt;
 use crate::engine::formula::Formula;
 use crate::engine::merge::{MergeDelete, MergeInsert, MergeReport, MergeUpdate};
 use crate::engine::provider::DeltaTableProvider;
+use crate::engine::replace::ReplaceReport;
 use crate::engine::update::UpdateReport;
 
 /// What a statement did.
@@ -56,8 +56,8 @@ pub enum StatementReport {
         /// Rows written.
         rows: u64,
     },
-    /// An INSERT … REPLACE WHERE.
-    Write(WriteReport),
+    /// An INSERT … REPLACE WHERE or REPLACE USING.
+    Replace(ReplaceReport),
     /// An ALTER TABLE.
     Alter(AlterReport),
     /// A VACUUM.
@@ -89,7 +89,7 @@ impl StatementReport {
             ],
             Self::Create { version, rows, .. } => vec![("version", some(version)), ("num_inserted_rows", some(rows))],
             Self::Insert { rows } => vec![("num_inserted_rows", some(rows))],
-            Self::Write(report) => vec![("num_inserted_rows", some(report.rows))],
+            Self::Replace(report) => vec![("num_inserted_rows", some(report.rows_inserted))],
             Self::Alter(report) => vec![("version", some(report.version))],
             Self::Restore(report) => vec![
                 ("version", some(report.version)),
@@ -113,7 +113,10 @@ fn one(session: &SessionContext, statement: &str, columns: Vec<(&str, ArrayRef)>
 /// Tables are named by the names that the session has for them, or by their path: ``delta.`/data/flights` ``. In a MERGE
 /// the target may be named by its own name or by an alias.
 ///
-/// **Errors**: `Unsupported` for subqueries in conditions and for `UPDATE … FROM`: write a MERGE. `Invalid` when the
+/// Subqueries of DELETE and UPDATE are computed first, each by itself, at the version that is the newest then.
+///
+/// **Errors**: `Unsupported` for subqueries that read columns from outside, for those of MERGE, and for `UPDATE … FROM`: write a MERGE with
+/// the subquery as source. `Invalid` when the
 /// table is no Delta table. Otherwise those of the builders.
 ///
 /// # Example
@@ -153,7 +156,7 @@ pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<Stat
         WriteOp::Delete => {
             let table = target(dml, statement)?;
             let mut delete = table.table().delete().with_session(session);
-            if let Some(condition) = condition(&dml.input, statement)? {
+            if let Some(condition) = condition(session, &dml.input, statement).await? {
                 delete = delete.filter(condition);
             }
             Ok(StatementReport::Delete(delete.run().await?))
@@ -168,7 +171,7 @@ pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<Stat
                 return Err(unsupported(statement, "this form of UPDATE", "write a MERGE"));
             };
             let mut update = table.table().update().with_session(session);
-            if let Some(condition) = condition(&projection.input, statement)? {
+            if let Some(condition) = condition(session, &projection.input, statement).await? {
                 update = update.filter(condition);
             }
             let cast = cast_columns(session, statement)?;
@@ -176,7 +179,7 @@ pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<Stat
             for (expr, field) in projection.expr.iter().zip(dml.input.schema().fields()) {
                 if let Some(value) = assigned(expr, field.name(), cast.contains(&field.name().to_lowercase())) {
                     any = true;
-                    update = update.set(field.name().clone(), plain(value, statement)?);
+                    update = update.set(field.name().clone(), plain(session, value, statement).await?);
                 }
             }
             if !any {
@@ -241,19 +244,19 @@ fn target(dml: &DmlStatement, statement: &str) -> Result<DeltaTableProvider> {
 }
 
 /// The condition as it was written: the plan is not optimised yet, so it is the filter above the scan.
-fn condition(input: &LogicalPlan, statement: &str) -> Result<Option<Expr>> {
+async fn condition(session: &SessionContext, input: &LogicalPlan, statement: &str) -> Result<Option<Expr>> {
     let mut conditions = Vec::new();
     let mut plan = input;
     loop {
         match plan {
             LogicalPlan::Filter(filter) => {
-                conditions.push(plain(&filter.predicate, statement)?);
+                conditions.push(plain(session, &filter.predicate, statement).await?);
                 plan = &filter.input;
             }
             LogicalPlan::SubqueryAlias(alias) => plan = &alias.input,
             LogicalPlan::TableScan(scan) => {
                 for filter in &scan.filters {
-                    conditions.push(plain(filter, statement)?);
+                    conditions.push(plain(session, filter, statement).await?);
                 }
                 return Ok(conjunction(conditions));
             }
@@ -262,9 +265,9 @@ fn condition(input: &LogicalPlan, statement: &str) -> Result<Option<Expr>> {
     }
 }
 
-/// An expression over the columns of one table, without its name.
-fn plain(expr: &Expr, statement: &str) -> Result<Expr> {
-    qualified(expr, statement, |_| None)
+/// An expression over the columns of one table, without its name, and with the results of its subqueries.
+async fn plain(session: &SessionContext, expr: &Expr, statement: &str) -> Result<Expr> {
+    qualified(&subqueries::computed(session, expr, statement).await?, statement, |_| None)
 }
 
 /// An expression whose columns are qualified anew.

@@ -4,11 +4,12 @@
 //!   statement ─ Cursor ─▶ its head ─┬─ Delta's own: CREATE, ALTER, VACUUM, RESTORE, DESCRIBE …   statements.rs, run.rs
 //!                                   ├─ DELETE, UPDATE, MERGE ─ the builders                        dml.rs
 //!                                   └─ anything else ─ DataFusion
-//!        └─ VERSION AS OF, table@v3, UPDATE SET * ─ rewritten first                               travel.rs, stars.rs
+//!        └─ VERSION AS OF, table@v3, table_changes(), UPDATE SET * ─ rewritten first              travel.rs, changes.rs, stars.rs
 //! ```
 //! Words and their order are Spark's. Names without quotes are lower case, except those of columns that are created.
 //! Quotes of names are `` ` `` or `"`.
 
+mod changes;
 mod cursor;
 mod data_types;
 mod dml;
@@ -18,6 +19,7 @@ mod session;
 mod show;
 mod stars;
 mod statements;
+mod subqueries;
 mod travel;
 
 pub use dml::{StatementReport, delta_sql};

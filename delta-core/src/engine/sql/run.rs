@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use boathouse_base::{BatchStream, WriteRequest};
 use boathouse_delta_table::{DeltaError, DeltaTable};
-use boathouse_frames::{batch_stream, from_datafusion, to_predicate};
+use boathouse_frames::{batch_stream, from_datafusion};
 use datafusion::arrow::datatypes::{FieldRef, Fields, Schema};
 use datafusion::catalog::TableProvider;
-use datafusion::common::{Column, DFSchema, TableReference};
+use datafusion::common::{Column, TableReference};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, cast};
 use datafusion::prelude::{DataFrame, SessionContext};
@@ -112,6 +112,7 @@ impl Run<'_> {
             Statement::Create(new) => self.create(*new).await,
             Statement::Alter(table, changes) => self.alter(&table, changes).await,
             Statement::ReplaceWhere { table, condition, query } => self.replace_where(&table, &condition, &query).await,
+            Statement::ReplaceUsing { table, columns, query } => self.replace_using(&table, columns, &query).await,
             Statement::Vacuum { table, scope, retention, dry_run } => {
                 let vacuum = self.table(&table).await?.vacuum().scope(scope).retention(retention);
                 let report = if dry_run { vacuum.dry_run().await? } else { vacuum.run().await? };
@@ -285,25 +286,22 @@ impl Run<'_> {
     }
 
     async fn replace_where(&self, name: &TableName, condition: &str, query: &str) -> Result<StatementReport> {
+        let (table, rows) = self.new_rows(name, query).await?;
+        let replace = table.replace_where(rows, condition).with_session(self.session);
+        Ok(StatementReport::Replace(replace.run().await?))
+    }
+
+    async fn replace_using(&self, name: &TableName, columns: Vec<String>, query: &str) -> Result<StatementReport> {
+        let (table, rows) = self.new_rows(name, query).await?;
+        let replace = table.replace_using(rows, columns).with_session(self.session);
+        Ok(StatementReport::Replace(replace.run().await?))
+    }
+
+    /// A table, and the rows of a query that fit it.
+    async fn new_rows(&self, name: &TableName, query: &str) -> Result<(DeltaTable, DataFrame)> {
         let table = self.table(name).await?;
-        let schema = table.snapshot().await?.schema();
-        let fields = schema.fields().clone();
-        let columns = DFSchema::try_from(schema).map_err(|error| self.failed("understand the condition", error))?;
-        let parsed =
-            self.session.parse_sql_expr(condition, &columns).map_err(|error| self.failed("understand the condition", error))?;
-        // What is replaced must be exactly what the condition says: a weaker predicate would delete more.
-        let exact = to_predicate(&parsed)
-            .filter(|predicate| to_predicate(&!parsed.clone()).is_some_and(|negated| negated == predicate.clone().negate()));
-        let Some(predicate) = exact else {
-            return Err(EngineError::Unsupported {
-                statement: self.text.to_owned(),
-                what: "this condition of REPLACE WHERE",
-                instead: "compare columns with values; or DELETE, and INSERT afterwards",
-            });
-        };
+        let fields = table.snapshot().await?.schema().fields().clone();
         let frame = self.query(query).await?;
-        let rows = batch_stream(self.fitted(frame, &fields)?).await;
-        let rows = rows.map_err(|source| EngineError::Plan { statement: self.text.to_owned(), source })?;
-        Ok(StatementReport::Write(table.overwrite(rows).replace_where(predicate).run().await?))
+        Ok((table, self.fitted(frame, &fields)?))
     }
 }

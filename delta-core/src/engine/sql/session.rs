@@ -20,8 +20,9 @@ pub fn session() -> DeltaSession {
 /// | words | what |
 /// | --- | --- |
 /// | `SELECT … FROM t VERSION AS OF 3`, `TIMESTAMP AS OF '…'`, `t@v3` | an earlier version |
-/// | `INSERT INTO`, `INSERT OVERWRITE`, `INSERT INTO t REPLACE WHERE …` | new rows, instead of others |
-/// | `DELETE`, `UPDATE`, `MERGE INTO` with `UPDATE SET *` and `INSERT *` | changed rows |
+/// | `table_changes('t', from [, to])`, `table_changes_by_path` | what versions, or times, changed |
+/// | `INSERT INTO`, `INSERT OVERWRITE`, `INSERT INTO t REPLACE WHERE …`, `REPLACE USING (…)` | new rows, instead of others |
+/// | `DELETE`, `UPDATE`, `MERGE [WITH SCHEMA EVOLUTION] INTO` with `UPDATE SET *` and `INSERT *` | changed rows |
 /// | `CREATE [OR REPLACE] TABLE … USING DELTA`, with `AS SELECT …` | a new table; or a name for one, with `LOCATION` alone |
 /// | `ALTER TABLE` | columns, constraints, defaults, properties |
 /// | `RESTORE TABLE … TO VERSION AS OF`, `VACUUM … [LITE] [RETAIN n HOURS] [DRY RUN]` | upkeep |

@@ -22,6 +22,8 @@ pub(crate) enum Statement {
     Alter(TableName, Vec<Change>),
     /// `INSERT INTO t REPLACE WHERE condition query`.
     ReplaceWhere { table: TableName, condition: String, query: String },
+    /// `INSERT INTO t REPLACE USING (columns) query`.
+    ReplaceUsing { table: TableName, columns: Vec<String>, query: String },
     /// `VACUUM t [LITE | FULL] [RETAIN n HOURS] [DRY RUN]`.
     Vacuum { table: TableName, scope: VacuumScope, retention: Retention, dry_run: bool },
     /// `RESTORE TABLE t TO …`.
@@ -124,7 +126,7 @@ pub(crate) async fn parse(session: &SessionContext, text: &str) -> Result<Option
             }
             Some(Statement::Properties(table, key))
         }
-        () if cursor.takes(&["INSERT", "INTO"]) => replace_where(&mut cursor)?,
+        () if cursor.takes(&["INSERT", "INTO"]) => replace(&mut cursor)?,
         () => None,
     };
     if statement.is_some() {
@@ -350,13 +352,27 @@ fn vacuum(cursor: &mut Cursor<'_>) -> Result<Statement> {
     Ok(Statement::Vacuum { table, scope, retention, dry_run })
 }
 
-fn replace_where(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
+fn replace(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
     cursor.takes(&["TABLE"]);
     let Ok(table) = cursor.table() else { return Ok(None) };
+    if cursor.takes(&["REPLACE", "USING"]) {
+        cursor.expect_token(&Token::LParen)?;
+        let mut columns = vec![cursor.name("a column")?];
+        while cursor.takes_token(&Token::Comma) {
+            columns.push(cursor.name("a column")?);
+        }
+        cursor.expect_token(&Token::RParen)?;
+        return Ok(Some(Statement::ReplaceUsing { table, columns, query: query(cursor)? }));
+    }
     if !cursor.takes(&["REPLACE", "WHERE"]) {
         return Ok(None);
     }
     let condition = cursor.text_until(&["SELECT", "VALUES", "WITH", "TABLE"])?.to_owned();
+    Ok(Some(Statement::ReplaceWhere { table, condition, query: query(cursor)? }))
+}
+
+/// The query that is the rest of a statement.
+fn query(cursor: &mut Cursor<'_>) -> Result<String> {
     let query = cursor.rest().to_owned();
     if query.is_empty() {
         return Err(cursor.wanted("a query"));
@@ -364,5 +380,5 @@ fn replace_where(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
     while !cursor.is_at_end() {
         cursor.skip();
     }
-    Ok(Some(Statement::ReplaceWhere { table, condition, query }))
+    Ok(query)
 }

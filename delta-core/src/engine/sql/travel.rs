@@ -1,6 +1,6 @@
 //! Earlier versions in queries: `t VERSION AS OF 3`, `t TIMESTAMP AS OF '2026-01-01'`, `t@v3`, `t@20260101000000000`.
 //!
-//! Each becomes the name of a provider that is there for as long as the statement is planned.
+//! So does [`table_changes`](super::changes). Each becomes the name of a provider that is there for as long as the statement is planned.
 
 use std::ops::Range;
 
@@ -12,6 +12,7 @@ use datafusion::logical_expr::{ExprSchemable, LogicalPlanBuilder};
 use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use super::changes;
 use super::cursor::{Cursor, TableName};
 use super::lake::{Lake, SCHEMA, Travelled};
 use super::run::table_named;
@@ -61,7 +62,14 @@ pub(crate) async fn resolve(session: &SessionContext, lake: &Lake, text: &str) -
     let mut cursor = Cursor::new(text)?;
     let (mut edits, mut guards): (Vec<Edit>, Vec<Travelled>) = (Vec::new(), Vec::new());
     while !cursor.is_at_end() {
-        let place = cursor.place();
+        let (place, start) = (cursor.place(), cursor.byte());
+        if let Some(feed) = changes::called(session, lake, &mut cursor).await? {
+            let guard = lake.travel(feed);
+            let alias = if has_alias(&cursor) { "" } else { " AS table_changes" };
+            edits.push((start..cursor.byte_before(), format!("{SCHEMA}.\"{}\"{alias}", guard.name)));
+            guards.push(guard);
+            continue;
+        }
         let Some((table, version)) = travelled_table(session, &mut cursor).await? else {
             cursor.go_to(place + 1);
             continue;

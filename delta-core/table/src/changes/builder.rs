@@ -89,7 +89,7 @@ impl ChangesBuilder {
             return Err(DeltaError::ChangesOff { url, version: first });
         }
         let columns = Columns::resolve(&url, shown.layout(), columns.as_deref(), None, None)?;
-        let schema = shown_schema(&columns.schema);
+        let schema = changes_schema(&columns.schema);
         let times = history::commit_times(table.storage()).await?;
         let source = source(&shown);
         let finder = Finder { shown, recorded: Arc::new(columns.clone().with_change_type()), columns: Arc::new(columns) };
@@ -136,8 +136,10 @@ pub(super) async fn first_version(table: &DeltaTable, from: TableVersion, last: 
     }
 }
 
-/// The columns of the table, and those that tell of the change.
-pub(super) fn shown_schema(table: &Schema) -> SchemaRef {
+/// The columns of a change feed: those of the table, and those that tell of the change.
+///
+/// **Shape**: as [`ChangesBuilder::read`].
+pub fn changes_schema(table: &Schema) -> SchemaRef {
     let at = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let more = [
         Field::new(CHANGE_TYPE, DataType::Utf8, false),

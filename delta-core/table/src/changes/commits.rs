@@ -8,7 +8,7 @@ use boathouse_delta_protocol::changes::{Change, changes_of};
 use boathouse_delta_protocol::partition;
 use futures::{TryStreamExt, stream};
 
-use super::builder::{first_version, shown_schema, tell};
+use super::builder::{changes_schema, first_version, tell};
 use super::pieces::{Finder, Of};
 use crate::error::{DeltaError, OnTable, Result};
 use crate::history;
@@ -119,7 +119,7 @@ impl Snapshot {
     /// **Cost**: a LIST of the log for the times of commits, and the files.
     pub async fn read_changes(&self, files: Vec<DataFile>, commits: Vec<Arc<CommittedChanges>>) -> Result<BatchStream> {
         let columns = Columns::resolve(self.url(), self.layout(), None, None, None)?;
-        let schema = shown_schema(&columns.schema);
+        let schema = changes_schema(&columns.schema);
         let (columns, recorded) = (Arc::new(columns.clone()), Arc::new(columns.with_change_type()));
         let times = history::commit_times(self.table().storage()).await?;
         let inserted = Of { version: self.version(), timestamp_us: self.timestamp_us(), change: Some(ChangeType::Insert) };

@@ -9,6 +9,6 @@ mod commits;
 mod pieces;
 mod range;
 
-pub use builder::ChangesBuilder;
+pub use builder::{ChangesBuilder, changes_schema};
 pub use commits::CommittedChanges;
 pub use range::ChangeRange;
