@@ -7,6 +7,8 @@ mod conflicts;
 mod open;
 #[cfg(feature = "engine")]
 mod row_changes;
+#[cfg(feature = "engine")]
+mod tidy;
 
 use std::path::{Path, PathBuf};
 
@@ -35,7 +37,9 @@ pub(crate) fn all() -> Vec<Box<dyn Claim>> {
 
 #[cfg(feature = "engine")]
 fn of_the_engine() -> Vec<Box<dyn Claim>> {
-    row_changes::RowChanges::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>).into()
+    let changes = row_changes::RowChanges::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>);
+    let tidying = tidy::Tidy::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>);
+    changes.into_iter().chain(tidying).collect()
 }
 
 #[cfg(not(feature = "engine"))]

@@ -134,8 +134,8 @@ impl Claim for RowChanges {
             match self {
                 Self::Cdf => make_versions(&lineitem, &part).await,
                 _ => {
-                    make_table(&lineitem, &part.join("ours"), rows, true).await?;
-                    make_table(&lineitem, &part.join("peer"), rows, false).await
+                    make_table(&lineitem, &part.join("ours"), rows, FILES, true).await?;
+                    make_table(&lineitem, &part.join("peer"), rows, FILES, false).await
                 }
             }
         })?;
@@ -198,11 +198,11 @@ fn table_at(path: &Path) -> Result<DeltaTable> {
     Ok(DeltaTable::at(Storage::open(&Location::from_path(path)?)?, system_env()))
 }
 
-/// The rows in twelve files.
-async fn make_table(lineitem: &Path, path: &Path, rows: usize, vectors: bool) -> Result<()> {
+/// The rows in so many files.
+pub(super) async fn make_table(lineitem: &Path, path: &Path, rows: usize, wanted: usize, vectors: bool) -> Result<()> {
     let table = table_at(path)?;
     let (schema, batches) = data::open(lineitem)?;
-    let each = rows.div_ceil(FILES);
+    let each = rows.div_ceil(wanted);
     let (mut waiting, mut held) = (Vec::new(), 0);
     for batch in batches {
         let mut batch = batch?;
@@ -220,7 +220,7 @@ async fn make_table(lineitem: &Path, path: &Path, rows: usize, vectors: bool) ->
         append(&table, &schema, waiting, vectors).await?;
     }
     let files = table.snapshot().await?.file_count().await?;
-    ensure!(files == FILES, "the table has {files} files, not {FILES}");
+    ensure!(files == wanted, "the table has {files} files, not {wanted}");
     Ok(())
 }
 
@@ -275,7 +275,7 @@ fn make_source(lineitem: &Path, path: &Path, old: usize, new: usize) -> Result<(
 }
 
 /// The same table at another place. Data files never change: a second name is enough. The log is copied.
-fn link(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn link(from: &Path, to: &Path) -> Result<()> {
     each_file(from, to, &|from, to, log| if log { fs::copy(from, to).map(|_| ()) } else { fs::hard_link(from, to) })
 }
 
@@ -299,7 +299,7 @@ fn each_file(from: &Path, to: &Path, make: &dyn Fn(&Path, &Path, bool) -> std::i
 }
 
 /// Bytes of all files.
-fn size(folder: &Path) -> Result<u64> {
+pub(super) fn size(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

@@ -2,8 +2,9 @@
 //!
 //! **Source**: Delta protocol, "Clustered Table".
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::action::DomainMetadata;
 use crate::error::{ProtocolError, Result};
 
 /// The metadata domain that names the clustering columns.
@@ -31,6 +32,21 @@ pub fn clustering_columns(configuration: &str) -> Result<Vec<Vec<String>>> {
         found: configuration.to_owned(),
         expected: r#"JSON text like {"clusteringColumns":[["a"],["b","c"]]}"#,
     })
+}
+
+/// The action that names the clustering columns, each as the physical names from the top; none when a table is no longer clustered.
+///
+/// # Example
+/// ```
+/// use boathouse_delta_protocol::clustering::{clustering_columns, clustering_domain};
+///
+/// let domain = clustering_domain(&[vec!["day".to_owned()]]);
+/// assert_eq!(clustering_columns(&domain.configuration)?, [vec!["day"]]);
+/// # Ok::<_, boathouse_delta_protocol::ProtocolError>(())
+/// ```
+pub fn clustering_domain(columns: &[Vec<String>]) -> DomainMetadata {
+    let configuration = json!({ "clusteringColumns": columns, "domainName": CLUSTERING_DOMAIN }).to_string();
+    DomainMetadata { domain: CLUSTERING_DOMAIN.to_owned(), configuration, removed: false }
 }
 
 fn names(column: &Value) -> Option<Vec<String>> {

@@ -93,6 +93,8 @@ pub struct TableProperties {
     pub enable_in_commit_timestamps: bool,
     /// `delta.enableRowTracking`.
     pub enable_row_tracking: bool,
+    /// `delta.autoOptimize.autoCompact`, or the older `delta.autoOptimize`: whether writers put small files together.
+    pub auto_compact: bool,
     /// `delta.targetFileSize`, in bytes.
     pub target_file_size_bytes: Option<u64>,
     /// `delta.setTransactionRetentionDuration`, in microseconds: how long `txn` actions are kept.
@@ -137,6 +139,7 @@ impl Default for TableProperties {
             enable_deletion_vectors: false,
             enable_in_commit_timestamps: false,
             enable_row_tracking: false,
+            auto_compact: false,
             target_file_size_bytes: None,
             transaction_retention_us: None,
             column_mapping_max_column_id: None,
@@ -227,6 +230,7 @@ impl TableProperties {
                 "delta.enabledeletionvectors" => properties.enable_deletion_vectors = boolean()?,
                 "delta.enableincommittimestamps" => properties.enable_in_commit_timestamps = boolean()?,
                 "delta.enablerowtracking" => properties.enable_row_tracking = boolean()?,
+                "delta.autooptimize.autocompact" | "delta.autooptimize" => properties.auto_compact |= boolean()?,
                 "delta.targetfilesize" => {
                     properties.target_file_size_bytes =
                         Some(bytes(text).ok_or_else(|| invalid("bytes, such as 134217728 or 128mb"))?);

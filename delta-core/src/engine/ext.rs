@@ -41,6 +41,10 @@ pub trait DeltaTableExt {
     /// Puts small files together, orders rows along a curve, or clusters them.
     fn optimize(&self) -> OptimizeBuilder;
 
+    /// Puts small files together if the table asks for it (`delta.autoOptimize.autoCompact`) and they have piled up. INSERT, DELETE, UPDATE,
+    /// MERGE and replacements do that after their commit; [`DeltaTable::append`] leaves it to the caller.
+    fn auto_compact(&self) -> OptimizeBuilder;
+
     /// Writes files again that hold deleted rows, or columns that were dropped: `REORG TABLE … APPLY (PURGE)`.
     fn purge(&self) -> OptimizeBuilder;
 
@@ -78,6 +82,10 @@ impl DeltaTableExt for DeltaTable {
 
     fn optimize(&self) -> OptimizeBuilder {
         OptimizeBuilder::new(understood(self))
+    }
+
+    fn auto_compact(&self) -> OptimizeBuilder {
+        OptimizeBuilder::automatic(understood(self))
     }
 
     fn purge(&self) -> OptimizeBuilder {

@@ -58,6 +58,7 @@ impl DataSink for Insert {
         let rows = from_engine(data);
         let write = if self.op == InsertOp::Overwrite { self.table.overwrite(rows) } else { self.table.append(rows) };
         let report = write.run().await.map_err(|error| into_datafusion(error.into()))?;
+        super::optimize::after_commit(&self.table).await;
         Ok(report.rows)
     }
 }

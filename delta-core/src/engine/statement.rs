@@ -147,6 +147,9 @@ impl Running {
     pub(crate) async fn commit(&self, transaction: Transaction, written: &Written) -> Result<CommitReport> {
         let report = rewrite::commit(&self.snapshot, transaction, written).await?;
         let (table, version, attempted) = (self.snapshot.url(), report.version, self.attempt.attempted);
+        if self.snapshot.properties().auto_compact {
+            super::optimize::after_commit(self.snapshot.table()).await;
+        }
         tracing::debug!(table, version, attempted, files = written.files.adds.len(), rows_written = written.files.rows, "done");
         Ok(report)
     }

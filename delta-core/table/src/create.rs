@@ -9,6 +9,7 @@ use boathouse_delta_protocol::properties::TableProperties;
 use boathouse_delta_protocol::rules::Rules;
 use boathouse_delta_protocol::schema::StructType;
 
+use crate::cluster;
 use crate::enforce::Enforcer;
 use crate::error::{DeltaError, OnTable, Result};
 use crate::layout::Layout;
@@ -51,6 +52,7 @@ pub struct CreateBuilder {
     table: DeltaTable,
     schema: Schema,
     partition_columns: Vec<String>,
+    clustering: Vec<String>,
     properties: BTreeMap<String, String>,
     name: Option<String>,
     description: Option<String>,
@@ -79,6 +81,7 @@ impl CreateBuilder {
             table,
             schema,
             partition_columns: Vec::new(),
+            clustering: Vec::new(),
             properties: BTreeMap::new(),
             name: None,
             description: None,
@@ -89,6 +92,13 @@ impl CreateBuilder {
     /// Partitions the table by these columns.
     pub fn partition_by<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.partition_columns = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Clusters the table by these columns, with dots before parts of structs: OPTIMIZE then keeps similar values of them together. A
+    /// clustered table has no partitions.
+    pub fn cluster_by<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.clustering = columns.into_iter().map(Into::into).collect();
         self
     }
 
@@ -121,21 +131,27 @@ impl CreateBuilder {
     /// **Errors**: `AlreadyExists`; `Invalid` names the column or property that cannot be; `Unsupported` names a
     /// feature that a property asks for.
     pub async fn run(self) -> Result<CreateReport> {
-        let Self { table, schema, partition_columns, properties, name, description, if_exists } = self;
+        let Self { table, schema, partition_columns, clustering, properties, name, description, if_exists } = self;
         let url = table.url().to_owned();
         if let Some(found) = table.try_snapshot().await? {
             return exists(if_exists, url, found.version());
         }
         let schema = StructType::from_arrow(&schema).on(&url)?;
-        let (protocol, metadata) = new_table(&table, schema, &partition_columns, &properties, name, description.clone())?;
+        let (mut protocol, metadata) = new_table(&table, schema, &partition_columns, &properties, name, description.clone())?;
+        let (clustering, domain) = cluster::of_new_table(&url, &mut protocol, &metadata, &clustering)?;
+        let clustering: Vec<String> = clustering.iter().map(ToString::to_string).collect();
         let parameters = [
             ("isManaged", "false".to_owned()),
             ("description", description.unwrap_or_default()),
             ("partitionBy", serde_json::Value::from(partition_columns).to_string()),
+            ("clusterBy", serde_json::Value::from(clustering).to_string()),
             ("properties", serde_json::json!(properties).to_string()),
         ];
-        let committed =
-            Transaction::create(table.clone(), protocol, metadata).operation("CREATE TABLE", parameters).commit().await;
+        let mut transaction = Transaction::create(table.clone(), protocol, metadata).operation("CREATE TABLE", parameters);
+        if let Some(domain) = domain {
+            transaction = transaction.domain_metadata(domain);
+        }
+        let committed = transaction.commit().await;
         match committed {
             Ok(report) => Ok(CreateReport { version: report.version, created: true }),
             Err(DeltaError::CreatedMeanwhile { .. }) => {

@@ -91,6 +91,14 @@ pub enum DeltaError {
         /// The first such row of the batch, from 0.
         row: usize,
     },
+    /// A table cannot be clustered by these columns.
+    #[error("cluster the table {url}: {problem}")]
+    Clustering {
+        /// The table.
+        url: String,
+        /// What is wrong.
+        problem: ClusteringProblem,
+    },
     /// The table cannot be changed in this way.
     #[error("alter the table {url}: {problem}")]
     CannotAlter {
@@ -570,6 +578,42 @@ pub enum DeltaError {
     },
 }
 
+/// Why a table cannot be clustered by some columns.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClusteringProblem {
+    /// Clustering is instead of partitions.
+    #[error("it is partitioned by {columns}, and a clustered table has no partitions; leave one of them out")]
+    Partitioned {
+        /// The partition columns.
+        columns: String,
+    },
+    /// Similar values cannot be kept together.
+    #[error("column `{column}` is of type {found}, of which values have no order; name another, or a part of it")]
+    NoOrder {
+        /// The column.
+        column: String,
+        /// Its type.
+        found: String,
+    },
+    /// A column is named twice.
+    #[error("column `{column}` is named twice; name it once")]
+    Twice {
+        /// The column.
+        column: String,
+    },
+    /// The protocol wants statistics of each file that is there.
+    #[error(
+        "the file {file} has no statistics of column `{column}`; name the column in `delta.dataSkippingStatsColumns`, and write the file again"
+    )]
+    NoStatistics {
+        /// The column.
+        column: String,
+        /// The file.
+        file: String,
+    },
+}
+
 /// Why a table cannot be changed in some way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -781,6 +825,7 @@ impl DomainError for DeltaError {
             Self::SchemaOverwriteKeepsRows { .. }
             | Self::PartitionColumnsDiffer { .. }
             | Self::NullInRequiredColumn { .. }
+            | Self::Clustering { .. }
             | Self::CannotAlter { .. }
             | Self::CheckNotBoolean { .. }
             | Self::CheckViolated { .. }

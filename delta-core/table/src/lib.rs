@@ -71,7 +71,7 @@
 //!   `boathouse_delta_protocol::features`. SQL of constraints, generated columns and defaults is not understood here:
 //!   hand in [`Expressions`].
 //! - Variants are read, whole or shredded, and written whole.
-//! - There is no OPTIMIZE; [`Transaction::concatenate`] commits a compaction that the caller has written.
+//! - There is no OPTIMIZE here; [`Transaction::concatenate`] commits a compaction that the caller has written, as the engine does.
 //! - Multi-part checkpoints are read, and never written. Sidecars are not carried over from one checkpoint to the next.
 //! - Whether a catalog permits maintenance of its tables is not asked: vacuum, log clean-up and compaction refuse them.
 
@@ -80,6 +80,7 @@ mod app_transaction;
 mod arrow_value;
 mod changes;
 mod checkpoint;
+mod cluster;
 mod commit_metadata;
 mod committer;
 mod conform;
@@ -112,12 +113,13 @@ pub use alter::{AlterBuilder, AlterReport};
 pub use boathouse_delta_protocol as protocol;
 pub use changes::{ChangeRange, ChangesBuilder, CommittedChanges, changes_schema};
 pub use checkpoint::{CheckpointBuilder, CheckpointForm, CheckpointReport};
+pub use cluster::{ClusterByBuilder, ClusterByReport};
 pub use committer::{
     CatalogCommitter, CommitCatalog, CommitContent, Committer, CommitterError, DecidedCommit, DecidedCommits, Management,
     MemoryCatalog, MemoryCommitter, PutIfAbsent,
 };
 pub use create::{CreateBuilder, CreateReport};
-pub use error::{AlterProblem, DeltaError, Result, TransactionProblem};
+pub use error::{AlterProblem, ClusteringProblem, DeltaError, Result, TransactionProblem};
 pub use expressions::{Expression, Expressions};
 pub use history::CommitSummary;
 pub use log_cleanup::{LogCleanupBuilder, LogCleanupReport};

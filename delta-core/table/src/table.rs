@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::alter::AlterBuilder;
 use crate::changes::{ChangeRange, ChangesBuilder};
 use crate::checkpoint::CheckpointBuilder;
+use crate::cluster::ClusterByBuilder;
 use crate::committer::{Committer, LogView, Management, PutIfAbsent};
 use crate::create::CreateBuilder;
 use crate::error::{DeltaError, Result};
@@ -241,6 +242,11 @@ impl DeltaTable {
     /// Changes columns, constraints and properties.
     pub fn alter(&self) -> AlterBuilder {
         AlterBuilder::new(self.clone())
+    }
+
+    /// Changes by which columns the table is clustered; with none, it is not clustered any more.
+    pub fn cluster_by<S: Into<String>>(&self, columns: impl IntoIterator<Item = S>) -> ClusterByBuilder {
+        ClusterByBuilder::new(self.clone(), columns.into_iter().map(Into::into).collect())
     }
 
     /// Reads which rows came, left and became others, version by version. The table must have `delta.enableChangeDataFeed`.

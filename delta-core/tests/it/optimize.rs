@@ -10,7 +10,7 @@ use boathouse_delta_core::{
 use boathouse_storage::testing::{Fault, FaultRule, FaultStore};
 use boathouse_storage::{Storage, seeded_env};
 
-use crate::rows::{FEED, Row, VECTORS, batch, read, row, sorted, table_of, table_of_with, table_with, version};
+use crate::rows::{FEED, Row, VECTORS, batch, frame, read, row, sorted, table_of, table_of_with, table_with, version};
 
 /// The ids of all rows, in the order in which they are read.
 async fn ids(snapshot: &Snapshot) -> Vec<i64> {
@@ -177,6 +177,28 @@ async fn an_append_only_table_may_be_tidied_and_an_empty_one_stays() {
     table.append(ids(vec![1]).into()).run().await.unwrap();
     table.append(ids(vec![2]).into()).run().await.unwrap();
     assert_eq!(table.optimize().run().await.unwrap().num_files_removed(), 2);
+}
+
+#[tokio::test]
+async fn small_files_that_pile_up_are_put_together_after_a_statement_where_the_table_asks_for_it() {
+    for (property, wanted) in [("true", 1), ("false", 50)] {
+        let table = table_with(true, &[("delta.autoOptimize.autoCompact", property)]).await;
+        for n in 0..48 {
+            table.append(batch(&[row(n, "a", 1)]).into()).run().await.unwrap();
+        }
+        let insert = |id| table.merge(frame(&[row(id, "a", 1)]), "t.id = s.id").when_not_matched_insert_all();
+        insert(48).run().await.unwrap();
+        assert_eq!(table.snapshot().await.unwrap().file_count().await.unwrap(), 49, "too few yet");
+        insert(49).run().await.unwrap();
+        let snapshot = table.snapshot().await.unwrap();
+        assert_eq!(snapshot.file_count().await.unwrap(), wanted);
+        let last = info(&table, snapshot.version()).await;
+        let expected = if wanted == 1 { ("OPTIMIZE", "true".into()) } else { ("MERGE", serde_json::Value::Null) };
+        assert_eq!((last["operation"].as_str().unwrap(), last["operationParameters"]["auto"].clone()), expected);
+        let settings = OptimizeSettings { auto_min_files: 2, ..OptimizeSettings::default() };
+        assert!(!table.auto_compact().with_settings(settings).run().await.unwrap().committed());
+        assert_eq!(read(&table).await.len(), 50);
+    }
 }
 
 /// A second handle whose cache is as old as this moment.

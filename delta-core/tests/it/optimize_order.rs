@@ -172,3 +172,100 @@ async fn columns_that_cannot_order_anything_are_refused_by_name() {
     table.optimize().z_order(["id"]).filter("part = 'none'").run().await.unwrap();
     assert_eq!(read(&table).await, sorted(&[row(1, "a", 1)]));
 }
+
+/// A table that is clustered by two columns, with two files.
+async fn clustered_table() -> DeltaTable {
+    let table = DeltaTable::at(Storage::memory(), seeded_env(5));
+    let create = table.create(chance(0..1).schema().as_ref().clone()).cluster_by(["a", "B"]);
+    create.property("delta.columnMapping.mode", "name").property("delta.dataSkippingNumIndexedCols", "1").run().await.unwrap();
+    for part in 0..2 {
+        table.append(chance(part * 40_000..(part + 1) * 40_000).into()).run().await.unwrap();
+    }
+    table
+}
+
+fn cube(file: &DataFile) -> Option<String> {
+    let tags = file.add().tags.as_ref()?;
+    assert_eq!(tags.get("ZCUBE_ZORDER_BY"), Some(Some(r#"["a","b"]"#)));
+    assert_eq!(file.add().clustering_provider.as_deref(), Some("liquid"));
+    tags.get("ZCUBE_ID").flatten().map(str::to_owned)
+}
+
+#[tokio::test]
+async fn a_clustered_table_names_its_columns_as_files_do_and_has_their_statistics() {
+    let table = clustered_table().await;
+    let snapshot = table.snapshot().await.unwrap();
+    let writers = snapshot.protocol().writer_features.clone().unwrap();
+    assert!(["clustering", "domainMetadata"].iter().all(|feature| writers.iter().any(|name| name == feature)), "{writers:?}");
+    let domain = &snapshot.state().domain_metadata["delta.clustering"];
+    let physical = |name: &str| snapshot.delta_schema().field(name).unwrap().physical_name(snapshot.column_mapping()).to_owned();
+    let parsed: serde_json::Value = serde_json::from_str(&domain.configuration).unwrap();
+    assert_eq!(parsed["clusteringColumns"], serde_json::json!([[physical("a")], [physical("b")]]));
+    let stats = snapshot.files(None).await.unwrap()[0].stats().unwrap();
+    assert!(stats.columns.contains_key(&ColumnPath::from("b")) && !stats.columns.contains_key(&ColumnPath::from("id")));
+}
+
+#[tokio::test]
+async fn clustering_is_incremental_and_leaves_large_cubes_alone() {
+    let table = clustered_table().await;
+    let before = texts(&table).await;
+    let report = table.optimize().with_settings(small_files()).run().await.unwrap();
+    assert_eq!((report.num_files_removed(), report.rows_copied), (2, 80_000));
+    assert_eq!(texts(&table).await, before);
+    let first = files(&table).await;
+    for column in ["a", "b"] {
+        let (overlap, count) = overlap(&first, column);
+        assert!(count >= 8 && overlap < count as f64 * 0.65, "{column}: {overlap} of {count}");
+    }
+    let cubes: Vec<_> = first.iter().map(cube).collect();
+    assert!(cubes[0].is_some() && cubes.iter().all(|cube| *cube == cubes[0]));
+    let info = crate::optimize::info(&table, report.version).await;
+    assert_eq!(
+        (&info["operationParameters"]["clusterBy"], &info["operationParameters"]["isFull"]),
+        (&r#"["a","b"]"#.into(), &"false".into())
+    );
+    // One cube is as good as it gets, large or small.
+    assert!(!table.optimize().with_settings(small_files()).run().await.unwrap().committed());
+    table.append(chance(80_000..81_000).into()).run().await.unwrap();
+    let large = || OptimizeSettings { min_cube_size_bytes: 1, ..small_files() };
+    let report = table.optimize().with_settings(large()).run().await.unwrap();
+    assert_eq!((report.num_files_removed(), report.rows_copied), (1, 1000), "the cube that is there counts as large");
+    assert!(!table.optimize().with_settings(large()).run().await.unwrap().committed());
+    let report = table.optimize().with_settings(small_files()).run().await.unwrap();
+    assert_eq!(report.rows_copied, 81_000, "two small cubes become one");
+}
+
+#[tokio::test]
+async fn other_clustering_columns_count_for_new_files_and_with_full_for_all() {
+    let table = clustered_table().await;
+    table.optimize().run().await.unwrap();
+    let error = table.cluster_by(["id"]).run().await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("no statistics of column `id`"), "{error}");
+    let report = table.cluster_by(["b"]).run().await.unwrap();
+    assert_eq!(report.before, ["a", "b"]);
+    assert!(!table.optimize().run().await.unwrap().committed());
+    let report = table.optimize().full().run().await.unwrap();
+    assert_eq!(report.rows_copied, 80_000);
+    table.cluster_by(Vec::<String>::new()).run().await.unwrap();
+    let error = table.optimize().full().run().await.unwrap_err();
+    assert!(matches!(error, EngineError::NotClustered { .. }), "{error}");
+    let error = table.optimize().z_order(["a"]).run().await.unwrap_err();
+    assert!(matches!(error, EngineError::Clustered { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_table_that_exists_becomes_clustered_and_a_partitioned_one_does_not() {
+    let table = table_of(false, &[&[row(1, "a", 1)], &[row(2, "b", 2)]]).await;
+    let report = table.cluster_by(["ID"]).run().await.unwrap();
+    assert_eq!(report.before, Vec::<String>::new());
+    assert_eq!(crate::optimize::info(&table, report.version).await["operation"], "CLUSTER BY");
+    assert_eq!(table.optimize().run().await.unwrap().num_files_removed(), 2);
+    assert_eq!(read(&table).await, sorted(&[row(1, "a", 1), row(2, "b", 2)]));
+    for (columns, what) in [(["nope"], "column `nope`"), (["part.x"], "column `part.x`")] {
+        let error = table.cluster_by(columns).run().await.unwrap_err();
+        assert!(error.to_string().contains(what), "{error}");
+    }
+    let partitioned = table_of(true, &[&[row(1, "a", 1)]]).await;
+    let error = partitioned.cluster_by(["id"]).run().await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("is partitioned by part"), "{error}");
+}

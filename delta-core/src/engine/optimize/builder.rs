@@ -5,6 +5,7 @@ use boathouse_delta_table::{DataFile, DeltaError, DeltaTable, Snapshot, Transact
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, stream};
 
+use super::auto;
 use super::bin::{self, Bin, Rewritten, Stop};
 use super::choose::{self, Aim};
 use super::cluster::{self, Extent};
@@ -20,14 +21,15 @@ use crate::engine::formula::{Filter, Formula};
 use crate::engine::rewrite;
 use crate::engine::touched::partition_row;
 
-/// Tidies a table: the rows stay the same, and lie better. Made by [`DeltaTableExt::optimize`](crate::DeltaTableExt::optimize) and
-/// [`DeltaTableExt::purge`](crate::DeltaTableExt::purge).
+/// Tidies a table: the rows stay the same, and lie better. Made by [`DeltaTableExt::optimize`](crate::DeltaTableExt::optimize),
+/// [`DeltaTableExt::auto_compact`](crate::DeltaTableExt::auto_compact) and [`DeltaTableExt::purge`](crate::DeltaTableExt::purge).
 ///
 /// | asked for | what it does |
 /// | --- | --- |
 /// | nothing | puts small files together, in the order of their rows; on a clustered table, clusters what is new |
 /// | [`z_order`](Self::z_order) | writes all files again, so that similar values of several columns are in the same files |
 /// | [`full`](Self::full) | on a clustered table, clusters again also what is ordered by other columns |
+/// | `auto_compact` | puts small files together where the table asks for it and 50 of them are in a partition |
 /// | `purge` | writes files again that hold deleted rows, or columns that were dropped |
 ///
 /// # Example
@@ -65,6 +67,8 @@ enum Goal {
     Full,
     ZOrder(Vec<String>),
     Purge,
+    /// What the table asks for after commits.
+    Auto,
 }
 
 /// How the rows of bins are to lie.
@@ -82,6 +86,10 @@ impl OptimizeBuilder {
 
     pub(crate) fn purging(table: DeltaTable) -> Self {
         Self { goal: Goal::Purge, ..Self::new(table) }
+    }
+
+    pub(crate) fn automatic(table: DeltaTable) -> Self {
+        Self { goal: Goal::Auto, ..Self::new(table) }
     }
 
     /// Looks only at partitions for which this is true. It may speak of partition columns alone.
@@ -134,13 +142,20 @@ impl OptimizeBuilder {
             let operation = "rearrange rows of";
             return Err(DeltaError::MaintenanceByCatalog { url: attempt.url, operation, feature }.into());
         }
+        let nothing = OptimizeReport { version: snapshot.version(), ..OptimizeReport::default() };
+        let is_auto = matches!(self.goal, Goal::Auto);
+        if is_auto && !snapshot.properties().auto_compact {
+            return Ok(nothing);
+        }
         let plan = self.plan(&snapshot, &attempt)?;
-        let (files, predicate) = self.candidates(&snapshot, &attempt).await?;
+        let (mut files, predicate) = self.candidates(&snapshot, &attempt).await?;
+        if is_auto {
+            files = auto::piles(files, &self.settings, auto::aim(&self.settings, &snapshot));
+        }
         let mut report = OptimizeReport {
-            version: snapshot.version(),
             total_considered_files: files.len() as u64,
             preserve_insertion_order: matches!(plan, Plan::Compact | Plan::Purge),
-            ..OptimizeReport::default()
+            ..nothing
         };
         let mut batches: Vec<Vec<Bin>> = Vec::new();
         for partition in choose::by_partition(files) {
@@ -204,8 +219,8 @@ impl OptimizeBuilder {
             Goal::Full if clustering.is_empty() => {
                 return Err(EngineError::NotClustered { attempted: attempt.attempted, url: attempt.url.clone() });
             }
-            Goal::Optimize if clustering.is_empty() => Plan::Compact,
-            Goal::Optimize | Goal::Full => Plan::Cluster(Order { columns: clustering, curve: Curve::Hilbert }),
+            Goal::Optimize | Goal::Auto if clustering.is_empty() => Plan::Compact,
+            Goal::Optimize | Goal::Auto | Goal::Full => Plan::Cluster(Order { columns: clustering, curve: Curve::Hilbert }),
         })
     }
 
@@ -237,6 +252,7 @@ impl OptimizeBuilder {
         let target_bytes = settings.target_bytes(snapshot);
         let extent = if matches!(self.goal, Goal::Full) { Extent::Full } else { Extent::New };
         Ok(match plan {
+            Plan::Compact if matches!(self.goal, Goal::Auto) => choose::bins(&files, auto::aim(settings, snapshot)),
             Plan::Compact => {
                 let (min_bytes, max_deleted_percent) = (settings.min_bytes(target_bytes), settings.max_deleted_percent);
                 choose::bins(&files, Aim { target_bytes, min_bytes, max_deleted_percent })
@@ -312,8 +328,12 @@ impl OptimizeBuilder {
             Plan::Order(order) => (list(order), none()),
             Plan::Cluster(order) => (none(), list(order)),
         };
-        let mut parameters =
-            vec![("predicate", predicate), ("zOrderBy", z_order), ("clusterBy", clustered), ("auto", "false".to_owned())];
+        let mut parameters = vec![
+            ("predicate", predicate),
+            ("zOrderBy", z_order),
+            ("clusterBy", clustered),
+            ("auto", matches!(self.goal, Goal::Auto).to_string()),
+        ];
         if matches!(plan, Plan::Cluster(_)) {
             parameters.push(("isFull", matches!(self.goal, Goal::Full).to_string()));
         }

@@ -5,6 +5,7 @@
 //!                           └─ order ── sample ─ Ranges ─ curve ─ sort, spill ─▶ files ─ add ────────┴─▶ Transaction
 //! ```
 
+mod auto;
 mod bin;
 mod builder;
 mod choose;
@@ -19,6 +20,7 @@ mod report;
 mod settings;
 mod sort;
 
+pub(crate) use auto::after_commit;
 pub use builder::OptimizeBuilder;
 pub use report::{FileSizes, OptimizeReport};
 pub use settings::{OptimizeCommits, OptimizeSettings};

@@ -30,6 +30,8 @@ pub struct OptimizeSettings {
     pub memory_bytes: usize,
     /// How often is committed.
     pub commits: OptimizeCommits,
+    /// A partition with so many small files has them put together after a commit, where the table asks for it.
+    pub auto_min_files: usize,
     /// Files that one run of clustering wrote stay together when they are larger than this: later runs leave them alone.
     pub min_cube_size_bytes: u64,
     /// So many bytes are clustered at once, at most.
@@ -46,6 +48,7 @@ impl Default for OptimizeSettings {
             max_deleted_percent: 5,
             memory_bytes: 512 << 20,
             commits: OptimizeCommits::One,
+            auto_min_files: 50,
             min_cube_size_bytes: 100 << 30,
             target_cube_size_bytes: 150 << 30,
             writer: DataWriterSettings::default(),

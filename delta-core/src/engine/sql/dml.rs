@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use boathouse_delta_table::{AlterReport, RestoreReport, VacuumReport};
+use boathouse_delta_table::{AlterReport, ClusterByReport, RestoreReport, VacuumReport};
 use boathouse_frames::from_datafusion;
 use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::UInt64Type;
@@ -28,6 +28,7 @@ use crate::engine::error::{EngineError, Result};
 use crate::engine::ext::DeltaTableExt;
 use crate::engine::formula::Formula;
 use crate::engine::merge::{MergeDelete, MergeInsert, MergeReport, MergeUpdate};
+use crate::engine::optimize::OptimizeReport;
 use crate::engine::provider::DeltaTableProvider;
 use crate::engine::replace::ReplaceReport;
 use crate::engine::update::UpdateReport;
@@ -60,6 +61,10 @@ pub enum StatementReport {
     Replace(ReplaceReport),
     /// An ALTER TABLE.
     Alter(AlterReport),
+    /// An OPTIMIZE or a REORG TABLE.
+    Optimize(Box<OptimizeReport>),
+    /// An ALTER TABLE … CLUSTER BY.
+    ClusterBy(ClusterByReport),
     /// A VACUUM.
     Vacuum(VacuumReport),
     /// A RESTORE.
@@ -90,6 +95,13 @@ impl StatementReport {
             Self::Create { version, rows, .. } => vec![("version", some(version)), ("num_inserted_rows", some(rows))],
             Self::Insert { rows } => vec![("num_inserted_rows", some(rows))],
             Self::Replace(report) => vec![("num_inserted_rows", some(report.rows_inserted))],
+            Self::Optimize(report) => vec![
+                ("num_files_added", some(report.num_files_added())),
+                ("num_files_removed", some(report.num_files_removed())),
+                ("partitions_optimized", some(report.partitions_optimized)),
+                ("num_batches", some(report.num_batches)),
+            ],
+            Self::ClusterBy(report) => vec![("version", some(report.version))],
             Self::Alter(report) => vec![("version", some(report.version))],
             Self::Restore(report) => vec![
                 ("version", some(report.version)),

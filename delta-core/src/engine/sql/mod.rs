@@ -1,7 +1,7 @@
 //! Delta SQL.
 //!
 //! ```text
-//!   statement ─ Cursor ─▶ its head ─┬─ Delta's own: CREATE, ALTER, VACUUM, RESTORE, DESCRIBE …   statements.rs, run.rs
+//!   statement ─ Cursor ─▶ its head ─┬─ Delta's own: CREATE, ALTER, OPTIMIZE, VACUUM, RESTORE …     statements.rs, optimize.rs, run.rs
 //!                                   ├─ DELETE, UPDATE, MERGE ─ the builders                        dml.rs
 //!                                   └─ anything else ─ DataFusion
 //!        └─ VERSION AS OF, table@v3, table_changes(), UPDATE SET * ─ rewritten first              travel.rs, changes.rs, stars.rs
@@ -14,6 +14,7 @@ mod cursor;
 mod data_types;
 mod dml;
 mod lake;
+mod optimize;
 mod run;
 mod session;
 mod show;

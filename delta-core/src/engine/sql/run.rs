@@ -113,6 +113,13 @@ impl Run<'_> {
             Statement::Alter(table, changes) => self.alter(&table, changes).await,
             Statement::ReplaceWhere { table, condition, query } => self.replace_where(&table, &condition, &query).await,
             Statement::ReplaceUsing { table, columns, query } => self.replace_using(&table, columns, &query).await,
+            Statement::Optimize(optimize) => {
+                let table = self.table(&optimize.table).await?;
+                Ok(StatementReport::Optimize(Box::new(optimize.run(self.session, &table).await?)))
+            }
+            Statement::ClusterBy(table, columns) => {
+                Ok(StatementReport::ClusterBy(self.table(&table).await?.cluster_by(columns).run().await?))
+            }
             Statement::Vacuum { table, scope, retention, dry_run } => {
                 let vacuum = self.table(&table).await?.vacuum().scope(scope).retention(retention);
                 let report = if dry_run { vacuum.dry_run().await? } else { vacuum.run().await? };
@@ -216,7 +223,8 @@ impl Run<'_> {
                 if new.columns.is_empty() {
                     return Err(EngineError::NoColumns { statement: self.text.to_owned() });
                 }
-                let mut create = table.create(Schema::new(new.columns.clone())).partition_by(new.partition_columns.clone());
+                let mut create = table.create(Schema::new(new.columns.clone()));
+                create = create.partition_by(new.partition_columns.clone()).cluster_by(new.clustering.clone());
                 for (key, value) in properties_of(&new) {
                     create = create.property(key, value);
                 }
@@ -247,11 +255,21 @@ impl Run<'_> {
         if let Some(version) = present.filter(|_| !new.or_replace) {
             return Err(DeltaError::TableExists { url: table.url().to_owned(), version }.into());
         }
+        if present.is_some() && !new.clustering.is_empty() {
+            return Err(EngineError::Unsupported {
+                statement: self.text.to_owned(),
+                what: "CLUSTER BY of a table that is replaced",
+                instead: "change it with ALTER TABLE … CLUSTER BY",
+            });
+        }
         let mut write = if present.is_some() {
             table.overwrite(rows).overwrite_schema()
         } else {
             table.write(WriteRequest::append(), rows).create_if_absent()
         };
+        if !new.clustering.is_empty() {
+            write = write.cluster_by(new.clustering.clone());
+        }
         if !new.partition_columns.is_empty() {
             write = write.partition_by(new.partition_columns.clone());
         }

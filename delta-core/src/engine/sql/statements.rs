@@ -10,7 +10,8 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::{Cursor, TableName};
 use super::data_types::{column, data_type};
-use super::travel;
+use super::optimize::Optimize;
+use super::{optimize, travel};
 use crate::engine::error::{EngineError, Result};
 
 /// A statement of Delta.
@@ -24,6 +25,10 @@ pub(crate) enum Statement {
     ReplaceWhere { table: TableName, condition: String, query: String },
     /// `INSERT INTO t REPLACE USING (columns) query`.
     ReplaceUsing { table: TableName, columns: Vec<String>, query: String },
+    /// `OPTIMIZE t …`, or `REORG TABLE t … APPLY (PURGE)`.
+    Optimize(Optimize),
+    /// `ALTER TABLE t CLUSTER BY (columns) | NONE`.
+    ClusterBy(TableName, Vec<String>),
     /// `VACUUM t [LITE | FULL] [RETAIN n HOURS] [DRY RUN]`.
     Vacuum { table: TableName, scope: VacuumScope, retention: Retention, dry_run: bool },
     /// `RESTORE TABLE t TO …`.
@@ -44,6 +49,7 @@ pub(crate) struct Create {
     pub(crate) or_replace: bool,
     pub(crate) columns: Vec<Field>,
     pub(crate) partition_columns: Vec<String>,
+    pub(crate) clustering: Vec<String>,
     pub(crate) properties: Vec<(String, String)>,
     pub(crate) comment: Option<String>,
     pub(crate) location: Option<String>,
@@ -67,9 +73,7 @@ pub(crate) enum Change {
 }
 
 /// Statements that are in Delta's SQL and not here, with what would help.
-const UNSUPPORTED: [(&[&str], &str, &str); 13] = [
-    (&["OPTIMIZE"], "OPTIMIZE", "read the small files, and write them again with `overwrite`"),
-    (&["REORG"], "REORG TABLE", "write the rows again with `overwrite`"),
+const UNSUPPORTED: [(&[&str], &str, &str); 11] = [
     (&["CONVERT"], "CONVERT TO DELTA", "read the files, and write them with `CREATE TABLE … AS SELECT`"),
     (&["COPY", "INTO"], "COPY INTO", "read the files with autoload, or `INSERT INTO … SELECT`"),
     (&["FSCK"], "FSCK REPAIR TABLE", "restore an earlier version"),
@@ -98,6 +102,8 @@ pub(crate) async fn parse(session: &SessionContext, text: &str) -> Result<Option
         () if cursor.takes(&["CREATE", "TABLE"]) => create(&mut cursor, false)?,
         () if cursor.takes(&["REPLACE", "TABLE"]) => create(&mut cursor, true)?,
         () if cursor.takes(&["ALTER", "TABLE"]) => Some(alter(&mut cursor)?),
+        () if cursor.takes(&["OPTIMIZE"]) => Some(Statement::Optimize(optimize::optimize(&mut cursor)?)),
+        () if cursor.takes(&["REORG"]) => Some(Statement::Optimize(optimize::reorg(&mut cursor)?)),
         () if cursor.takes(&["VACUUM"]) => Some(vacuum(&mut cursor)?),
         () if cursor.takes(&["RESTORE"]) => {
             cursor.takes(&["TABLE"]);
@@ -144,6 +150,7 @@ fn create(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<Option<Statement>
         or_replace,
         columns: Vec::new(),
         partition_columns: Vec::new(),
+        clustering: Vec::new(),
         properties: Vec::new(),
         comment: None,
         location: None,
@@ -191,12 +198,8 @@ fn create(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<Option<Statement>
                 }
             }
             cursor.expect_token(&Token::RParen)?;
-        } else if cursor.sees(&["CLUSTER", "BY"]) {
-            return Err(EngineError::Unsupported {
-                statement: cursor.text().to_owned(),
-                what: "CLUSTER BY",
-                instead: "leave it out, or use PARTITIONED BY",
-            });
+        } else if cursor.takes(&["CLUSTER", "BY"]) {
+            new.clustering = optimize::cluster_by(cursor)?;
         } else if cursor.takes(&["TBLPROPERTIES"]) {
             new.properties.extend(properties(cursor)?);
         } else if cursor.takes(&["COMMENT"]) {
@@ -209,7 +212,7 @@ fn create(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<Option<Statement>
                 cursor.skip();
             }
         } else {
-            return Err(cursor.wanted("USING, PARTITIONED BY, TBLPROPERTIES, COMMENT, LOCATION, AS or the end"));
+            return Err(cursor.wanted("USING, PARTITIONED BY, CLUSTER BY, TBLPROPERTIES, COMMENT, LOCATION, AS or the end"));
         }
     }
     Ok(Some(Statement::Create(Box::new(new))))
@@ -317,8 +320,8 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
             }
         }
         cursor.expect_token(&Token::RParen)?;
-    } else if cursor.sees(&["CLUSTER", "BY"]) {
-        return unsupported(cursor, "ALTER TABLE … CLUSTER BY", "create the table anew");
+    } else if cursor.takes(&["CLUSTER", "BY"]) {
+        return Ok(Statement::ClusterBy(table, optimize::cluster_by(cursor)?));
     } else if cursor.sees(&["DROP", "FEATURE"]) {
         return unsupported(cursor, "ALTER TABLE … DROP FEATURE", "create the table anew");
     } else if cursor.sees(&["RENAME", "TO"]) {

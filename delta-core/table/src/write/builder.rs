@@ -7,15 +7,17 @@ use arrow_schema::Schema;
 use boathouse_base::{
     AppTransaction, BatchStream, IfAbsent, Predicate, Progress, ProgressUnit, SchemaMode, WriteMode, WriteReport, WriteRequest,
 };
-use boathouse_delta_protocol::action::{Metadata, Protocol};
+use boathouse_delta_protocol::action::{DomainMetadata, Metadata, Protocol};
 use boathouse_delta_protocol::conflict::{Conflict, change_that_matters};
 use boathouse_delta_protocol::features::{self, RowChange};
 use boathouse_delta_protocol::rules::Rules;
 use boathouse_delta_protocol::schema::StructType;
+use boathouse_delta_protocol::stats::ColumnPath;
 
 use super::data_writer::{DataWriter, DataWriterSettings, WrittenFiles, clustering_paths, discard};
 use super::evolve::{evolved, widening};
 use super::replace::{self, Replaced};
+use crate::cluster;
 use crate::create::{ROW_TRACKING_NAMES, new_table};
 use crate::error::{DeltaError, OnTable, Result};
 use crate::filter::matching_rows;
@@ -56,6 +58,8 @@ pub struct WriteBuilder {
     request: WriteRequest,
     data: BatchStream,
     settings: DataWriterSettings,
+    /// The clustering columns of a table that is created.
+    clustering: Vec<String>,
 }
 
 /// What is written to: the table as it is, or as it will be created.
@@ -64,11 +68,13 @@ struct Target {
     protocol: Option<Protocol>,
     metadata: Option<Metadata>,
     layout: Arc<Layout>,
+    /// What a new table says of its clustering columns.
+    clustering: Option<(Vec<ColumnPath>, DomainMetadata)>,
 }
 
 impl WriteBuilder {
     pub(crate) fn new(table: DeltaTable, request: WriteRequest, data: BatchStream) -> Self {
-        Self { table, request, data, settings: DataWriterSettings::default() }
+        Self { table, request, data, settings: DataWriterSettings::default(), clustering: Vec::new() }
     }
 
     /// Creates the table if there is none, without partitions and properties unless they are given.
@@ -86,6 +92,12 @@ impl WriteBuilder {
             IfAbsent::Create { partition_columns, .. } => *partition_columns = columns,
             fail @ IfAbsent::Fail => *fail = IfAbsent::Create { partition_columns: columns, properties: BTreeMap::new() },
         }
+        self
+    }
+
+    /// Clusters a table that is created by these columns; one that exists stays as it is.
+    pub fn cluster_by<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.clustering = columns.into_iter().map(Into::into).collect();
         self
     }
 
@@ -154,7 +166,7 @@ impl WriteBuilder {
     ///
     /// **Cost**: one pass over the data, which is never held as a whole: see [`DataWriter`].
     pub async fn run(self) -> Result<WriteReport> {
-        let Self { table, request, mut data, settings } = self;
+        let Self { table, request, mut data, settings, clustering } = self;
         let url = table.url().to_owned();
         let base = table.try_snapshot().await?;
         if let (Some(base), Some(asked)) = (&base, &request.app_transaction)
@@ -162,7 +174,7 @@ impl WriteBuilder {
         {
             return Ok(report);
         }
-        let target = target(&table, base, &request, &data.schema()).await?;
+        let target = target(&table, base, &request, &clustering, &data.schema()).await?;
         let storage = table.storage().clone();
         let mut writer = target.writer(&table, settings)?;
         let written = write_rows(&mut writer, &mut data, &request, &url).await;
@@ -245,14 +257,21 @@ async fn join(table: &DeltaTable, target: &Target, request: &WriteRequest) -> Re
             name.clone_from(theirs);
         }
     }
-    if change_that_matters(&mine, base.metadata(), true).is_some() {
+    let clustering = target.clustering.as_ref().map(|(paths, _)| paths.as_slice()).unwrap_or_default();
+    if change_that_matters(&mine, base.metadata(), true).is_some() || clustering != clustering_paths(&base)? {
         return Ok(None);
     }
-    Ok(Some(Target { base: Some(base), protocol: None, metadata: None, layout: Arc::clone(&target.layout) }))
+    Ok(Some(Target { base: Some(base), protocol: None, metadata: None, layout: Arc::clone(&target.layout), clustering: None }))
 }
 
 /// Checks the schema of the data against the table, and decides what becomes of the table's.
-async fn target(table: &DeltaTable, base: Option<Snapshot>, request: &WriteRequest, schema: &Schema) -> Result<Target> {
+async fn target(
+    table: &DeltaTable,
+    base: Option<Snapshot>,
+    request: &WriteRequest,
+    clustering: &[String],
+    schema: &Schema,
+) -> Result<Target> {
     let url = table.url();
     if request.schema_mode == SchemaMode::Overwrite && request.mode != WriteMode::Overwrite {
         return Err(DeltaError::SchemaOverwriteKeepsRows { url: url.to_owned() });
@@ -262,9 +281,11 @@ async fn target(table: &DeltaTable, base: Option<Snapshot>, request: &WriteReque
         let IfAbsent::Create { partition_columns, properties } = &request.if_absent else {
             return Err(crate::log::list::no_table(table.storage()).await);
         };
-        let (protocol, metadata) = new_table(table, incoming, partition_columns, properties, None, None)?;
+        let (mut protocol, metadata) = new_table(table, incoming, partition_columns, properties, None, None)?;
+        let (paths, domain) = cluster::of_new_table(url, &mut protocol, &metadata, clustering)?;
         let layout = Arc::new(Layout::new(url, &protocol, &metadata)?);
-        return Ok(Target { base: None, protocol: Some(protocol), metadata: Some(metadata), layout });
+        let clustering = domain.map(|domain| (paths, domain));
+        return Ok(Target { base: None, protocol: Some(protocol), metadata: Some(metadata), layout, clustering });
     };
     features::check_write(base.protocol(), base.metadata()).on(url)?;
     if request.mode != WriteMode::Append {
@@ -304,10 +325,10 @@ async fn target(table: &DeltaTable, base: Option<Snapshot>, request: &WriteReque
     };
     let Some(schema) = schema else {
         let layout = Arc::clone(base.layout());
-        return Ok(Target { base: Some(base), protocol: None, metadata: None, layout });
+        return Ok(Target { base: Some(base), protocol: None, metadata: None, layout, clustering: None });
     };
     let (protocol, metadata, layout) = evolved(&base, schema)?;
-    Ok(Target { base: Some(base), protocol, metadata: Some(metadata), layout })
+    Ok(Target { base: Some(base), protocol, metadata: Some(metadata), layout, clustering: None })
 }
 
 impl Target {
@@ -321,7 +342,11 @@ impl Target {
             // `target` makes no other.
             _ => Rules::default(),
         };
-        let clustering = base.map(clustering_paths).transpose()?.unwrap_or_default();
+        let clustering = match (base, &self.clustering) {
+            (Some(base), _) => clustering_paths(base)?,
+            (None, Some((paths, _))) => paths.clone(),
+            (None, None) => Vec::new(),
+        };
         DataWriter::with_layout(table, Arc::clone(&self.layout), &rules, &clustering, settings)
     }
 }
@@ -370,6 +395,9 @@ async fn commit(
         // `target` makes no other; the transaction would refuse to create a table without metadata.
         (None, _, _) => return Err(crate::log::list::no_table(table.storage()).await),
     };
+    if let Some((_, domain)) = target.clustering.as_ref().filter(|_| target.base.is_none()) {
+        transaction = transaction.domain_metadata(domain.clone());
+    }
     let partitions: Vec<String> = target.layout.partition_columns.clone();
     let partitions = serde_json::Value::from(partitions).to_string();
     let mut parameters = vec![("mode", "Append".to_owned()), ("partitionBy", partitions)];
