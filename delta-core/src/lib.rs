@@ -23,8 +23,11 @@
 //! - MERGE holds the matching pairs in memory, within the pool of the session; its source goes to disk when the pool is used up.
 //! - New tables of SQL have deletion vectors; those of [`DeltaTable::create`] and `create_if_absent` when the property
 //!   `delta.enableDeletionVectors` asks for them: without, DELETE, UPDATE and MERGE copy the files that they touch.
+//! - [`DeltaTable::append`] does not put small files together where the table asks for it (`delta.autoOptimize.autoCompact`), as statements do:
+//!   call `auto_compact` behind it. There are no optimized writes.
 //! - Fields within a struct cannot be set one by one.
-//! - SQL has no subqueries in MERGE, and in DELETE and UPDATE none that read columns from outside; no OPTIMIZE, CLUSTER BY, COPY INTO, CONVERT, CLONE, REORG. DELETE, UPDATE and MERGE go through [`delta_sql`]: DataFusion's own hooks lose conditions that its
+//! - SQL has no subqueries in MERGE, and in DELETE and UPDATE none that read columns from outside; no COPY INTO, CONVERT, CLONE.
+//!   DELETE, UPDATE and MERGE go through [`delta_sql`]: DataFusion's own hooks lose conditions that its
 //!   optimizer rewrites, so they are refused.
 //! - Footers are kept, and page indexes are read each time. Filters on parts of renamed columns stay above the scan.
 

@@ -142,8 +142,8 @@ async fn ask(snapshot: &Snapshot, pushdown: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Every table of an archive that can be opened.
-async fn every_table(group: &str, pushdown: bool) {
+/// The folders of the tables of an archive, below one that is deleted in the end.
+pub(crate) fn unpacked(group: &str) -> (tempfile::TempDir, Vec<std::path::PathBuf>) {
     let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("table/tests/corpora/{group}.tar.zst"));
     let folder = tempfile::tempdir().unwrap();
     let packed = std::fs::File::open(archive).unwrap();
@@ -152,6 +152,12 @@ async fn every_table(group: &str, pushdown: bool) {
     let entries = std::fs::read_dir(folder.path().join(group)).unwrap().map(|entry| entry.unwrap().path());
     let mut folders: Vec<_> = entries.collect();
     folders.sort();
+    (folder, folders)
+}
+
+/// Every table of an archive that can be opened.
+async fn every_table(group: &str, pushdown: bool) {
+    let (_folder, folders) = unpacked(group);
     let (mut asked, mut failed) = (0, Vec::new());
     for path in &folders {
         let location = Location::from_path(path.join("delta")).unwrap();

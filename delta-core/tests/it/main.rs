@@ -10,6 +10,7 @@ mod marks;
 mod merges;
 mod model;
 mod optimize;
+mod optimize_corpora;
 mod optimize_model;
 mod optimize_order;
 mod queries;

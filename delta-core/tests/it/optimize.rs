@@ -1,9 +1,13 @@
 //! OPTIMIZE that puts files together: what it takes, what it keeps, what it refuses, and what other writers notice.
 
+use std::sync::Arc;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
+use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
-use boathouse_base::{DomainError, ErrorKind, ScanRequest};
+use boathouse_base::{Comparison, DomainError, ErrorKind, Predicate, ScanRequest};
+use boathouse_delta_core::table::DataWriterSettings;
 use boathouse_delta_core::{
     DeltaError, DeltaTable, DeltaTableExt, EngineError, OptimizeCommits, OptimizeSettings, RowChangeSettings, Snapshot,
 };
@@ -107,6 +111,56 @@ async fn files_stay_apart_where_they_would_be_too_large_together() {
     assert!(!table.optimize().with_settings(settings).run().await.unwrap().committed(), "all are large enough");
 }
 
+/// How many rows the row groups of a file have.
+async fn row_groups(table: &DeltaTable, path: &str) -> Vec<i64> {
+    let bytes = table.storage().get(path).await.unwrap();
+    let reader = datafusion::parquet::file::reader::SerializedFileReader::new(bytes).unwrap();
+    let metadata = datafusion::parquet::file::reader::FileReader::metadata(&reader).clone();
+    metadata.row_groups().iter().map(|group| group.num_rows()).collect()
+}
+
+#[tokio::test]
+async fn large_row_groups_are_copied_as_they_are_and_small_ones_put_together_with_the_same_statistics() {
+    let numbers = |file: i64| -> RecordBatch {
+        let ids: Int64Array = (0..2500).map(|n| (n % 7 > 0).then_some(n * 31 % 1000 + file)).collect();
+        let part: StringArray = (0..2500).map(|n| Some(format!("part {}", n * 17 % 300))).collect();
+        let sound: Float64Array = (0..2500).map(|n| Some(f64::from(n) / 3.0)).collect();
+        let broken: Float64Array = (0..2500).map(|n| Some(if n == 7 && file == 1 { f64::NAN } else { 2.5 })).collect();
+        let columns: [(&str, ArrayRef); 4] =
+            [("id", Arc::new(ids)), ("part", Arc::new(part)), ("sound", Arc::new(sound)), ("broken", Arc::new(broken))];
+        RecordBatch::try_from_iter(columns).unwrap()
+    };
+    let groups = || DataWriterSettings { row_group_rows: 1000, ..DataWriterSettings::default() };
+    let mut found = Vec::new();
+    for copy_row_groups_from_rows in [800, 900] {
+        let table = DeltaTable::at(Storage::memory(), seeded_env(1));
+        for file in 0..3 {
+            table.append(numbers(file).into()).create_if_absent().with_writer_settings(groups()).run().await.unwrap();
+        }
+        let before = table.snapshot().await.unwrap().scan(ScanRequest::default()).unwrap().collect().await.unwrap();
+        let settings = OptimizeSettings { copy_row_groups_from_rows, writer: groups(), ..OptimizeSettings::default() };
+        assert_eq!(table.optimize().with_settings(settings).run().await.unwrap().num_files_removed(), 3);
+        let snapshot = DeltaTable::at(table.storage().clone(), seeded_env(2)).snapshot().await.unwrap();
+        let after = snapshot.scan(ScanRequest::default()).unwrap().collect().await.unwrap();
+        let whole = |batches: &[RecordBatch]| datafusion::arrow::compute::concat_batches(&snapshot.schema(), batches).unwrap();
+        assert_eq!(
+            whole(&before).columns().iter().map(|c| format!("{c:?}")).collect::<Vec<_>>(),
+            whole(&after).columns().iter().map(|c| format!("{c:?}")).collect::<Vec<_>>()
+        );
+        assert_eq!(whole(&after).num_rows(), 7500);
+        // Pages are found by their indexes, which were copied too.
+        let late = Predicate::compare("id", Comparison::Gt, 1000);
+        let some = ScanRequest { predicate: Some(late), ..ScanRequest::default() };
+        assert!(snapshot.scan(some).unwrap().collect().await.unwrap().iter().map(RecordBatch::num_rows).sum::<usize>() > 0);
+        let files = snapshot.files(None).await.unwrap();
+        found.push((row_groups(&table, &files[0].path()).await, files[0].add().stats.clone().unwrap()));
+    }
+    let crumbs = [1000, 1000, 500].repeat(3);
+    assert_eq!((&found[0].0, &found[1].0), (&crumbs, &vec![1000, 1000, 1000, 1000, 1000, 1000, 1000, 500]));
+    assert_eq!(found[0].1, found[1].1);
+    assert!(found[0].1.contains("\"sound\":833.0") && !found[0].1.contains("\"broken\":2.5"), "{}", found[0].1);
+}
+
 #[tokio::test]
 async fn a_large_file_is_written_again_when_too_many_of_its_rows_are_deleted() {
     let many: Vec<Row> = (0..100).map(|n| row(n, "a", 1)).collect();
@@ -171,8 +225,8 @@ async fn an_append_only_table_may_be_tidied_and_an_empty_one_stays() {
         .unwrap();
     assert!(!table.optimize().run().await.unwrap().committed());
     let ids = |ids: Vec<i64>| {
-        let column = std::sync::Arc::new(arrow_array::Int64Array::from(ids)) as arrow_array::ArrayRef;
-        arrow_array::RecordBatch::try_from_iter([("id", column)]).unwrap()
+        let column = Arc::new(Int64Array::from(ids)) as ArrayRef;
+        RecordBatch::try_from_iter([("id", column)]).unwrap()
     };
     table.append(ids(vec![1]).into()).run().await.unwrap();
     table.append(ids(vec![2]).into()).run().await.unwrap();

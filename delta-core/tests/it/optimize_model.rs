@@ -69,7 +69,7 @@ async fn in_order(table: &DeltaTable) -> BTreeMap<Option<String>, Vec<OwnedRow>>
     rows
 }
 
-async fn run([partitioned, vectors, mapping, tracking, each]: [bool; 5], target_bytes: u64, steps: Vec<Step>) {
+async fn run([partitioned, vectors, mapping, tracking, each, copy]: [bool; 6], target_bytes: u64, steps: Vec<Step>) {
     let wanted =
         [(vectors, VECTORS), (mapping, ("delta.columnMapping.mode", "id")), (tracking, ("delta.enableRowTracking", "true"))];
     let properties: Vec<_> = wanted.into_iter().filter(|(on, _)| *on).map(|(_, property)| property).collect();
@@ -77,6 +77,7 @@ async fn run([partitioned, vectors, mapping, tracking, each]: [bool; 5], target_
     let settings = || OptimizeSettings {
         target_file_size_bytes: Some(target_bytes),
         commits: if each { OptimizeCommits::EachPartition } else { OptimizeCommits::One },
+        copy_row_groups_from_rows: if copy { 0 } else { u64::MAX },
         writer: DataWriterSettings { row_group_rows: 7, ..DataWriterSettings::default() },
         ..OptimizeSettings::default()
     };
@@ -138,7 +139,7 @@ proptest! {
 
     #[test]
     fn random_tables_have_the_same_rows_after_they_were_tidied(
-        features in any::<[bool; 5]>(),
+        features in any::<[bool; 6]>(),
         target_bytes in prop_oneof![Just(1_u64), Just(2000), Just(1 << 30)],
         steps in prop::collection::vec(step(), 1..9),
     ) {

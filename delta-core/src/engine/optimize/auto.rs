@@ -1,5 +1,6 @@
 //! Compaction that tables ask for: after a commit, where small files have piled up.
 
+use boathouse_base::BoxFuture;
 use boathouse_delta_table::{DataFile, DeltaTable, Snapshot};
 
 use super::choose::{self, Aim};
@@ -11,7 +12,8 @@ const TARGET_FILE_BYTES: u64 = 128 << 20;
 
 /// Does what the table asks for after a commit of a statement. A failure is only told: the commit stands.
 pub(crate) async fn after_commit(table: &DeltaTable) {
-    match table.auto_compact().run().await {
+    let compacting: BoxFuture<'_, _> = Box::pin(table.auto_compact().run());
+    match compacting.await {
         Ok(report) if report.committed() => {
             let (files, version) = (report.num_files_removed(), report.version);
             tracing::debug!(table = table.url(), version, files, "put small files together");

@@ -305,7 +305,12 @@ impl OptimizeBuilder {
     async fn rewrite_bin(&self, snapshot: &Snapshot, plan: &Plan, bin: Bin, attempt: &Attempt) -> Result<Rewritten> {
         match plan {
             // What was one file stays one, so that its rows can be followed.
-            Plan::Compact | Plan::Purge => compact(snapshot, bin, self.settings.writer(u64::MAX), attempt).await,
+            Plan::Compact => {
+                let copy_from_rows = self.settings.copy_row_groups_from_rows;
+                compact(snapshot, bin, copy_from_rows, self.settings.writer(u64::MAX), attempt).await
+            }
+            // Values that nobody shall find any more must not be copied.
+            Plan::Purge => compact(snapshot, bin, u64::MAX, self.settings.writer(u64::MAX), attempt).await,
             Plan::Order(by) => order(snapshot, bin, by, &self.settings, attempt).await,
             Plan::Cluster(by) => {
                 let mut cube = order(snapshot, bin, by, &self.settings, attempt).await?;

@@ -9,7 +9,18 @@ use crate::engine::origins::Known;
 /// Writes the rows of a bin to one file, in their order, without those that are deleted.
 ///
 /// Files are read ahead and columns encoded by other threads, so that one bin keeps more than one core busy.
-pub(super) async fn compact(snapshot: &Snapshot, bin: Bin, settings: DataWriterSettings, attempt: &Attempt) -> Result<Rewritten> {
+///
+/// Row groups that are large enough are not decoded at all.
+pub(super) async fn compact(
+    snapshot: &Snapshot,
+    bin: Bin,
+    copy_from_rows: u64,
+    settings: DataWriterSettings,
+    attempt: &Attempt,
+) -> Result<Rewritten> {
+    if let Some(written) = DataWriter::glue(snapshot, &bin.files, copy_from_rows, settings.clone()).await? {
+        return Ok(Rewritten { sources: bin.files, written, kind: Kind::Concatenated });
+    }
     let read = FileRead { row_tracking: snapshot.row_tracking().cloned(), ..FileRead::default() };
     let mut rows = snapshot.read_files(bin.files.clone(), read)?;
     let mut writer = DataWriter::new(snapshot, settings)?;

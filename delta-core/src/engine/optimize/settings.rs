@@ -36,6 +36,9 @@ pub struct OptimizeSettings {
     pub min_cube_size_bytes: u64,
     /// So many bytes are clustered at once, at most.
     pub target_cube_size_bytes: u64,
+    /// Row groups of at least so many rows, on average of the files that are put together, are copied as they are. Smaller ones are decoded and
+    /// put together as well, so that a file does not consist of crumbs.
+    pub copy_row_groups_from_rows: u64,
     /// How rows are encoded. Its target size and `data_change` do not count here.
     pub writer: DataWriterSettings,
 }
@@ -51,6 +54,7 @@ impl Default for OptimizeSettings {
             auto_min_files: 50,
             min_cube_size_bytes: 100 << 30,
             target_cube_size_bytes: 150 << 30,
+            copy_row_groups_from_rows: 128 << 10,
             writer: DataWriterSettings::default(),
         }
     }

@@ -25,6 +25,8 @@ pub fn session() -> DeltaSession {
 /// | `DELETE`, `UPDATE`, `MERGE [WITH SCHEMA EVOLUTION] INTO` with `UPDATE SET *` and `INSERT *` | changed rows |
 /// | `CREATE [OR REPLACE] TABLE … USING DELTA`, with `AS SELECT …` | a new table; or a name for one, with `LOCATION` alone |
 /// | `ALTER TABLE` | columns, constraints, defaults, properties |
+/// | `OPTIMIZE t [FULL] [WHERE …] [ZORDER BY (…)]`, `REORG TABLE t [WHERE …] APPLY (PURGE)` | files in shape |
+/// | `CREATE TABLE … CLUSTER BY (…)`, `ALTER TABLE t CLUSTER BY (…)` or `NONE` | what OPTIMIZE keeps together |
 /// | `RESTORE TABLE … TO VERSION AS OF`, `VACUUM … [LITE] [RETAIN n HOURS] [DRY RUN]` | upkeep |
 /// | `DESCRIBE HISTORY`, `DESCRIBE DETAIL`, `SHOW TBLPROPERTIES` | what is known |
 ///

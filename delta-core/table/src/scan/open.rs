@@ -170,7 +170,8 @@ async fn unreadable(source: &Source, path: String, reader: &ObjectReader, error:
     failed(source, &path, error)
 }
 
-fn failed(source: &Source, path: &str, error: ParquetError) -> DeltaError {
+/// An error of the Parquet reader as one of the table.
+pub(crate) fn failed(source: &Source, path: &str, error: ParquetError) -> DeltaError {
     let (url, path) = (source.storage.url().to_owned(), path.to_owned());
     match error {
         ParquetError::External(inner) => match inner.downcast::<object_store::Error>() {

@@ -103,17 +103,17 @@ pub struct WrittenFiles {
 /// # Ok(()) }
 /// ```
 pub struct DataWriter {
-    storage: Storage,
-    env: Env,
-    layout: Arc<Layout>,
+    pub(super) storage: Storage,
+    pub(super) env: Env,
+    pub(super) layout: Arc<Layout>,
     settings: DataWriterSettings,
-    encoding: Arc<Encoding>,
+    pub(super) encoding: Arc<Encoding>,
     /// For files whose rows carry their ids along; of a table that tracks its rows.
-    tracked: Option<Arc<Encoding>>,
+    pub(super) tracked: Option<Arc<Encoding>>,
     /// Whether there is a column of variants, at any depth.
     has_variants: bool,
-    leaves: Vec<Leaf>,
-    indexed: Vec<ColumnPath>,
+    pub(super) leaves: Vec<Leaf>,
+    pub(super) indexed: Vec<ColumnPath>,
     file_columns: Vec<usize>,
     splitter: Option<Splitter>,
     enforcer: Option<Enforcer>,
@@ -436,7 +436,8 @@ impl DataWriter {
         if self.splitter.is_none() { 0 } else { self.open.values().map(|f| f.encoder.memory()).sum() }
     }
 
-    fn begin_file(&self, values: &[Value], tracked: bool) -> Result<OpenFile> {
+    /// The name of a new file with these partition values, and the values as the log has them.
+    pub(super) fn name_file(&self, values: &[Value]) -> Result<(String, StringMap)> {
         let url = self.storage.url();
         let mut texts = Vec::with_capacity(values.len());
         for ((column, primitive), value) in self.layout.partition_types().into_iter().zip(values) {
@@ -451,12 +452,17 @@ impl DataWriter {
         };
         let name = format!("{kind}-00000-{}-c000{codec}.parquet", self.env.uuid());
         let relative = [root, &folder, &name].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+        Ok((relative, texts.into_iter().collect()))
+    }
+
+    fn begin_file(&self, values: &[Value], tracked: bool) -> Result<OpenFile> {
+        let (relative, partition_values) = self.name_file(values)?;
         let path = self.storage.path_of(&relative)?;
         let store = Arc::clone(self.storage.object_store());
         let encoding = self.tracked.as_ref().filter(|_| tracked).unwrap_or(&self.encoding);
         let encoder = FileEncoder::new(Arc::clone(encoding), store, path)
             .map_err(|source| self.encode_error(&relative, EncodeError::Parquet(source)))?;
-        Ok(OpenFile { relative, partition_values: texts.into_iter().collect(), encoder, tracked })
+        Ok(OpenFile { relative, partition_values, encoder, tracked })
     }
 
     async fn end_file(&mut self, key: Option<PartitionKey>, file: OpenFile) -> Result<()> {
@@ -541,18 +547,23 @@ impl DataWriter {
     }
 
     fn encode_error(&self, path: &str, error: EncodeError) -> DeltaError {
-        let (url, path) = (self.storage.url().to_owned(), path.to_owned());
-        match error {
-            EncodeError::Parquet(source) => DeltaError::Encode { url, path, source },
-            EncodeError::Store(source) => DeltaError::Store { attempted: "write", url, path, source: Box::new(source) },
-            EncodeError::Worker(source) => DeltaError::Task { url, source },
-        }
+        encode_error(self.storage.url(), path, error)
     }
 }
 
 impl std::fmt::Debug for DataWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DataWriter").field("url", &self.storage.url()).field("rows", &self.rows).finish_non_exhaustive()
+    }
+}
+
+/// An error of writing a file as one of the table.
+pub(super) fn encode_error(url: &str, path: &str, error: EncodeError) -> DeltaError {
+    let (url, path) = (url.to_owned(), path.to_owned());
+    match error {
+        EncodeError::Parquet(source) => DeltaError::Encode { url, path, source },
+        EncodeError::Store(source) => DeltaError::Store { attempted: "write", url, path, source: Box::new(source) },
+        EncodeError::Worker(source) => DeltaError::Task { url, source },
     }
 }
 

@@ -438,7 +438,7 @@ fn mark_nan(array: &ArrayRef, has_nan: &mut [bool], leaf: &mut usize) {
 
 /// Bytes between the Parquet writer and the upload, in pieces of the size of a part: no piece is ever copied to grow.
 #[derive(Clone, Default)]
-struct Pages(Arc<Mutex<Pieces>>);
+pub(super) struct Pages(Arc<Mutex<Pieces>>);
 
 #[derive(Default)]
 struct Pieces {
@@ -457,12 +457,12 @@ impl Pages {
     }
 
     /// The pieces that are full.
-    fn take_full(&self) -> Vec<Bytes> {
+    pub(super) fn take_full(&self) -> Vec<Bytes> {
         std::mem::take(&mut self.pieces().full)
     }
 
     /// All of it.
-    fn take(&self) -> Vec<Bytes> {
+    pub(super) fn take(&self) -> Vec<Bytes> {
         let mut pieces = self.pieces();
         let last = std::mem::take(&mut pieces.last);
         let mut all = std::mem::take(&mut pieces.full);

@@ -12,6 +12,7 @@ mod data_writer;
 mod encoder;
 mod evolve;
 pub(crate) mod flat;
+mod glue;
 mod partition;
 mod replace;
 pub(crate) mod statistics;
