@@ -11,6 +11,7 @@ use boathouse_base::ErrorKind;
 
 use crate::data_files::Row;
 use crate::disk::Disk;
+use crate::identities::rows_are_known_again;
 use crate::intent::{Content, Intent};
 use crate::ledger::{Attempt, Observation, Outcome};
 use crate::log_reader::{Commit, History, State, TABLE};
@@ -19,6 +20,7 @@ use crate::violation::Violation;
 
 /// Checks what actors were told against the history.
 pub(crate) fn check(history: &History, attempts: &[Attempt], schedule: &Schedule, disk: &Disk) -> Result<(), Violation> {
+    rows_are_known_again(history)?;
     times_rise(history)?;
     let mut by_op: BTreeMap<usize, Vec<&Commit>> = BTreeMap::new();
     for commit in history.commits.iter().skip(1) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use boathouse_base::BatchStream;
 use bytes::Bytes;
@@ -78,15 +78,28 @@ pub(crate) fn rows_of(batch: &RecordBatch) -> Option<Vec<Row>> {
         .collect()
 }
 
-/// The rows of a Parquet file of a partition, read without the engine.
-pub(crate) fn decode(bytes: &Bytes, part: Part) -> Option<Vec<Row>> {
+/// A row of a Parquet file, with what the file itself says of its id and its version.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stored {
+    pub(crate) row: Row,
+    pub(crate) row_id: Option<i64>,
+    pub(crate) commit_version: Option<i64>,
+}
+
+/// The rows of a Parquet file of a partition, read without the engine. Ids and versions stand in columns of these names.
+pub(crate) fn decode(bytes: &Bytes, part: Part, id_column: &str, version_column: &str) -> Option<Vec<Stored>> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).ok()?.build().ok()?;
     let mut rows = Vec::new();
     for batch in reader {
         let batch = batch.ok()?;
         let numbers = |name: &str| batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
         let (ids, values) = (numbers("id")?, numbers("value")?);
-        rows.extend((0..batch.num_rows()).map(|at| Row { id: ids.value(at), part, value: values.value(at) }));
+        let own = |name: &str, at: usize| numbers(name).filter(|column| column.is_valid(at)).map(|column| column.value(at));
+        rows.extend((0..batch.num_rows()).map(|at| Stored {
+            row: Row { id: ids.value(at), part, value: values.value(at) },
+            row_id: own(id_column, at),
+            commit_version: own(version_column, at),
+        }));
     }
     Some(rows)
 }

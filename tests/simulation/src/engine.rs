@@ -5,11 +5,11 @@ use std::num::NonZero;
 
 use arrow_schema::ArrowError;
 use boathouse_base::{AppTransaction, Comparison, DomainError, Env, Predicate, ScanRequest, TableVersion};
-use boathouse_delta_table::protocol::action::{Add, Metadata};
+use boathouse_delta_table::protocol::action::Metadata;
 use boathouse_delta_table::protocol::features::RowChange;
 use boathouse_delta_table::{
-    DataFile, DataWriter, DataWriterSettings, DeltaError, DeltaTable, FileRead, Retention, Snapshot, Transaction, UpkeepSettings,
-    UpkeepTime,
+    DataFile, DataWriter, DataWriterSettings, DeltaError, DeltaTable, FileRead, Retention, RowOrigins, Snapshot, Transaction,
+    UpkeepSettings, UpkeepTime, WrittenFiles,
 };
 use boathouse_storage::Storage;
 
@@ -134,7 +134,7 @@ impl Hand<'_> {
         let (mut gone, mut kept) = (Vec::new(), Vec::new());
         for file in files(&now, Some(&range)).await? {
             let rows = rows_of_file(&now, &file).await?;
-            let stay: Vec<Row> = rows.iter().filter(|row| row.id < low || row.id > high).copied().collect();
+            let stay: Vec<Held> = rows.iter().filter(|held| held.row.id < low || held.row.id > high).copied().collect();
             if stay.len() < rows.len() {
                 kept.extend(stay);
                 gone.push(file);
@@ -143,9 +143,9 @@ impl Hand<'_> {
         if gone.is_empty() {
             return Ok(Outcome::Nothing);
         }
-        let adds = write(&now, &kept).await?;
+        let written = Self::write_again(&now, &kept).await?;
         let delete = self.begin(&now, "DELETE", Some(range)).read_files_unless(self.sabotage, &gone);
-        committed(delete.row_change(RowChange::Rewrite).remove_all(&gone).add_all(adds)).await
+        committed(delete.row_change(RowChange::Rewrite).remove_all(&gone).add_written(&written)?).await
     }
 
     async fn mark(&self, low: i64, high: i64) -> Result<Outcome> {
@@ -193,10 +193,14 @@ impl Hand<'_> {
             return Ok(Outcome::Nothing);
         }
         let mut rows = rows_of_files(&now, &files).await?;
-        rows.iter_mut().for_each(|row| row.value += 1);
-        let adds = write(&now, &rows).await?;
+        for held in &mut rows {
+            held.row.value += 1;
+            // A row that is changed gets the version of the change.
+            held.origin = held.origin.map(|(id, _)| (id, None));
+        }
+        let written = Self::write_again(&now, &rows).await?;
         let update = self.begin(&now, "UPDATE", Some(in_part(part))).row_change(RowChange::Rewrite);
-        committed(update.remove_all(&files).add_all(adds)).await
+        committed(update.remove_all(&files).add_written(&written)?).await
     }
 
     async fn count(&self, of: Part, id: i64, into: Part) -> Result<Outcome> {
@@ -207,8 +211,8 @@ impl Hand<'_> {
             let batch = batch.map_err(|source| DeltaError::Input { url: now.url().to_owned(), source })?;
             counted += rows_of(&batch).into_iter().flatten().filter(|row| row.part == of).count() as i64;
         }
-        let adds = write(&now, &[Row { id, part: into, value: counted }]).await?;
-        committed(self.begin(&now, "MERGE", Some(in_part(of))).add_all(adds)).await
+        let written = write(&now, &[Row { id, part: into, value: counted }]).await?;
+        committed(self.begin(&now, "MERGE", Some(in_part(of))).add_written(&written)?).await
     }
 
     async fn bump(&self) -> Result<Outcome> {
@@ -228,13 +232,28 @@ impl Hand<'_> {
             return Ok(Outcome::Nothing);
         }
         let rows = rows_of_files(&now, &files).await?;
-        let mut adds = write(&now, &rows).await?;
+        let mut written = Self::write_again(&now, &rows).await?;
         let compact = self.begin(&now, "OPTIMIZE", None);
-        match (adds.pop(), adds.is_empty()) {
+        let compact = if written.keeps_row_ids { compact.keeps_row_ids() } else { compact };
+        match (written.adds.pop(), written.adds.is_empty()) {
             // One file after the other: whoever marks rows of one of them meanwhile can follow.
             (Some(add), true) => committed(compact.concatenate(&files, add)?).await,
             _ => Ok(Outcome::Nothing),
         }
+    }
+
+    /// Writes rows that were in the table before.
+    async fn write_again(now: &Snapshot, rows: &[Held]) -> Result<WrittenFiles> {
+        let origins: Option<Vec<_>> = rows.iter().map(|held| held.origin).collect();
+        let rows: Vec<Row> = rows.iter().map(|held| held.row).collect();
+        let Some(origins) = origins.filter(|origins| !origins.is_empty()) else { return write(now, &rows).await };
+        let ids = origins.iter().map(|(id, _)| Some(*id)).collect();
+        let origins = RowOrigins::copied(ids, origins.iter().map(|(_, version)| *version).collect());
+        let url = || now.url().to_owned();
+        let batch = batch(&rows).map_err(|source| DeltaError::Compute { attempted: "simulate", url: url(), source })?;
+        let mut writer = DataWriter::new(now, settings())?;
+        writer.write_changed_from(&batch, &origins).await?;
+        writer.finish().await
     }
 
     fn begin(&self, now: &Snapshot, name: &str, read: Option<Predicate>) -> Transaction {
@@ -304,7 +323,14 @@ async fn files(snapshot: &Snapshot, predicate: Option<&Predicate>) -> Result<Vec
     snapshot.files(predicate).await
 }
 
-async fn rows_of_files(snapshot: &Snapshot, files: &[DataFile]) -> Result<Vec<Row>> {
+/// A row of the table, and its row id and commit version where the table tracks its rows.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    row: Row,
+    origin: Option<(i64, Option<i64>)>,
+}
+
+async fn rows_of_files(snapshot: &Snapshot, files: &[DataFile]) -> Result<Vec<Held>> {
     let mut rows = Vec::new();
     for file in files {
         rows.extend(rows_of_file(snapshot, file).await?);
@@ -312,25 +338,33 @@ async fn rows_of_files(snapshot: &Snapshot, files: &[DataFile]) -> Result<Vec<Ro
     Ok(rows)
 }
 
-async fn rows_of_file(snapshot: &Snapshot, file: &DataFile) -> Result<Vec<Row>> {
-    let mut batches = snapshot.read_file(file, FileRead::default())?;
-    let mut rows = Vec::new();
+async fn rows_of_file(snapshot: &Snapshot, file: &DataFile) -> Result<Vec<Held>> {
+    let tracked = snapshot.row_tracking();
+    let mut batches = snapshot.read_file(file, FileRead { row_tracking: tracked.cloned(), ..FileRead::default() })?;
+    let mut held = Vec::new();
     while let Some(batch) = batches.next().await {
         let batch = batch.map_err(|source| DeltaError::Input { url: snapshot.url().to_owned(), source })?;
-        rows.extend(rows_of(&batch).into_iter().flatten());
+        let (batch, origins) = match tracked.and_then(|columns| columns.split(&batch)) {
+            Some((batch, origins)) => (batch, Some(origins)),
+            None => (batch, None),
+        };
+        held.extend(rows_of(&batch).into_iter().flatten().enumerate().map(|(at, row)| {
+            let origin = origins.as_ref().map(|origins| (origins.ids.value(at), Some(origins.commit_versions.value(at))));
+            Held { row, origin }
+        }));
     }
-    Ok(rows)
+    Ok(held)
 }
 
-async fn write(snapshot: &Snapshot, rows: &[Row]) -> Result<Vec<Add>> {
-    if rows.is_empty() {
-        return Ok(Vec::new());
-    }
+/// Writes new rows.
+async fn write(snapshot: &Snapshot, rows: &[Row]) -> Result<WrittenFiles> {
     let url = || snapshot.url().to_owned();
     let batch = batch(rows).map_err(|source| DeltaError::Compute { attempted: "simulate", url: url(), source })?;
     let mut writer = DataWriter::new(snapshot, settings())?;
-    writer.write(&batch).await?;
-    Ok(writer.finish().await?.adds)
+    if !rows.is_empty() {
+        writer.write(&batch).await?;
+    }
+    writer.finish().await
 }
 
 fn settings() -> DataWriterSettings {

@@ -168,7 +168,8 @@ impl Intent {
                 Self::ReplacePart { part, rows: rows_in(part) }
             }
             8 => Self::Bump,
-            9 => Self::Compact { part: part(chance) },
+            // Rows are marked where the first ones are.
+            9 => Self::Compact { part: if chance.per_mille(600) { Part(0) } else { part(chance) } },
             10 => Self::Restore { back: chance.between(1, 4) },
             11 => Self::Checkpoint,
             _ => Self::Vacuum,

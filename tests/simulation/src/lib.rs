@@ -17,6 +17,7 @@
 //! - what was acknowledged is there once, what was refused is not there, what nobody knows is there at most once;
 //! - every commit had the effect that its operation means at its place in the log ([`Violation::NotSerializable`]);
 //! - no row is lost or doubled, and no file that is needed is gone;
+//! - where the table tracks its rows, a row keeps its id wherever it is written, and shares it with no other;
 //! - every snapshot, then and now, says what the log says, and none is older than what had been acknowledged;
 //! - every error has a cause in the schedule, and no append ever fails because of another writer;
 //! - after all faults have ended, a new writer writes.
@@ -36,6 +37,7 @@ mod data_files;
 mod disk;
 mod engine;
 mod executor;
+mod identities;
 mod intent;
 mod ledger;
 mod log_reader;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use roaring::RoaringTreemap;
 use serde_json::Value;
 
-use crate::data_files::{Part, Row, decode};
+use crate::data_files::{Part, Row, Stored, decode};
 use crate::disk::{Author, Disk};
 use crate::violation::Violation;
 
@@ -32,8 +33,17 @@ pub(crate) type FileKey = (String, Option<String>);
 #[derive(Debug, Clone)]
 pub(crate) struct File {
     pub(crate) rows: Arc<Vec<Row>>,
+    /// For each of them, where the table tracks its rows.
+    identities: Vec<Identity>,
     /// The object that holds its deletion vector.
     pub(crate) vector: Option<String>,
+}
+
+/// What stays with a row wherever it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) row_id: i64,
+    pub(crate) commit_version: i64,
 }
 
 /// The table at a version.
@@ -45,6 +55,19 @@ pub(crate) struct State {
     pub(crate) txns: BTreeMap<String, i64>,
     /// By id. What a reader of this version sees.
     pub(crate) rows: BTreeMap<i64, Row>,
+    /// By the same id, as far as the table tracks its rows.
+    pub(crate) identities: BTreeMap<i64, Identity>,
+}
+
+impl State {
+    /// Whether the table tracks its rows.
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.properties.get("delta.enableRowTracking").is_some_and(|on| on == "true")
+    }
+
+    fn property(&self, name: &str) -> &str {
+        self.properties.get(name).map_or("", String::as_str)
+    }
 }
 
 /// What a commit did.
@@ -80,7 +103,7 @@ pub(crate) struct History {
 pub(crate) fn read(disk: &Disk) -> Result<History, Violation> {
     let mut history = History::default();
     let mut state = State::default();
-    let mut decoded: BTreeMap<String, Arc<Vec<Row>>> = BTreeMap::new();
+    let mut decoded: BTreeMap<String, Arc<Vec<Stored>>> = BTreeMap::new();
     for version in 0.. {
         let path = commit_path(version);
         let mut written = disk.revisions(&path).iter().filter_map(|revision| Some((revision.bytes.clone()?, revision)));
@@ -158,10 +181,10 @@ pub(crate) fn read(disk: &Disk) -> Result<History, Violation> {
         }
         for add in adds {
             let key = key_of(&add).ok_or_else(|| malformed("an add has no path".to_owned()))?;
-            let rows =
-                rows_of(disk, &add, &mut decoded).ok_or_else(|| Violation::UnreadableFile { version, path: key.0.clone() })?;
+            let file = file_of(disk, &state, &add, &mut decoded);
+            let file = file.ok_or_else(|| Violation::UnreadableFile { version, path: key.0.clone() })?;
             commit.added.push(key.clone());
-            if state.files.insert(key.clone(), File { rows, vector: crate::vectors::object(&add["deletionVector"]) }).is_some() {
+            if state.files.insert(key.clone(), file).is_some() {
                 return Err(Violation::AddedTwice { version, path: key.0 });
             }
         }
@@ -170,13 +193,14 @@ pub(crate) fn read(disk: &Disk) -> Result<History, Violation> {
         {
             return Err(Violation::AddedTwice { version, path: path.clone() });
         }
-        state.rows = BTreeMap::new();
+        (state.rows, state.identities) = (BTreeMap::new(), BTreeMap::new());
         for file in state.files.values() {
             for row in file.rows.iter() {
                 if state.rows.insert(row.id, *row).is_some() {
                     return Err(Violation::RowTwice { version, id: row.id });
                 }
             }
+            state.identities.extend(file.rows.iter().map(|row| row.id).zip(file.identities.iter().copied()));
         }
         history.commits.push(commit);
         history.states.push(state.clone());
@@ -195,26 +219,37 @@ fn key_of(action: &Value) -> Option<FileKey> {
     Some((path, id))
 }
 
-/// The rows of a data file, from its bytes, without those that its deletion vector marks.
-fn rows_of(disk: &Disk, add: &Value, decoded: &mut BTreeMap<String, Arc<Vec<Row>>>) -> Option<Arc<Vec<Row>>> {
+/// A data file, from its bytes, without the rows that its deletion vector marks.
+fn file_of(disk: &Disk, state: &State, add: &Value, decoded: &mut BTreeMap<String, Arc<Vec<Stored>>>) -> Option<File> {
     let path = add["path"].as_str()?;
     let whole = match decoded.get(path) {
         Some(rows) => Arc::clone(rows),
         None => {
             let part = Part::named(add["partitionValues"]["part"].as_str()?)?;
             let bytes = disk.last_bytes(&format!("{TABLE}/{}", undo_percent(path)?))?;
-            let rows = Arc::new(decode(&bytes, part)?);
+            let id_column = state.property("delta.rowTracking.materializedRowIdColumnName");
+            let version_column = state.property("delta.rowTracking.materializedRowCommitVersionColumnName");
+            let rows = Arc::new(decode(&bytes, part, id_column, version_column)?);
             decoded.insert(path.to_owned(), Arc::clone(&rows));
             rows
         }
     };
     let vector = &add["deletionVector"];
-    if vector.is_null() {
-        return Some(whole);
-    }
-    let marked = crate::vectors::read(disk, vector)?;
-    let left = whole.iter().zip(0..).filter(|(_, at)| !marked.contains(*at)).map(|(row, _)| *row);
-    Some(Arc::new(left.collect()))
+    let marked = if vector.is_null() { RoaringTreemap::new() } else { crate::vectors::read(disk, vector)? };
+    let left = || whole.iter().zip(0_u64..).filter(|(_, at)| !marked.contains(*at));
+    let rows = Arc::new(left().map(|(stored, _)| stored.row).collect());
+    let identities = match state.is_tracked() {
+        false => Vec::new(),
+        true => {
+            let (first, usual) = (add["baseRowId"].as_i64()?, add["defaultRowCommitVersion"].as_i64()?);
+            let identity = |(stored, at): (&Stored, u64)| Identity {
+                row_id: stored.row_id.unwrap_or(first + at.cast_signed()),
+                commit_version: stored.commit_version.unwrap_or(usual),
+            };
+            left().map(identity).collect()
+        }
+    };
+    Some(File { rows, identities, vector: crate::vectors::object(vector) })
 }
 
 /// The path without percent-encoding.

@@ -32,11 +32,13 @@ pub enum Sabotage {
     ForgottenMarks,
     /// Rows of a compacted file are believed to be in the reverse order of the files that they came from.
     ReversedCompaction,
+    /// A writer that lost a race does not see which row ids the winner gave out.
+    UnseenRowIds,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NoConflicts,
         Self::NoRecognition,
         Self::PlainPut,
@@ -46,6 +48,7 @@ impl Sabotage {
         Self::GreedyVacuum,
         Self::ForgottenMarks,
         Self::ReversedCompaction,
+        Self::UnseenRowIds,
     ];
 
     /// Changes the bytes of a commit that a writer looks up after it lost a race.
@@ -74,6 +77,10 @@ impl Sabotage {
                     sources.as_array_mut().into_iter().for_each(|sources| sources.reverse());
                 }
                 true
+            }),
+            Self::UnseenRowIds => keep_lines(&bytes, |action| {
+                action.retain(|kind, _| kind != "domainMetadata");
+                !action.is_empty()
             }),
             Self::ForgottenMarks => {
                 memory.lock().note_marks(&bytes);

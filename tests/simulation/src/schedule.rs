@@ -74,7 +74,9 @@ impl Schedule {
         let write_serializable = chance.per_mille(300);
         let interval = chance.weighted(&[(1, 2), (3, 4), (3, 10), (2, 100)], 10);
         let times_in_commits = chance.per_mille(500);
+        let tracked = chance.per_mille(350);
         let properties = BTreeMap::from([
+            ("delta.enableRowTracking".to_owned(), tracked.to_string()),
             ("delta.enableInCommitTimestamps".to_owned(), times_in_commits.to_string()),
             ("delta.checkpointInterval".to_owned(), interval.to_string()),
             ("delta.enableDeletionVectors".to_owned(), "true".to_owned()),

@@ -44,6 +44,16 @@ pub enum Violation {
         /// The file.
         path: String,
     },
+    /// A row is not known again.
+    #[error("version {version}: the row {id} {what}")]
+    RowIdentity {
+        /// The version.
+        version: u64,
+        /// The row.
+        id: i64,
+        /// What is wrong with its row id or its commit version.
+        what: String,
+    },
     /// A row is in the table twice.
     #[error("version {version}: the row {id} is there twice")]
     RowTwice {

@@ -203,3 +203,17 @@ async fn a_version_that_was_read_long_ago_is_not_followed_by_one_that_was_cleane
     assert!(matches!(error, DeltaError::BaseCleaned { version: 1, newest: 3, .. }), "{error}");
     assert_eq!(error.kind(), ErrorKind::Conflict);
 }
+
+#[tokio::test]
+async fn a_checkpoint_that_cannot_be_read_back_right_now_stays_for_whoever_wrote_the_same() {
+    const CHECKPOINT: &str = "_delta_log/00000000000000000001.checkpoint.parquet";
+    let (sound, store, faulty) = prepared().await;
+    assert_eq!(latest_ids(&faulty).await, [0, 1]);
+    sound.checkpoint().run().await.unwrap();
+    // The first look at it is for what the table was before.
+    store.inject(FaultRule::new(Fault::FailAfter).on(Operation::Get).on_path_containing(".checkpoint.parquet").skip(1));
+    let error = faulty.checkpoint().run().await.unwrap_err();
+    assert_eq!((error.kind(), store.injected().len()), (ErrorKind::Unavailable, 1), "{error}");
+    assert!(sound.storage().head(CHECKPOINT).await.unwrap().is_some());
+    assert_eq!(latest_ids(&sound).await, [0, 1]);
+}

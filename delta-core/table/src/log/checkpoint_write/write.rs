@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
-use boathouse_base::Env;
+use boathouse_base::{DomainError, Env, ErrorKind};
 use boathouse_delta_protocol::action::{Action, CheckpointMetadata, Sidecar, encode_path};
 use boathouse_delta_protocol::commit;
 use boathouse_delta_protocol::log_path::{
@@ -74,7 +74,10 @@ pub(crate) async fn write_checkpoint(
     };
     if let Err(error) = work.read_back(&file, bytes - sidecars.iter().map(|s| s.size_in_bytes).sum::<u64>()).await {
         // Nobody was pointed to it. A reader that finds it in a listing falls back, as from every damaged checkpoint.
-        work.discard(&file, &sidecars).await;
+        // An error of the store says nothing of the file, which may be that of another writer by now: it stays.
+        if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Internal) {
+            work.discard(&file, &sidecars).await;
+        }
         return Err(error);
     }
     let contents = &work.contents;
