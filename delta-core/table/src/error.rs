@@ -6,7 +6,7 @@ use arrow_schema::{ArrowError, DataType};
 use boathouse_base::{DomainError, ErrorKind};
 use boathouse_delta_protocol::ProtocolError;
 use boathouse_delta_protocol::conflict::Conflict;
-use boathouse_delta_protocol::schema::SchemaMismatch;
+use boathouse_delta_protocol::schema::{ColumnMappingMode, SchemaMismatch};
 use boathouse_storage::{StorageError, kind_of};
 use parquet::errors::ParquetError;
 
@@ -106,6 +106,30 @@ pub enum DeltaError {
         url: String,
         /// Why not.
         problem: AlterProblem,
+    },
+    /// The table cannot be cloned to this place.
+    #[error("clone to the table {url}: {problem}")]
+    CannotClone {
+        /// The clone.
+        url: String,
+        /// Why not.
+        problem: CloneProblem,
+    },
+    /// The folder cannot become a table.
+    #[error("convert the folder {url} to a Delta table: {problem}")]
+    CannotConvert {
+        /// The folder.
+        url: String,
+        /// Why not.
+        problem: ConvertProblem,
+    },
+    /// Readers of Parquet alone would not understand the table.
+    #[error("write manifests of the table {url}: {problem}")]
+    CannotList {
+        /// The table.
+        url: String,
+        /// Why not.
+        problem: ManifestProblem,
     },
     /// The table has rules in SQL, and nobody is there who understands them.
     #[error(
@@ -714,12 +738,127 @@ pub enum AlterProblem {
         /// Its text.
         expression: String,
     },
+    /// There is no such property.
+    #[error("there is no property `{key}`; look at what is there with SHOW TBLPROPERTIES")]
+    NoProperty {
+        /// Its name.
+        key: String,
+    },
+    /// A column was to be put behind one that is not there.
+    #[error(
+        "column `{column}` cannot stand after `{after}`: beside it are {siblings}; name one of them, without the struct that holds it"
+    )]
+    NoSibling {
+        /// The column.
+        column: String,
+        /// The one that is missing.
+        after: String,
+        /// The columns beside it.
+        siblings: String,
+    },
+    /// Rows that are there have no value.
+    #[error(
+        "column `{column}` cannot be NOT NULL: a row of the file `{path}` has a null in it; update or delete such rows first"
+    )]
+    HasNulls {
+        /// The column.
+        column: String,
+        /// The data file.
+        path: String,
+    },
     /// Rows are read as the columns are, and not as they will be.
-    #[error("a CHECK constraint is added in one step with changes of columns; add it in a step of its own")]
+    #[error("a CHECK constraint, or NOT NULL, is added in one step with changes of columns; add it in a step of its own")]
     ConstraintWithColumns,
     /// Nothing was asked for.
     #[error("no change was asked for")]
     Nothing,
+}
+
+/// Why a table cannot be cloned.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloneProblem {
+    /// A vacuum of the one would delete files of the other.
+    #[error("it and the source, {source_url}, lie within each other; choose a folder beside the source")]
+    Nested {
+        /// The source.
+        source_url: String,
+    },
+    /// The clone would name files that it does not reach.
+    #[error("its store does not reach `{path}` of the source, {source_url}; make a deep clone")]
+    AnotherStore {
+        /// The source.
+        source_url: String,
+        /// A file of it.
+        path: String,
+    },
+    /// Files know columns in one way.
+    #[error(
+        "the column mapping cannot change from {from:?} to {to:?}; leave `delta.columnMapping.mode` out, or choose another place"
+    )]
+    MappingMode {
+        /// The mode of the source, or of the table that is there.
+        from: ColumnMappingMode,
+        /// The mode that the clone would have.
+        to: ColumnMappingMode,
+    },
+}
+
+/// Why a folder cannot become a table.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConvertProblem {
+    /// There is nothing to convert.
+    #[error("it holds no Parquet file; look for a typing error in the location, or create a table")]
+    NoFiles,
+    /// A file lies in other folders than the others.
+    #[error("the folders of `{path}` name the columns [{found}], those of the files before it [{expected}]; move it")]
+    OtherFolders {
+        /// The file.
+        path: String,
+        /// The columns that its folders name.
+        found: String,
+        /// Those of the others.
+        expected: String,
+    },
+    /// Folders name other columns than was declared.
+    #[error("it was declared to be partitioned by [{declared}], and its folders name [{found}]; declare these, or none")]
+    OtherPartitions {
+        /// The columns that were declared.
+        declared: String,
+        /// Those of the folders.
+        found: String,
+    },
+    /// A file has columns that do not fit those of the others.
+    #[error("the columns of `{path}` do not fit those of the files before it: {source}")]
+    OtherSchema {
+        /// The file.
+        path: String,
+        /// What does not fit.
+        source: Box<SchemaMismatch>,
+    },
+    /// Files know their columns by the names that users see.
+    #[error(
+        "its files know no column mapping; convert without, and set `delta.columnMapping.mode` = `name` with ALTER afterwards"
+    )]
+    ColumnMapping,
+}
+
+/// Why manifests of a table would be wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManifestProblem {
+    /// Readers of Parquet would see deleted rows.
+    #[error(
+        "rows of the file `{path}` are deleted by a deletion vector, which readers of Parquet do not know; rewrite it first, with REORG TABLE … APPLY (PURGE)"
+    )]
+    DeletionVector {
+        /// The file.
+        path: String,
+    },
+    /// Readers of Parquet would find no column.
+    #[error("files know columns by other names than users (`delta.columnMapping.mode`), which readers of Parquet do not know")]
+    ColumnMapping,
 }
 
 /// What can be wrong with a transaction.
@@ -817,6 +956,9 @@ impl DomainError for DeltaError {
             | Self::BeforeOldestVersion { .. }
             | Self::ChangesCleaned { .. }
             | Self::DataFileMissing { .. } => ErrorKind::NotFound,
+            Self::CannotClone { problem: CloneProblem::AnotherStore { .. }, .. } => ErrorKind::Unsupported,
+            Self::CannotConvert { problem: ConvertProblem::NoFiles, .. } => ErrorKind::NotFound,
+            Self::CannotClone { .. } | Self::CannotConvert { .. } => ErrorKind::Invalid,
             Self::TableExists { .. } => ErrorKind::AlreadyExists,
             Self::CreatedMeanwhile { .. } => ErrorKind::Conflict,
             Self::Protocol { source, .. } => source.kind(),
@@ -827,6 +969,7 @@ impl DomainError for DeltaError {
             | Self::NullInRequiredColumn { .. }
             | Self::Clustering { .. }
             | Self::CannotAlter { .. }
+            | Self::CannotList { .. }
             | Self::CheckNotBoolean { .. }
             | Self::CheckViolated { .. }
             | Self::GeneratedDiffers { .. }

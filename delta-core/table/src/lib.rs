@@ -80,10 +80,12 @@ mod app_transaction;
 mod arrow_value;
 mod changes;
 mod checkpoint;
+mod clone_table;
 mod cluster;
 mod commit_metadata;
 mod committer;
 mod conform;
+mod convert;
 mod create;
 mod decoder;
 mod deletion;
@@ -91,10 +93,12 @@ mod enforce;
 mod error;
 mod expressions;
 mod filter;
+mod fsck;
 mod history;
 mod layout;
 mod log;
 mod log_cleanup;
+mod manifest;
 mod mapping;
 mod processor;
 mod restore;
@@ -109,20 +113,26 @@ mod vacuum;
 mod variant;
 mod write;
 
-pub use alter::{AlterBuilder, AlterReport};
+pub use alter::{AlterBuilder, AlterReport, ColumnPlace};
 pub use boathouse_delta_protocol as protocol;
 pub use changes::{ChangeRange, ChangesBuilder, CommittedChanges, changes_schema};
 pub use checkpoint::{CheckpointBuilder, CheckpointForm, CheckpointReport};
+pub use clone_table::{CloneBuilder, CloneDepth, CloneReport};
 pub use cluster::{ClusterByBuilder, ClusterByReport};
 pub use committer::{
     CatalogCommitter, CommitCatalog, CommitContent, Committer, CommitterError, DecidedCommit, DecidedCommits, Management,
     MemoryCatalog, MemoryCommitter, PutIfAbsent,
 };
+pub use convert::{ConvertBuilder, ConvertReport, ConvertStatistics};
 pub use create::{CreateBuilder, CreateReport};
-pub use error::{AlterProblem, ClusteringProblem, DeltaError, Result, TransactionProblem};
+pub use error::{
+    AlterProblem, CloneProblem, ClusteringProblem, ConvertProblem, DeltaError, ManifestProblem, Result, TransactionProblem,
+};
 pub use expressions::{Expression, Expressions};
+pub use fsck::{FsckBuilder, FsckReport, MissingFile};
 pub use history::CommitSummary;
 pub use log_cleanup::{LogCleanupBuilder, LogCleanupReport};
+pub use manifest::{ManifestBuilder, ManifestReport};
 pub use restore::{RestoreBuilder, RestoreReport};
 pub use row_tracking::{RowOrigins, RowTrackingColumns};
 pub use scan::{DataFile, DeletedRows, FileColumns, FileRead, FileVector, ObjectReader};

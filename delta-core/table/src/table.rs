@@ -13,15 +13,19 @@ use bytes::Bytes;
 use crate::alter::AlterBuilder;
 use crate::changes::{ChangeRange, ChangesBuilder};
 use crate::checkpoint::CheckpointBuilder;
+use crate::clone_table::CloneBuilder;
 use crate::cluster::ClusterByBuilder;
 use crate::committer::{Committer, LogView, Management, PutIfAbsent};
+use crate::convert::ConvertBuilder;
 use crate::create::CreateBuilder;
 use crate::error::{DeltaError, Result};
 use crate::expressions::Expressions;
+use crate::fsck::FsckBuilder;
 use crate::history::{self, CommitSummary};
 use crate::layout::Layout;
 use crate::log::load::{self, LoadedLog};
 use crate::log_cleanup::LogCleanupBuilder;
+use crate::manifest::ManifestBuilder;
 use crate::restore::RestoreBuilder;
 use crate::snapshot::{Loaded, Snapshot};
 use crate::transaction::{CommitQueue, RecentCommits};
@@ -264,6 +268,26 @@ impl DeltaTable {
     /// Makes an earlier version the newest one.
     pub fn restore(&self, version: TableVersion) -> RestoreBuilder {
         RestoreBuilder::new(self.clone(), version)
+    }
+
+    /// Makes another table of this one: its files are copied, or only named.
+    pub fn clone_to(&self, target: &Self) -> CloneBuilder {
+        CloneBuilder::new(self.clone(), target.clone())
+    }
+
+    /// Makes a table of the Parquet files that are in its folder.
+    pub fn convert_parquet(&self) -> ConvertBuilder {
+        ConvertBuilder::new(self.clone())
+    }
+
+    /// Takes files out of the table that are gone.
+    pub fn fsck(&self) -> FsckBuilder {
+        FsckBuilder::new(self.clone())
+    }
+
+    /// Writes lists of the files for readers that know Parquet, and not Delta.
+    pub fn manifest(&self) -> ManifestBuilder {
+        ManifestBuilder::new(self.clone())
     }
 
     /// Writes a checkpoint of the newest version. Writers do that by themselves every

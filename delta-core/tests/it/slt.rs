@@ -55,11 +55,12 @@ async fn run(session: &DeltaSession, sql: &str) -> Result<Vec<String>, String> {
     Ok(rows)
 }
 
-async fn play(name: &str, script: &str) {
+async fn play(name: &str) {
+    let script = std::fs::read_to_string(format!("{}/tests/it/slt/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let lake = folder.path().display().to_string();
     let session = DeltaSession::new(seeded_env(5)).with_warehouse(&format!("{lake}/warehouse")).unwrap();
-    for Record { line, head, sql, mut rows } in records(script) {
+    for Record { line, head, sql, mut rows } in records(&script) {
         let sql = sql.replace("$LAKE", &lake);
         let result = run(&session, &sql).await;
         match head.split_once(' ').unwrap_or((head, "")) {
@@ -84,22 +85,27 @@ async fn play(name: &str, script: &str) {
 
 #[tokio::test]
 async fn tables_are_created_altered_and_named() {
-    play("tables.slt", include_str!("slt/tables.slt")).await;
+    play("tables.slt").await;
 }
 
 #[tokio::test]
 async fn rows_are_inserted_changed_and_merged() {
-    play("rows.slt", include_str!("slt/rows.slt")).await;
+    play("rows.slt").await;
 }
 
 #[tokio::test]
 async fn earlier_versions_are_queried_and_restored() {
-    play("versions.slt", include_str!("slt/versions.slt")).await;
+    play("versions.slt").await;
+}
+
+#[tokio::test]
+async fn tables_are_cloned_converted_and_their_columns_moved() {
+    play("copies.slt").await;
 }
 
 #[tokio::test]
 async fn what_is_wrong_is_named_with_its_place() {
-    play("errors.slt", include_str!("slt/errors.slt")).await;
+    play("errors.slt").await;
 }
 
 #[tokio::test]

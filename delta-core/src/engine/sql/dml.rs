@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use boathouse_delta_table::{AlterReport, ClusterByReport, RestoreReport, VacuumReport};
+use boathouse_delta_table::{
+    AlterReport, CloneReport, ClusterByReport, ConvertReport, FsckReport, ManifestReport, RestoreReport, VacuumReport,
+};
 use boathouse_frames::from_datafusion;
 use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::UInt64Type;
@@ -21,7 +23,7 @@ use datafusion::sql::sqlparser::ast;
 use super::lake::Lake;
 use super::run::{Run, name_again, nearest};
 use super::stars::Stars;
-use super::{stars, statements, subqueries, travel};
+use super::{stars, statements, subqueries, travel, upkeep};
 
 use crate::engine::delete::DeleteReport;
 use crate::engine::error::{EngineError, Result};
@@ -69,6 +71,14 @@ pub enum StatementReport {
     Vacuum(VacuumReport),
     /// A RESTORE.
     Restore(RestoreReport),
+    /// A CREATE TABLE … CLONE.
+    Clone(CloneReport),
+    /// A CONVERT TO DELTA.
+    Convert(ConvertReport),
+    /// An FSCK REPAIR TABLE.
+    Fsck(FsckReport),
+    /// A GENERATE.
+    Manifest(ManifestReport),
     /// Any other statement: its rows, not computed yet.
     Rows(Box<DataFrame>),
 }
@@ -84,6 +94,17 @@ impl StatementReport {
                 let files: StringArray = report.files.iter().map(Some).collect();
                 return one(session, statement, vec![("path", Arc::new(files))]);
             }
+            Self::Fsck(report) => return one(session, statement, upkeep::missing(&report)),
+            Self::Manifest(report) => {
+                let files: StringArray = report.manifests.iter().map(Some).collect();
+                return one(session, statement, vec![("path", Arc::new(files))]);
+            }
+            Self::Clone(report) => upkeep::cloned(&report),
+            Self::Convert(report) => vec![
+                ("version", some(report.version)),
+                ("num_converted_files", some(report.files)),
+                ("num_rows", some(report.rows)),
+            ],
             Self::Delete(report) => vec![("num_affected_rows", report.rows_deleted.map(signed))],
             Self::Update(report) => vec![("num_affected_rows", some(report.rows_updated))],
             Self::Merge(report) => vec![

@@ -10,6 +10,8 @@
 //! Quotes of names are `` ` `` or `"`.
 
 mod changes;
+mod clone;
+mod convert;
 mod cursor;
 mod data_types;
 mod dml;
@@ -22,6 +24,7 @@ mod stars;
 mod statements;
 mod subqueries;
 mod travel;
+mod upkeep;
 
 pub use dml::{StatementReport, delta_sql};
 pub use session::{DeltaSession, session};

@@ -128,6 +128,13 @@ impl Run<'_> {
             Statement::Restore(table, version) => {
                 Ok(StatementReport::Restore(self.table(&table).await?.restore(version).run().await?))
             }
+            Statement::Clone(clone) => Ok(StatementReport::Clone(self.clone_table(*clone).await?)),
+            Statement::Convert(convert) => Ok(StatementReport::Convert(self.convert(*convert).await?)),
+            Statement::Fsck { table, dry_run } => {
+                let fsck = self.table(&table).await?.fsck();
+                Ok(StatementReport::Fsck(if dry_run { fsck.dry_run().await? } else { fsck.run().await? }))
+            }
+            Statement::Manifest(table) => Ok(StatementReport::Manifest(self.table(&table).await?.manifest().run().await?)),
             Statement::History(table, limit) => {
                 let history = self.table(&table).await?.history(limit).await?;
                 self.rows(show::history(&history))
@@ -143,7 +150,7 @@ impl Run<'_> {
         }
     }
 
-    async fn table(&self, name: &TableName) -> Result<DeltaTable> {
+    pub(super) async fn table(&self, name: &TableName) -> Result<DeltaTable> {
         table_named(self.session, self.lake, name, self.text).await
     }
 
@@ -179,19 +186,32 @@ impl Run<'_> {
         frame.select(fitted).map_err(|error| self.failed("fit the query to the table", error))
     }
 
+    /// Where a new table is to be.
+    pub(super) fn place_of(&self, name: &TableName, location: Option<&str>) -> Result<String> {
+        let place = location.or(name.path()).map(str::to_owned).or_else(|| self.lake.managed(name.last()));
+        place.ok_or_else(|| EngineError::Unsupported {
+            statement: self.text.to_owned(),
+            what: "a table without a place",
+            instead: "write LOCATION, or give the session a warehouse",
+        })
+    }
+
+    /// Lets the session know a table by its name, unless that is its path. A name that it had before now means this table.
+    pub(super) async fn give_name(&self, name: &TableName, table: &DeltaTable) -> Result<()> {
+        if name.path().is_some() {
+            return Ok(());
+        }
+        let provider = Arc::new(table.provider().await?);
+        let name = reference(name);
+        if self.session.table_exist(name.clone()).unwrap_or(false) {
+            self.session.deregister_table(name.clone()).map_err(|error| self.failed("name the table", error))?;
+        }
+        self.session.register_table(name, provider).map_err(|error| self.failed("name the table", error))?;
+        Ok(())
+    }
+
     async fn create(&self, new: Create) -> Result<StatementReport> {
-        let location = match (&new.location, new.table.path()) {
-            (Some(location), _) => Some(location.clone()),
-            (None, Some(path)) => Some(path.to_owned()),
-            (None, None) => self.lake.managed(new.table.last()),
-        };
-        let Some(location) = location else {
-            return Err(EngineError::Unsupported {
-                statement: self.text.to_owned(),
-                what: "a table without a place",
-                instead: "write LOCATION, or give the session a warehouse",
-            });
-        };
+        let location = self.place_of(&new.table, new.location.as_deref())?;
         let table = self.lake.open(&location)?;
         let present = table.try_snapshot().await?;
         let report = match (&new.query, present) {
@@ -238,15 +258,7 @@ impl Run<'_> {
                 StatementReport::Create { version: report.version, created: report.created, rows: 0 }
             }
         };
-        if new.table.path().is_none() {
-            let provider = Arc::new(table.provider().await?);
-            let name = reference(&new.table);
-            // A name that the session had before now means this table.
-            if self.session.table_exist(name.clone()).unwrap_or(false) {
-                self.session.deregister_table(name.clone()).map_err(|error| self.failed("name the table", error))?;
-            }
-            self.session.register_table(name, provider).map_err(|error| self.failed("name the table", error))?;
-        }
+        self.give_name(&new.table, &table).await?;
         Ok(report)
     }
 
@@ -285,7 +297,13 @@ impl Run<'_> {
         let mut alter = table.alter();
         for change in changes {
             alter = match change {
-                Change::Add(field) => alter.add_column(field),
+                Change::Add { field, place: None } => alter.add_column(field),
+                Change::Add { field, place: Some(place) } => alter.add_column_at(field, place),
+                Change::Move { column, place } => alter.move_column(column, place),
+                Change::Comment { column, text } if text.is_empty() => alter.drop_comment(column),
+                Change::Comment { column, text } => alter.comment_column(column, text),
+                Change::Describe(text) => alter.describe(text),
+                Change::Require(column) => alter.require_values(column),
                 Change::Rename { column, to } => alter.rename_column(column, to),
                 Change::Drop(column) => alter.drop_column(column),
                 Change::Widen { column, to } => alter.widen_column(column, to),
@@ -293,9 +311,11 @@ impl Run<'_> {
                 Change::SetDefault { column, expression } => alter.set_default(column, expression),
                 Change::DropDefault(column) => alter.drop_default(column),
                 Change::AddConstraint { name, expression } => alter.add_constraint(name, expression),
-                Change::DropConstraint(name) => alter.drop_constraint(name),
+                Change::DropConstraint { name, if_exists: true } => alter.drop_constraint_if_exists(name),
+                Change::DropConstraint { name, if_exists: false } => alter.drop_constraint(name),
                 Change::Set { key, value } => alter.set_property(key, value),
-                Change::Unset(key) => alter.unset_property(key),
+                Change::Unset { key, if_exists: true } => alter.unset_property(key),
+                Change::Unset { key, if_exists: false } => alter.unset_known_property(key),
             };
         }
         let report = alter.run().await?;

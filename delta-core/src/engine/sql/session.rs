@@ -24,9 +24,12 @@ pub fn session() -> DeltaSession {
 /// | `INSERT INTO`, `INSERT OVERWRITE`, `INSERT INTO t REPLACE WHERE …`, `REPLACE USING (…)` | new rows, instead of others |
 /// | `DELETE`, `UPDATE`, `MERGE [WITH SCHEMA EVOLUTION] INTO` with `UPDATE SET *` and `INSERT *` | changed rows |
 /// | `CREATE [OR REPLACE] TABLE … USING DELTA`, with `AS SELECT …` | a new table; or a name for one, with `LOCATION` alone |
-/// | `ALTER TABLE` | columns, constraints, defaults, properties |
 /// | `OPTIMIZE t [FULL] [WHERE …] [ZORDER BY (…)]`, `REORG TABLE t [WHERE …] APPLY (PURGE)` | files in shape |
 /// | `CREATE TABLE … CLUSTER BY (…)`, `ALTER TABLE t CLUSTER BY (…)` or `NONE` | what OPTIMIZE keeps together |
+/// | `CREATE [OR REPLACE] TABLE t [SHALLOW \| DEEP] CLONE s [VERSION AS OF …] [LOCATION …]` | a table of another one's rows |
+/// | ``CONVERT TO DELTA parquet.`path` [NO STATISTICS] [PARTITIONED BY (…)]`` | a table of the Parquet files in a folder |
+/// | `ALTER TABLE`, `COMMENT ON TABLE` | columns and their places, comments, NOT NULL, constraints, defaults, properties |
+/// | `FSCK REPAIR TABLE t [DRY RUN]`, `GENERATE symlink_format_manifest FOR TABLE t` | files that are gone; lists for other readers |
 /// | `RESTORE TABLE … TO VERSION AS OF`, `VACUUM … [LITE] [RETAIN n HOURS] [DRY RUN]` | upkeep |
 /// | `DESCRIBE HISTORY`, `DESCRIBE DETAIL`, `SHOW TBLPROPERTIES` | what is known |
 ///

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use boathouse_base::TableVersion;
-use boathouse_delta_table::{Retention, VacuumScope};
+use boathouse_delta_table::{ColumnPlace, Retention, VacuumScope};
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::cursor::{Cursor, TableName};
 use super::data_types::{column, data_type};
 use super::optimize::Optimize;
-use super::{optimize, travel};
+use super::{clone, convert, optimize, travel, upkeep};
 use crate::engine::error::{EngineError, Result};
 
 /// A statement of Delta.
@@ -37,6 +37,14 @@ pub(crate) enum Statement {
     History(TableName, usize),
     /// `DESCRIBE DETAIL t`.
     Detail(TableName),
+    /// `CREATE TABLE t CLONE s`.
+    Clone(Box<clone::Clone>),
+    /// `CONVERT TO DELTA`.
+    Convert(Box<convert::Convert>),
+    /// `FSCK REPAIR TABLE t [DRY RUN]`.
+    Fsck { table: TableName, dry_run: bool },
+    /// `GENERATE symlink_format_manifest FOR TABLE t`.
+    Manifest(TableName),
     /// `SHOW TBLPROPERTIES t [(key)]`.
     Properties(TableName, Option<String>),
 }
@@ -59,7 +67,11 @@ pub(crate) struct Create {
 /// One change of a table.
 #[derive(Debug)]
 pub(crate) enum Change {
-    Add(Field),
+    Add { field: Field, place: Option<ColumnPlace> },
+    Move { column: String, place: ColumnPlace },
+    Comment { column: String, text: String },
+    Describe(Option<String>),
+    Require(String),
     Rename { column: String, to: String },
     Drop(String),
     Widen { column: String, to: DataType },
@@ -67,17 +79,14 @@ pub(crate) enum Change {
     SetDefault { column: String, expression: String },
     DropDefault(String),
     AddConstraint { name: String, expression: String },
-    DropConstraint(String),
+    DropConstraint { name: String, if_exists: bool },
     Set { key: String, value: String },
-    Unset(String),
+    Unset { key: String, if_exists: bool },
 }
 
 /// Statements that are in Delta's SQL and not here, with what would help.
-const UNSUPPORTED: [(&[&str], &str, &str); 11] = [
-    (&["CONVERT"], "CONVERT TO DELTA", "read the files, and write them with `CREATE TABLE … AS SELECT`"),
+const UNSUPPORTED: [(&[&str], &str, &str); 8] = [
     (&["COPY", "INTO"], "COPY INTO", "read the files with autoload, or `INSERT INTO … SELECT`"),
-    (&["FSCK"], "FSCK REPAIR TABLE", "restore an earlier version"),
-    (&["GENERATE"], "GENERATE", "read the table with a reader of Delta"),
     (&["ANALYZE"], "ANALYZE TABLE", "leave it out: statistics are written with every file"),
     (&["CACHE"], "CACHE", "leave it out"),
     (&["REFRESH"], "REFRESH", "leave it out: each query looks for the newest version"),
@@ -97,7 +106,15 @@ pub(crate) async fn parse(session: &SessionContext, text: &str) -> Result<Option
             return Err(EngineError::Unsupported { statement: text.to_owned(), what, instead });
         }
     }
+    if let Some(clone) = clone::parse(session, &mut cursor).await? {
+        return Ok(Some(Statement::Clone(Box::new(clone))));
+    }
+    if let Some(statement) = upkeep::parse(&mut cursor)? {
+        cursor.expect_end()?;
+        return Ok(Some(statement));
+    }
     let statement = match () {
+        () if cursor.takes(&["CONVERT", "TO", "DELTA"]) => Some(Statement::Convert(Box::new(convert::parse(&mut cursor)?))),
         () if cursor.takes(&["CREATE", "OR", "REPLACE", "TABLE"]) => create(&mut cursor, true)?,
         () if cursor.takes(&["CREATE", "TABLE"]) => create(&mut cursor, false)?,
         () if cursor.takes(&["REPLACE", "TABLE"]) => create(&mut cursor, true)?,
@@ -219,7 +236,7 @@ fn create(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<Option<Statement>
 }
 
 /// `(key = value, …)`; keys with dots, in quotes or not.
-fn properties(cursor: &mut Cursor<'_>) -> Result<Vec<(String, String)>> {
+pub(crate) fn properties(cursor: &mut Cursor<'_>) -> Result<Vec<(String, String)>> {
     cursor.expect_token(&Token::LParen)?;
     let mut properties = Vec::new();
     loop {
@@ -260,15 +277,13 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
         cursor.expect(&["CHECK"])?;
         changes.push(Change::AddConstraint { name, expression: cursor.parenthesised()?.to_owned() });
     } else if cursor.takes(&["DROP", "CONSTRAINT"]) {
-        cursor.takes(&["IF", "EXISTS"]);
-        changes.push(Change::DropConstraint(cursor.spelled("a name")?));
+        let if_exists = cursor.takes(&["IF", "EXISTS"]);
+        changes.push(Change::DropConstraint { name: cursor.spelled("a name")?, if_exists });
     } else if cursor.takes(&["ADD", "COLUMNS"]) || cursor.takes(&["ADD", "COLUMN"]) {
         let many = cursor.takes_token(&Token::LParen);
         loop {
-            changes.push(Change::Add(column(cursor)?));
-            if cursor.sees(&["AFTER"]) || cursor.sees(&["FIRST"]) {
-                return unsupported(cursor, "the place of a new column", "leave it out: new columns come last");
-            }
+            let field = column(cursor)?;
+            changes.push(Change::Add { field, place: place(cursor)? });
             if !many || !cursor.takes_token(&Token::Comma) {
                 break;
             }
@@ -301,20 +316,27 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
             Change::SetDefault { column, expression: cursor.text_until(&[])?.to_owned() }
         } else if cursor.takes(&["DROP", "DEFAULT"]) {
             Change::DropDefault(column)
-        } else if cursor.sees(&["SET", "NOT"]) {
-            return unsupported(cursor, "SET NOT NULL", "add a constraint `CHECK (column IS NOT NULL)`");
-        } else if ["COMMENT", "FIRST", "AFTER"].iter().any(|word| cursor.sees(&[word])) {
-            return unsupported(cursor, "COMMENT, FIRST and AFTER of ALTER COLUMN", "create the table anew");
+        } else if cursor.takes(&["SET", "NOT", "NULL"]) {
+            Change::Require(column)
+        } else if cursor.takes(&["COMMENT"]) {
+            Change::Comment { column, text: cursor.string("a comment in quotes")? }
+        } else if let Some(place) = place(cursor)? {
+            Change::Move { column, place }
         } else {
-            return Err(cursor.wanted("TYPE, DROP NOT NULL, SET DEFAULT or DROP DEFAULT"));
+            return Err(cursor.wanted("TYPE, COMMENT, FIRST, AFTER, SET or DROP NOT NULL, SET or DROP DEFAULT"));
         });
     } else if cursor.takes(&["SET", "TBLPROPERTIES"]) {
-        changes.extend(properties(cursor)?.into_iter().map(|(key, value)| Change::Set { key, value }));
+        changes.extend(properties(cursor)?.into_iter().map(|(key, value)| match key.as_str() {
+            // To Spark the comment of a table is one of its properties.
+            "comment" => Change::Describe(Some(value)),
+            _ => Change::Set { key, value },
+        }));
     } else if cursor.takes(&["UNSET", "TBLPROPERTIES"]) {
-        cursor.takes(&["IF", "EXISTS"]);
+        let if_exists = cursor.takes(&["IF", "EXISTS"]);
         cursor.expect_token(&Token::LParen)?;
         loop {
-            changes.push(Change::Unset(property_key(cursor)?));
+            let key = property_key(cursor)?;
+            changes.push(if key == "comment" { Change::Describe(None) } else { Change::Unset { key, if_exists } });
             if !cursor.takes_token(&Token::Comma) {
                 break;
             }
@@ -330,6 +352,17 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
         return Err(cursor.wanted("ADD, DROP, RENAME COLUMN, ALTER COLUMN, SET TBLPROPERTIES or UNSET TBLPROPERTIES"));
     }
     Ok(Statement::Alter(table, changes))
+}
+
+/// `FIRST` or `AFTER column`, if it stands here.
+fn place(cursor: &mut Cursor<'_>) -> Result<Option<ColumnPlace>> {
+    if cursor.takes(&["FIRST"]) {
+        return Ok(Some(ColumnPlace::First));
+    }
+    if cursor.takes(&["AFTER"]) {
+        return Ok(Some(ColumnPlace::After(cursor.spelled("a column")?)));
+    }
+    Ok(None)
 }
 
 fn vacuum(cursor: &mut Cursor<'_>) -> Result<Statement> {

@@ -107,7 +107,10 @@ fn has_alias(cursor: &Cursor<'_>) -> bool {
 }
 
 /// A table with a version, if one begins here.
-async fn travelled_table(session: &SessionContext, cursor: &mut Cursor<'_>) -> Result<Option<(TableName, TableVersion)>> {
+pub(crate) async fn travelled_table(
+    session: &SessionContext,
+    cursor: &mut Cursor<'_>,
+) -> Result<Option<(TableName, TableVersion)>> {
     if !matches!(cursor.token(), Some(Token::Word(_))) {
         return Ok(None);
     }

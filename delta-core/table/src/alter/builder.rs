@@ -11,8 +11,9 @@ use boathouse_delta_protocol::rules::{Check, Rules};
 use boathouse_delta_protocol::schema::ColumnMappingMode;
 use boathouse_delta_protocol::stats::indexed_columns;
 
-use super::change::Change;
+use super::change::{Absent, Change, ColumnPlace};
 use super::draft::Draft;
+use super::required::check_required;
 use crate::create::{name_hidden_columns, require_times};
 use crate::enforce::Enforcer;
 use crate::error::{AlterProblem, DeltaError, OnTable, Result};
@@ -82,7 +83,32 @@ impl AlterBuilder {
 
     /// Adds a column at the end. Rows that are there have nulls in it.
     pub fn add_column(self, field: Field) -> Self {
-        self.with(Change::AddColumn(field))
+        self.with(Change::AddColumn { field, place: None })
+    }
+
+    /// Adds a column at a place among the others. Rows that are there have nulls in it.
+    pub fn add_column_at(self, field: Field, place: ColumnPlace) -> Self {
+        self.with(Change::AddColumn { field, place: Some(place) })
+    }
+
+    /// Puts a column elsewhere among those of its table or struct. No file is touched.
+    pub fn move_column(self, column: impl Into<String>, place: ColumnPlace) -> Self {
+        self.with(Change::MoveColumn { column: column.into(), place })
+    }
+
+    /// Says what a column is about, for people.
+    pub fn comment_column(self, column: impl Into<String>, text: impl Into<String>) -> Self {
+        self.with(Change::Comment { column: column.into(), text: Some(text.into()) })
+    }
+
+    /// Takes the comment from a column.
+    pub fn drop_comment(self, column: impl Into<String>) -> Self {
+        self.with(Change::Comment { column: column.into(), text: None })
+    }
+
+    /// Says what the table is about, for people; `None` takes that away.
+    pub fn describe(self, text: Option<String>) -> Self {
+        self.with(Change::Describe { text })
     }
 
     /// Gives a column another name; the last part of its path. Files stay: the table must have column mapping.
@@ -105,6 +131,11 @@ impl AlterBuilder {
         self.with(Change::AllowNulls { column: column.into() })
     }
 
+    /// Makes a column NOT NULL. Rows that are there must have a value in it: files whose statistics do not show that are read.
+    pub fn require_values(self, column: impl Into<String>) -> Self {
+        self.with(Change::RequireValues { column: column.into() })
+    }
+
     /// Sets the value of a column for rows that give none: SQL text. Rows that are there stay as they are.
     pub fn set_default(self, column: impl Into<String>, expression: impl Into<String>) -> Self {
         self.with(Change::SetDefault { column: column.into(), expression: expression.into() })
@@ -122,7 +153,12 @@ impl AlterBuilder {
 
     /// Drops a condition.
     pub fn drop_constraint(self, name: impl Into<String>) -> Self {
-        self.with(Change::DropConstraint { name: name.into() })
+        self.with(Change::DropConstraint { name: name.into(), absent: Absent::Fail })
+    }
+
+    /// Drops a condition, if there is one of this name.
+    pub fn drop_constraint_if_exists(self, name: impl Into<String>) -> Self {
+        self.with(Change::DropConstraint { name: name.into(), absent: Absent::Ignore })
     }
 
     /// Sets a property. Features that it enables are demanded of clients from now on.
@@ -130,9 +166,14 @@ impl AlterBuilder {
         self.with(Change::SetProperty { key: key.into(), value: value.into() })
     }
 
-    /// Removes a property. Features that it enabled stay in the protocol.
+    /// Removes a property, if it is there. Features that it enabled stay in the protocol.
     pub fn unset_property(self, key: impl Into<String>) -> Self {
-        self.with(Change::UnsetProperty { key: key.into() })
+        self.with(Change::UnsetProperty { key: key.into(), absent: Absent::Ignore })
+    }
+
+    /// Removes a property that must be there.
+    pub fn unset_known_property(self, key: impl Into<String>) -> Self {
+        self.with(Change::UnsetProperty { key: key.into(), absent: Absent::Fail })
     }
 
     fn with(mut self, change: Change) -> Self {
@@ -146,7 +187,7 @@ impl AlterBuilder {
     /// column that is not there; `Unsupported` names a feature that cannot be written, or the rule for which an
     /// engine must be handed in; `Conflict` when another writer changed the table meanwhile.
     ///
-    /// **Cost**: one commit; a new constraint reads all rows. `delta.enableRowTracking` gives row ids to all files that have none:
+    /// **Cost**: one commit; a new constraint reads all rows, NOT NULL the column where statistics do not tell. `delta.enableRowTracking` gives row ids to all files that have none:
     /// the log of that version names each of them again.
     pub async fn run(self) -> Result<AlterReport> {
         let mut attempt = 0;
@@ -175,9 +216,12 @@ impl AlterBuilder {
             clustering: clustering_paths(&snapshot)?.iter().map(ToString::to_string).collect(),
             mode: snapshot.column_mapping(),
             has_files: snapshot.file_count().await? > 0,
+            description: snapshot.metadata().description.clone(),
+            required: Vec::new(),
         };
         let Some(first) = changes.first() else { return Err(draft.problem(AlterProblem::Nothing)) };
-        let adds_constraint = changes.iter().any(|change| matches!(change, Change::AddConstraint { .. }));
+        let adds_constraint =
+            changes.iter().any(|change| matches!(change, Change::AddConstraint { .. } | Change::RequireValues { .. }));
         let changes_columns = |change: &Change| {
             matches!(change, Change::RenameColumn { .. } | Change::DropColumn { .. } | Change::WidenColumn { .. })
         };
@@ -201,7 +245,8 @@ impl AlterBuilder {
                 && changes.iter().any(|c| matches!(c, Change::AddConstraint { name, .. } if *name == check.name))
         };
         let new = Rules { checks: rules.checks.iter().filter(is_new).cloned().collect(), ..Rules::default() };
-        let rows_checked = check_rows(table, &snapshot, &layout, &new).await?;
+        let rows_checked =
+            check_rows(table, &snapshot, &layout, &new).await? + check_required(&snapshot, &layout, &draft.required).await?;
 
         let mut transaction = Transaction::begin(&snapshot).read_metadata().set_metadata(metadata);
         if let Some(protocol) = &protocol {
@@ -210,7 +255,7 @@ impl AlterBuilder {
         if layout.row_tracking.is_some() && snapshot.row_tracking().is_none() {
             transaction = transaction.add_all(without_row_ids(&snapshot).await?).keeps_row_ids().only_next();
         }
-        if !new.is_empty() {
+        if !new.is_empty() || !draft.required.is_empty() {
             // A row that another writer adds meanwhile was not checked.
             transaction = transaction.read_whole_table();
         }
@@ -285,6 +330,7 @@ fn finish(table: &DeltaTable, snapshot: &Snapshot, draft: &mut Draft<'_>) -> Res
         schema_string: draft.schema.to_json(),
         configuration: draft.configuration.clone(),
         partition_columns: draft.partition_columns.clone(),
+        description: draft.description.clone(),
         ..snapshot.metadata().clone()
     };
     features::check_write(protocol.as_ref().unwrap_or(snapshot.protocol()), &metadata).on(url)?;

@@ -10,7 +10,7 @@ use boathouse_delta_protocol::rules::CONSTRAINT_PREFIX;
 use boathouse_delta_protocol::schema::{ColumnMappingMode, StructField, StructType};
 use serde_json::Value;
 
-use super::change::Change;
+use super::change::{Absent, Change, ColumnPlace};
 use crate::error::{AlterProblem, DeltaError, OnTable, Result};
 use crate::mapping::{PhysicalNames, map_new_columns};
 use crate::table::DeltaTable;
@@ -25,6 +25,8 @@ const INTERNAL: [&str; 5] = [
 ];
 /// Properties that say something about every file that is there.
 const OF_ALL_FILES: [&str; 2] = ["delta.enableIcebergCompatV1", "delta.enableIcebergCompatV2"];
+/// The key of a column's comment.
+const COMMENT: &str = "comment";
 /// The key of a column's default.
 const CURRENT_DEFAULT: &str = "CURRENT_DEFAULT";
 
@@ -42,17 +44,43 @@ pub(super) struct Draft<'a> {
     pub(super) clustering: Vec<String>,
     pub(super) mode: ColumnMappingMode,
     pub(super) has_files: bool,
+    pub(super) description: Option<String>,
+    /// Columns that must have values from now on, as they were asked for.
+    pub(super) required: Vec<String>,
 }
 
 impl Draft<'_> {
     /// Makes one change.
     pub(super) fn apply(&mut self, change: &Change) -> Result<()> {
         match change {
-            Change::AddColumn(field) => self.add_column(field),
+            Change::AddColumn { field, place } => {
+                self.add_column(field)?;
+                place.iter().try_for_each(|place| self.move_column(field.name(), place))
+            }
+            Change::MoveColumn { column, place } => self.move_column(column, place),
             Change::RenameColumn { column, to } => self.rename(column, to),
             Change::DropColumn { column } => self.drop_column(column),
             Change::WidenColumn { column, to } => self.widen(column, to),
             Change::AllowNulls { column } => self.edit(column, |columns, at| columns[at].nullable = true),
+            Change::RequireValues { column } => {
+                let was_nullable = self.edit(column, |columns, at| std::mem::replace(&mut columns[at].nullable, false))?;
+                if was_nullable {
+                    self.required.push(column.clone());
+                }
+                Ok(())
+            }
+            Change::Comment { column, text } => self.edit(column, |columns, at| match text {
+                Some(text) => {
+                    columns[at].metadata.insert(COMMENT.to_owned(), Value::from(text.as_str()));
+                }
+                None => {
+                    columns[at].metadata.remove(COMMENT);
+                }
+            }),
+            Change::Describe { text } => {
+                self.description.clone_from(text);
+                Ok(())
+            }
             Change::SetDefault { column, expression } => self.edit(column, |columns, at| {
                 columns[at].metadata.insert(CURRENT_DEFAULT.to_owned(), Value::from(expression.as_str()));
             }),
@@ -66,16 +94,20 @@ impl Draft<'_> {
                 self.configuration.insert(format!("{CONSTRAINT_PREFIX}{name}"), expression.clone());
                 Ok(())
             }
-            Change::DropConstraint { name } => match self.constraint(name) {
+            Change::DropConstraint { name, absent } => match self.constraint(name) {
                 Some(key) => {
                     self.configuration.remove(&key);
                     Ok(())
                 }
+                None if *absent == Absent::Ignore => Ok(()),
                 None => Err(self.problem(AlterProblem::NoConstraint { name: name.clone() })),
             },
             Change::SetProperty { key, value } => self.set(key, value),
-            Change::UnsetProperty { key } => {
+            Change::UnsetProperty { key, absent } => {
                 self.check_key(key)?;
+                if *absent == Absent::Fail && !self.configuration.keys().any(|k| k.eq_ignore_ascii_case(key)) {
+                    return Err(self.problem(AlterProblem::NoProperty { key: key.clone() }));
+                }
                 if key.eq_ignore_ascii_case("delta.columnMapping.mode") {
                     return self.set_mode("none");
                 }
@@ -105,6 +137,31 @@ impl Draft<'_> {
             self.schema.fields.push(field);
         }
         Ok(())
+    }
+
+    /// Puts a column elsewhere among those of its struct. Files stay: they know columns by name or id.
+    fn move_column(&mut self, column: &str, place: &ColumnPlace) -> Result<()> {
+        let missing = self.edit(column, |columns, at| {
+            let moved = columns.remove(at);
+            let to = match place {
+                ColumnPlace::First => Some(0),
+                ColumnPlace::After(other) => {
+                    let exact = columns.iter().position(|field| field.name == *other);
+                    let any_case = || columns.iter().position(|field| field.name.to_lowercase() == other.to_lowercase());
+                    exact.or_else(any_case).map(|other| other + 1)
+                }
+            };
+            let siblings = columns.iter().map(|field| field.name.as_str()).collect::<Vec<_>>().join(", ");
+            columns.insert(to.unwrap_or(at), moved);
+            match (to, place) {
+                (None, ColumnPlace::After(other)) => Some((other.clone(), siblings)),
+                _ => None,
+            }
+        })?;
+        match missing {
+            None => Ok(()),
+            Some((after, siblings)) => Err(self.problem(AlterProblem::NoSibling { column: column.to_owned(), after, siblings })),
+        }
     }
 
     fn rename(&mut self, column: &str, to: &str) -> Result<()> {

@@ -7,5 +7,7 @@
 mod builder;
 mod change;
 mod draft;
+mod required;
 
 pub use builder::{AlterBuilder, AlterReport};
+pub use change::ColumnPlace;

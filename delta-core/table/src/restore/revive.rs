@@ -6,14 +6,12 @@
 //! the store: a copy is young. A vacuum of another program does not have to take part in this.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use boathouse_delta_protocol::action::{Add, decode_path, encode_path};
 use boathouse_delta_protocol::deletion_vector::{DeletionVectorDescriptor, VectorLocation};
 use boathouse_storage::Storage;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
-use object_store::path::Path;
 
 use crate::deletion::delete_all;
 use crate::error::{DeltaError, OnTable, Result};
@@ -21,7 +19,7 @@ use crate::scan::{DataFile, below_table, locate};
 use crate::snapshot::Snapshot;
 use crate::table::DeltaTable;
 use crate::vacuum::Needed;
-use crate::write::upload::Upload;
+use crate::write::upload::copy_object;
 
 /// Objects that are looked up, or copied, at once.
 const AT_ONCE: usize = 16;
@@ -138,29 +136,11 @@ async fn fetch(storage: &Storage, version: u64, object: &Wanted) -> Result<()> {
     let from = locate(storage, &object.path)?;
     let (attempted, done) = match &object.copy {
         None => ("look up", storage.object_store().head(&from).await.map(drop)),
-        Some(copy) => ("copy", copy_as_new(storage, &from, storage.path_of(copy)?).await),
+        Some(copy) => ("copy", copy_object(storage, &from, storage, storage.path_of(copy)?).await),
     };
     let (url, path) = (storage.url().to_owned(), object.path.clone());
     done.map_err(|source| match source {
         object_store::Error::NotFound { .. } => DeltaError::DataFileMissing { url, path, version },
         source => DeltaError::Store { attempted, url, path, source: Box::new(source) },
     })
-}
-
-/// Copies an object so that the copy is young.
-async fn copy_as_new(storage: &Storage, from: &Path, to: Path) -> object_store::Result<()> {
-    let store = storage.object_store();
-    if !storage.url().starts_with("file:") {
-        return store.copy(from, &to).await;
-    }
-    // On a local disk a copy would be a hard link, which is as old as its source.
-    let mut bytes = store.get(from).await?.into_stream();
-    let mut upload = Upload::new(Arc::clone(store), to);
-    while let Some(piece) = bytes.next().await {
-        if let Err(error) = async { upload.put(piece?).await }.await {
-            upload.abort().await;
-            return Err(error);
-        }
-    }
-    upload.finish().await.map(drop)
 }

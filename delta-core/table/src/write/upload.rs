@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use boathouse_storage::Storage;
 use bytes::Bytes;
+use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
 
@@ -77,4 +79,21 @@ impl Upload {
             tracing::warn!(path = %self.path, %error, "an abandoned upload could not be cleaned up");
         }
     }
+}
+
+/// Copies an object so that the copy is young: within the store where both places are in one, or else piece by piece.
+pub(crate) async fn copy_object(from: &Storage, source: &Path, to: &Storage, target: Path) -> object_store::Result<()> {
+    // On a local disk a copy within the store would be a hard link, which is as old as its source.
+    if Arc::ptr_eq(from.object_store(), to.object_store()) && !to.url().starts_with("file:") {
+        return to.object_store().copy(source, &target).await;
+    }
+    let mut bytes = from.object_store().get(source).await?.into_stream();
+    let mut upload = Upload::new(Arc::clone(to.object_store()), target);
+    while let Some(piece) = bytes.next().await {
+        if let Err(error) = async { upload.put(piece?).await }.await {
+            upload.abort().await;
+            return Err(error);
+        }
+    }
+    upload.finish().await.map(drop)
 }
