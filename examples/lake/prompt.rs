@@ -1,0 +1,73 @@
+//! SQL: one statement, or one after the other.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use anyhow::Result;
+use boathouse::delta::DeltaSession;
+
+use crate::output::print_frame;
+use crate::place::{Place, Working};
+use crate::{Printed, one_line};
+
+#[derive(clap::Args)]
+pub(crate) struct Sql {
+    /// The statement. Tables are named by their path: delta.`/data/flights`.
+    statement: Option<String>,
+    /// Where tables go that are created without a LOCATION.
+    #[arg(long)]
+    warehouse: Option<String>,
+    #[command(flatten)]
+    printed: Printed,
+}
+
+impl Sql {
+    pub(crate) async fn run(self, place: &Place) -> Result<()> {
+        let session = match &self.warehouse {
+            Some(path) => place.session().with_warehouse(path)?,
+            None => place.session(),
+        };
+        match &self.statement {
+            Some(statement) => self.one(&session, statement).await,
+            None => self.prompt(&session).await,
+        }
+    }
+
+    async fn one(&self, session: &DeltaSession, statement: &str) -> Result<()> {
+        let frame = {
+            let _working = Working::on("running");
+            session.query(statement).await?
+        };
+        print_frame(frame, self.printed.format).await
+    }
+
+    /// Statements from standard input. On a terminal an error is shown, and it goes on; a script ends with it.
+    async fn prompt(&self, session: &DeltaSession) -> Result<()> {
+        let input = std::io::stdin();
+        let is_terminal = input.is_terminal();
+        let mut statement = String::new();
+        loop {
+            if is_terminal {
+                let mark = if statement.trim().is_empty() { "lake> " } else { "   -> " };
+                let mut out = std::io::stderr();
+                write!(out, "{mark}")?;
+                out.flush()?;
+            }
+            let mut line = String::new();
+            let at_end = input.lock().read_line(&mut line)? == 0;
+            if statement.trim().is_empty() && matches!(line.trim(), "quit" | "exit" | "quit;" | "exit;") {
+                return Ok(());
+            }
+            statement.push_str(&line);
+            let is_whole = statement.trim_end().ends_with(';') || at_end;
+            if is_whole && !statement.trim().trim_end_matches(';').trim().is_empty() {
+                match self.one(session, &std::mem::take(&mut statement)).await {
+                    Err(error) if is_terminal => eprintln!("lake: {}", one_line(&error)),
+                    done => done?,
+                }
+            }
+            if at_end {
+                return Ok(());
+            }
+        }
+    }
+}
