@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use boathouse::base::ReadLimit;
-use boathouse::delta::DeltaSource;
+use boathouse::delta::{DeltaSource, DeltaSourceOptions, StreamStart};
 use boathouse::pipelines::{Dataset, DatasetStatus, OnViolation, Pipeline, Query, StreamFlow, Target};
 use boathouse::stream::{StreamQuery, TumblingWindow};
 
@@ -46,8 +46,10 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// The pipeline of this story.
 pub(crate) fn pipeline(story: &Story) -> Result<Pipeline> {
+    // Commit by commit from the first one on: months come in their order, and no hour closes too early.
+    let from_the_first = DeltaSourceOptions { start: StreamStart::Version(0), ..DeltaSourceOptions::default() };
     let departures = StreamQuery::named("hourly_departures")
-        .source(Arc::new(DeltaSource::new(story.lake.table("bronze"))))
+        .source(Arc::new(DeltaSource::new(story.lake.table("bronze")).with_options(from_the_first)))
         .sql("SELECT time_hour AS departs, origin FROM source WHERE origin IS NOT NULL AND time_hour IS NOT NULL")
         .watermark("departs", PATIENCE)
         .window(TumblingWindow::over("departs", HOUR).by(["origin"]).count("departures"))

@@ -110,10 +110,10 @@ async fn what_is_wrong_is_named_with_its_place() {
 
 #[tokio::test]
 async fn changes_are_a_table_and_subqueries_are_computed_first() {
-    play("changes.slt", include_str!("slt/changes.slt")).await;
+    play("changes.slt").await;
 }
 
 #[tokio::test]
 async fn tables_are_optimized_ordered_and_clustered() {
-    play("tidying.slt", include_str!("slt/tidying.slt")).await;
+    play("tidying.slt").await;
 }
