@@ -40,7 +40,7 @@ struct Printer {
 enum Form {
     Table { held: Vec<RecordBatch>, printed: bool },
     Json(datafusion::arrow::json::LineDelimitedWriter<Stdout>),
-    Csv(datafusion::arrow::csv::Writer<Stdout>, SchemaRef),
+    Csv(Box<datafusion::arrow::csv::Writer<Stdout>>, SchemaRef),
     Parquet(Box<ArrowWriter<Stdout>>),
 }
 
@@ -54,7 +54,7 @@ impl Printer {
                 let flat = flat_schema(&schema);
                 let mut writer = datafusion::arrow::csv::WriterBuilder::new().with_header(true).build(out);
                 writer.write(&RecordBatch::new_empty(Arc::clone(&flat)))?;
-                Form::Csv(writer, flat)
+                Form::Csv(Box::new(writer), flat)
             }
             Format::Parquet if out.is_terminal() => bail!("print Parquet: standard output is a terminal; send it to a file"),
             Format::Parquet => Form::Parquet(Box::new(ArrowWriter::try_new(out, Arc::clone(&schema), None)?)),

@@ -109,6 +109,19 @@ impl Intent {
         matches!(self, Self::Append { .. } | Self::AppendOnce { .. } | Self::Burst { .. })
     }
 
+    /// An intent of a writer, by chance, where all writers are at the first file.
+    pub(crate) fn of_crowd(chance: &Chance, op: usize) -> Self {
+        let first = i64::try_from(op).unwrap_or_default() * 10;
+        match chance.weighted(&[(5, 0), (3, 1), (3, 2)], 0) {
+            0 => {
+                let (low, high) = range_of_first(chance);
+                Self::Mark { low, high }
+            }
+            1 => Self::Compact { part: Part(0) },
+            _ => Self::Append { rows: vec![Row { id: first, part: Part(0), value: 0 }] },
+        }
+    }
+
     /// An intent of a writer, by chance.
     pub(crate) fn of_writer(chance: &Chance, op: usize, ops: usize) -> Self {
         let part = |chance: &Chance| Part(u8::try_from(chance.below(Part::COUNT)).unwrap_or_default());
@@ -121,10 +134,6 @@ impl Intent {
             let span = i64::try_from(ops).unwrap_or_default() * 10;
             let low = chance.below(span.unsigned_abs()).cast_signed();
             (low, low + chance.below(40).cast_signed())
-        };
-        let range_of_first = || {
-            let low = FIRST_IDS.start + chance.below(FIRST_IDS.end.abs_diff(FIRST_IDS.start)).cast_signed();
-            (low, low + chance.below(3).cast_signed())
         };
         match chance.weighted(
             &[
@@ -154,7 +163,7 @@ impl Intent {
                 Self::DeleteRange { low, high }
             }
             13 => {
-                let (low, high) = if chance.per_mille(700) { range_of_first() } else { range() };
+                let (low, high) = if chance.per_mille(700) { range_of_first(chance) } else { range() };
                 Self::Mark { low, high }
             }
             14 => Self::Burst {
@@ -168,8 +177,7 @@ impl Intent {
                 Self::ReplacePart { part, rows: rows_in(part) }
             }
             8 => Self::Bump,
-            // Rows are marked where the first ones are.
-            9 => Self::Compact { part: if chance.per_mille(600) { Part(0) } else { part(chance) } },
+            9 => Self::Compact { part: part(chance) },
             10 => Self::Restore { back: chance.between(1, 4) },
             11 => Self::Checkpoint,
             _ => Self::Vacuum,
@@ -184,6 +192,12 @@ impl Intent {
             Self::ReadOld { back: chance.between(0, 5) }
         }
     }
+}
+
+/// Few of the ids that a table begins with.
+fn range_of_first(chance: &Chance) -> (i64, i64) {
+    let low = FIRST_IDS.start + chance.below(FIRST_IDS.end.abs_diff(FIRST_IDS.start)).cast_signed();
+    (low, low + chance.below(3).cast_signed())
 }
 
 /// What the counter shows.

@@ -54,6 +54,8 @@ impl Schedule {
         let steps_each: Vec<usize> = (0..writers + readers).map(|_| usize::try_from(chance.between(1, 5)).unwrap_or(1)).collect();
         let ops: usize = steps_each.iter().sum();
         let longest_pause = chance.weighted(&[(3, 1_000), (3, weather.usual_us * 10)], 1_000);
+        // Rows that are followed through a compaction are rare where everybody does anything.
+        let crowded = chance.per_mille(60);
         let mut op = 0;
         let mut transactions: BTreeMap<&str, Vec<Intent>> = BTreeMap::new();
         let mut actors = Vec::new();
@@ -61,7 +63,11 @@ impl Schedule {
             let mut actor = Actor { steps: Vec::new(), skew_us: skew(chance, weather.skew_us) };
             for _ in 0..steps {
                 op += 1;
-                let intent = if at < writers { Intent::of_writer(chance, op, ops) } else { Intent::of_reader(chance) };
+                let intent = match at < writers {
+                    true if crowded => Intent::of_crowd(chance, op),
+                    true => Intent::of_writer(chance, op, ops),
+                    false => Intent::of_reader(chance),
+                };
                 let intent = numbered(chance, intent, &mut transactions);
                 // Now and then hours pass, so that something is old: before whoever deletes or wants back old files, often.
                 let about_old = matches!(intent, Intent::Restore { .. } | Intent::Vacuum);
