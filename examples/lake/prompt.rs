@@ -58,9 +58,16 @@ impl Sql {
                 return Ok(());
             }
             statement.push_str(&line);
-            let is_whole = statement.trim_end().ends_with(';') || at_end;
-            if is_whole && !statement.trim().trim_end_matches(';').trim().is_empty() {
-                match self.one(session, &std::mem::take(&mut statement)).await {
+            if at_end {
+                statement.push(';');
+            }
+            while let Some(end) = end_of_statement(&statement) {
+                let rest = statement.split_off(end + 1);
+                let whole = std::mem::replace(&mut statement, rest);
+                if whole.trim().trim_end_matches(';').trim().is_empty() {
+                    continue;
+                }
+                match self.one(session, &whole).await {
                     Err(error) if is_terminal => eprintln!("lake: {}", one_line(&error)),
                     done => done?,
                 }
@@ -70,4 +77,21 @@ impl Sql {
             }
         }
     }
+}
+
+/// Where the first semicolon stands that is in no text, no quoted name and no comment.
+fn end_of_statement(text: &str) -> Option<usize> {
+    let mut inside: Option<u8> = None;
+    let bytes = text.as_bytes();
+    for (at, byte) in bytes.iter().enumerate() {
+        match (inside, byte) {
+            (None, b';') => return Some(at),
+            (None, b'\'' | b'"' | b'`') => inside = Some(*byte),
+            (None, b'-') if bytes.get(at + 1) == Some(&b'-') => inside = Some(b'\n'),
+            // A quote that is doubled ends the text, and begins it again.
+            (Some(end), byte) if end == *byte => inside = None,
+            _ => {}
+        }
+    }
+    None
 }

@@ -114,10 +114,10 @@ fn statements_come_from_standard_input_until_one_fails() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let script = "CREATE TABLE t (id INT)\n  USING DELTA;\nINSERT INTO t VALUES (7);\nSELECT id FROM t;\nSELECT nothing FROM t;\nSELECT 9;\n";
+    let script = "CREATE TABLE t (id INT)\n  USING DELTA;\nINSERT INTO t VALUES (7); SELECT id FROM t; -- a; b\nSELECT 'x;y' AS s;\nSELECT nothing FROM t;\nSELECT 9;\n";
     child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("id\n7\n") && !text.contains('9'), "{text}");
+    assert!(text.contains("id\n7\n") && text.contains("s\nx;y\n") && !text.contains('9'), "{text}");
     assert_eq!(output.status.code(), Some(1));
 }
