@@ -5,6 +5,7 @@
 //! | `statement ok` | runs |
 //! | `statement error TEXT` | fails, and says TEXT |
 //! | `query [rowsort]`, a statement, `----`, rows | gives these rows; values have a space between them |
+//! | `remove`, a path | deletes a file, as a person would who knows nothing of tables |
 //!
 //! `$LAKE` is a fresh folder.
 
@@ -62,6 +63,10 @@ async fn play(name: &str) {
     let session = DeltaSession::new(seeded_env(5)).with_warehouse(&format!("{lake}/warehouse")).unwrap();
     for Record { line, head, sql, mut rows } in records(&script) {
         let sql = sql.replace("$LAKE", &lake);
+        if head == "remove" {
+            std::fs::remove_file(&sql).unwrap_or_else(|error| panic!("{name}:{line}: {sql}: {error}"));
+            continue;
+        }
         let result = run(&session, &sql).await;
         match head.split_once(' ').unwrap_or((head, "")) {
             ("statement", "ok") => assert!(result.is_ok(), "{name}:{line}: {sql}\n{result:?}"),
