@@ -6,6 +6,7 @@ use arrow_schema::{ArrowError, DataType};
 use boathouse_base::{DomainError, ErrorKind};
 use boathouse_delta_protocol::ProtocolError;
 use boathouse_delta_protocol::conflict::Conflict;
+use boathouse_delta_protocol::features::DropProblem;
 use boathouse_delta_protocol::schema::{ColumnMappingMode, SchemaMismatch};
 use boathouse_storage::{StorageError, kind_of};
 use parquet::errors::ParquetError;
@@ -114,6 +115,16 @@ pub enum DeltaError {
         url: String,
         /// Why not.
         problem: CloneProblem,
+    },
+    /// A feature must stay.
+    #[error("drop the feature `{feature}` of the table {url}: {problem}")]
+    CannotDropFeature {
+        /// The table.
+        url: String,
+        /// The feature.
+        feature: String,
+        /// Why.
+        problem: FeatureProblem,
     },
     /// The folder cannot become a table.
     #[error("convert the folder {url} to a Delta table: {problem}")]
@@ -804,6 +815,33 @@ pub enum CloneProblem {
     },
 }
 
+/// Why a feature cannot be dropped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FeatureProblem {
+    /// The table needs it.
+    #[error(transparent)]
+    Table(#[from] DropProblem),
+    /// Rows are deleted by marks.
+    #[error(
+        "rows of the file `{path}` are deleted by a deletion vector; write such files again first, with REORG TABLE … APPLY (PURGE)"
+    )]
+    HasVectors {
+        /// The file.
+        path: String,
+    },
+    /// An earlier version needs it, which is too young to go.
+    #[error(
+        "version {version} needs it, and is younger than {hours} hours; do it again when it is older, or without TRUNCATE HISTORY, which keeps it behind protected checkpoints"
+    )]
+    HistoryNeeds {
+        /// The version.
+        version: u64,
+        /// How long versions are kept in any case.
+        hours: u64,
+    },
+}
+
 /// Why a folder cannot become a table.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -958,7 +996,10 @@ impl DomainError for DeltaError {
             | Self::DataFileMissing { .. } => ErrorKind::NotFound,
             Self::CannotClone { problem: CloneProblem::AnotherStore { .. }, .. } => ErrorKind::Unsupported,
             Self::CannotConvert { problem: ConvertProblem::NoFiles, .. } => ErrorKind::NotFound,
-            Self::CannotClone { .. } | Self::CannotConvert { .. } => ErrorKind::Invalid,
+            Self::CannotDropFeature { problem: FeatureProblem::Table(DropProblem::InFiles | DropProblem::Unknown), .. } => {
+                ErrorKind::Unsupported
+            }
+            Self::CannotClone { .. } | Self::CannotConvert { .. } | Self::CannotDropFeature { .. } => ErrorKind::Invalid,
             Self::TableExists { .. } => ErrorKind::AlreadyExists,
             Self::CreatedMeanwhile { .. } => ErrorKind::Conflict,
             Self::Protocol { source, .. } => source.kind(),

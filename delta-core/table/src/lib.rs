@@ -89,6 +89,7 @@ mod convert;
 mod create;
 mod decoder;
 mod deletion;
+mod drop_feature;
 mod enforce;
 mod error;
 mod expressions;
@@ -125,8 +126,10 @@ pub use committer::{
 };
 pub use convert::{ConvertBuilder, ConvertReport, ConvertStatistics};
 pub use create::{CreateBuilder, CreateReport};
+pub use drop_feature::{DropFeatureBuilder, DropFeatureReport};
 pub use error::{
-    AlterProblem, CloneProblem, ClusteringProblem, ConvertProblem, DeltaError, ManifestProblem, Result, TransactionProblem,
+    AlterProblem, CloneProblem, ClusteringProblem, ConvertProblem, DeltaError, FeatureProblem, ManifestProblem, Result,
+    TransactionProblem,
 };
 pub use expressions::{Expression, Expressions};
 pub use fsck::{FsckBuilder, FsckReport, MissingFile};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use boathouse_delta_protocol::action::Action;
-use boathouse_delta_protocol::features;
+use boathouse_delta_protocol::features::{self, CHECKPOINT_PROTECTION, PROTECTED_BEFORE};
 use boathouse_delta_protocol::log_path::{
     Checkpoint, CleanupPlan, LOG_FOLDER, LogEntry, LogFile, SIDECAR_FOLDER, expired_sidecars, midnight_before, plan_cleanup,
 };
@@ -18,8 +18,6 @@ use crate::log::list::log_path;
 use crate::snapshot::Snapshot;
 use crate::table::DeltaTable;
 
-/// The property that protects checkpoints, with the feature `checkpointProtection`.
-const PROTECTED_BEFORE: &str = "delta.requireCheckpointProtectionBeforeVersion";
 /// Checkpoints whose sidecars are looked up at once.
 const AT_ONCE: usize = 4;
 
@@ -146,7 +144,7 @@ fn protected_before(snapshot: &Snapshot) -> Option<u64> {
     let named = snapshot.metadata().configuration.iter().find(|(key, _)| key.eq_ignore_ascii_case(PROTECTED_BEFORE));
     // A number that does not parse protects everything.
     let version = named.map(|(_, value)| value.trim().parse().unwrap_or(u64::MAX));
-    version.filter(|_| features::has(snapshot.protocol(), "checkpointProtection"))
+    version.filter(|_| features::has(snapshot.protocol(), CHECKPOINT_PROTECTION))
 }
 
 fn entry(listed: &ObjectEntry) -> Option<LogEntry> {

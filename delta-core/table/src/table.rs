@@ -18,6 +18,7 @@ use crate::cluster::ClusterByBuilder;
 use crate::committer::{Committer, LogView, Management, PutIfAbsent};
 use crate::convert::ConvertBuilder;
 use crate::create::CreateBuilder;
+use crate::drop_feature::DropFeatureBuilder;
 use crate::error::{DeltaError, Result};
 use crate::expressions::Expressions;
 use crate::fsck::FsckBuilder;
@@ -278,6 +279,11 @@ impl DeltaTable {
     /// Makes a table of the Parquet files that are in its folder.
     pub fn convert_parquet(&self) -> ConvertBuilder {
         ConvertBuilder::new(self.clone())
+    }
+
+    /// Takes a feature from the table, so that clients which do not know it can use the table.
+    pub fn drop_feature(&self, feature: impl Into<String>) -> DropFeatureBuilder {
+        DropFeatureBuilder::new(self.clone(), feature.into())
     }
 
     /// Takes files out of the table that are gone.

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use boathouse_delta_table::{
-    AlterReport, CloneReport, ClusterByReport, ConvertReport, FsckReport, ManifestReport, RestoreReport, VacuumReport,
+    AlterReport, CloneReport, ClusterByReport, ConvertReport, DropFeatureReport, FsckReport, ManifestReport, RestoreReport,
+    VacuumReport,
 };
 use boathouse_frames::from_datafusion;
 use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
@@ -67,6 +68,8 @@ pub enum StatementReport {
     Optimize(Box<OptimizeReport>),
     /// An ALTER TABLE … CLUSTER BY.
     ClusterBy(ClusterByReport),
+    /// An ALTER TABLE … DROP FEATURE.
+    DropFeature(DropFeatureReport),
     /// A VACUUM.
     Vacuum(VacuumReport),
     /// A RESTORE.
@@ -123,6 +126,7 @@ impl StatementReport {
                 ("num_batches", some(report.num_batches)),
             ],
             Self::ClusterBy(report) => vec![("version", some(report.version))],
+            Self::DropFeature(report) => vec![("version", some(report.version))],
             Self::Alter(report) => vec![("version", some(report.version))],
             Self::Restore(report) => vec![
                 ("version", some(report.version)),

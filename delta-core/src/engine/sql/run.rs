@@ -16,7 +16,7 @@ use super::cursor::TableName;
 use super::dml::StatementReport;
 use super::lake::{Lake, default_catalog};
 use super::statements::{Change, Create, Statement};
-use super::{show, travel};
+use super::{show, travel, upkeep};
 use crate::engine::error::{EngineError, Result};
 use crate::engine::ext::DeltaTableExt;
 use crate::engine::provider::DeltaTableProvider;
@@ -119,6 +119,11 @@ impl Run<'_> {
             }
             Statement::ClusterBy(table, columns) => {
                 Ok(StatementReport::ClusterBy(self.table(&table).await?.cluster_by(columns).run().await?))
+            }
+            Statement::DropFeature { table, feature, truncate_history } => {
+                let table = self.table(&table).await?;
+                let report = upkeep::drop_feature(&table, &feature, truncate_history).await?;
+                Ok(StatementReport::DropFeature(report))
             }
             Statement::Vacuum { table, scope, retention, dry_run } => {
                 let vacuum = self.table(&table).await?.vacuum().scope(scope).retention(retention);

@@ -29,6 +29,8 @@ pub(crate) enum Statement {
     Optimize(Optimize),
     /// `ALTER TABLE t CLUSTER BY (columns) | NONE`.
     ClusterBy(TableName, Vec<String>),
+    /// `ALTER TABLE t DROP FEATURE f [TRUNCATE HISTORY]`.
+    DropFeature { table: TableName, feature: String, truncate_history: bool },
     /// `VACUUM t [LITE | FULL] [RETAIN n HOURS] [DRY RUN]`.
     Vacuum { table: TableName, scope: VacuumScope, retention: Retention, dry_run: bool },
     /// `RESTORE TABLE t TO …`.
@@ -344,8 +346,9 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
         cursor.expect_token(&Token::RParen)?;
     } else if cursor.takes(&["CLUSTER", "BY"]) {
         return Ok(Statement::ClusterBy(table, optimize::cluster_by(cursor)?));
-    } else if cursor.sees(&["DROP", "FEATURE"]) {
-        return unsupported(cursor, "ALTER TABLE … DROP FEATURE", "create the table anew");
+    } else if cursor.takes(&["DROP", "FEATURE"]) {
+        let feature = cursor.spelled("a feature")?;
+        return Ok(Statement::DropFeature { table, feature, truncate_history: cursor.takes(&["TRUNCATE", "HISTORY"]) });
     } else if cursor.sees(&["RENAME", "TO"]) {
         return unsupported(cursor, "ALTER TABLE … RENAME TO", "register the table under the other name");
     } else {

@@ -1,13 +1,15 @@
-//! `FSCK REPAIR TABLE`, `GENERATE symlink_format_manifest`, and comments of tables.
+//! `FSCK REPAIR TABLE`, `GENERATE symlink_format_manifest`, `DROP FEATURE`, and comments of tables.
 
 use std::sync::Arc;
 
-use boathouse_delta_table::{CloneReport, FsckReport, MissingFile};
+use boathouse_delta_table::protocol::features;
+use boathouse_delta_table::{CloneReport, DeltaTable, DropFeatureReport, FsckReport, MissingFile};
 use datafusion::arrow::array::{ArrayRef, BooleanArray, Int64Array, StringArray};
 
 use super::cursor::Cursor;
 use super::statements::{Change, Statement};
 use crate::engine::error::Result;
+use crate::engine::ext::DeltaTableExt;
 
 /// Reads `FSCK REPAIR TABLE t [DRY RUN]`, `GENERATE symlink_format_manifest FOR TABLE t` or `COMMENT ON TABLE t IS …`; nothing when it is
 /// none of them.
@@ -28,6 +30,15 @@ pub(crate) fn parse(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
         return Ok(Some(Statement::Alter(table, vec![Change::Describe(text)])));
     }
     Ok(None)
+}
+
+/// Takes a feature from a table. Files with deletion vectors are written again before those go.
+pub(crate) async fn drop_feature(table: &DeltaTable, feature: &str, truncate_history: bool) -> Result<DropFeatureReport> {
+    if feature == "deletionVectors" && features::has(table.snapshot().await?.protocol(), feature) {
+        table.purge().run().await?;
+    }
+    let drop = table.drop_feature(feature);
+    Ok(if truncate_history { drop.truncate_history() } else { drop }.run().await?)
 }
 
 /// What FSCK found: a row for each file.

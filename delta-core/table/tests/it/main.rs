@@ -13,6 +13,7 @@ mod concurrency;
 mod contracts;
 mod conversions;
 mod corpora;
+mod dropped_features;
 mod faults;
 mod features;
 mod fscks;

@@ -1,0 +1,12 @@
+//! A table without one of its features, so that clients which do not know it can read and write it.
+//!
+//! ```text
+//!   nothing uses it? ─▶ properties off ─┬─ readers need not know it ────────────────────────────────▶ protocol
+//!                                       ├─ three checkpoints, which stay ─ checkpointProtection ────▶ protocol ─▶ checkpoint
+//!                                       └─ truncate: older versions go ─ none that is left uses it ─▶ protocol
+//! ```
+
+mod builder;
+mod history;
+
+pub use builder::{DropFeatureBuilder, DropFeatureReport};
