@@ -160,8 +160,9 @@ impl Database {
             SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).max_lifetime(None)
         };
         // The first connection makes the file and turns WAL on; the others find it so.
-        let write = pool(1).connect_with(options.clone()).await.map_err(failed)?;
-        let read = pool(READERS).connect_with(options).await.map_err(failed)?;
+        // Others that open it at the same moment turn WAL on as well, which SQLite refuses at once instead of waiting.
+        let write = patiently(env, || pool(1).connect_with(options.clone())).await.map_err(failed)?;
+        let read = patiently(env, || pool(READERS).connect_with(options.clone())).await.map_err(failed)?;
         Ok(Self::new(url, Pools::Sqlite { read, write }, env))
     }
 
@@ -214,19 +215,8 @@ impl Database {
         let failed = |source| Error::Database { action, url: self.inner.url.clone(), source };
         match &self.inner.pools {
             Pools::Sqlite { write, .. } => {
-                let mut attempt = 0;
-                loop {
-                    match write.begin_with("BEGIN IMMEDIATE").await {
-                        Ok(tx) => return Ok(Transaction::sqlite(tx, action, self.inner.url.clone())),
-                        Err(error) if attempt < BUSY_ATTEMPTS && is_busy(&error) => {
-                            // Others that wait should not wake at the same moment.
-                            let pause = (10_u64 << attempt) + self.inner.env.random_below(10);
-                            self.inner.env.sleep(Duration::from_millis(pause)).await;
-                            attempt += 1;
-                        }
-                        Err(error) => return Err(failed(error)),
-                    }
-                }
+                let tx = patiently(&self.inner.env, || write.begin_with("BEGIN IMMEDIATE")).await.map_err(failed)?;
+                Ok(Transaction::sqlite(tx, action, self.inner.url.clone()))
             }
             Pools::Postgres(pool) => {
                 let tx = pool.begin().await.map_err(failed)?;
@@ -256,6 +246,24 @@ impl Database {
 
     pub(crate) fn now_ms(&self) -> i64 {
         self.inner.env.now_ms()
+    }
+}
+
+/// Tries again, a few times, as long as the SQLite file is busy.
+async fn patiently<T, F: Future<Output = Result<T, sqlx::Error>>>(
+    env: &Env,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, sqlx::Error> {
+    let mut failures = 0;
+    loop {
+        match attempt().await {
+            Err(error) if failures < BUSY_ATTEMPTS && is_busy(&error) => {
+                // Others that wait should not wake at the same moment.
+                env.sleep(Duration::from_millis((10_u64 << failures) + env.random_below(10))).await;
+                failures += 1;
+            }
+            done => return done,
+        }
     }
 }
 
