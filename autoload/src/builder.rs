@@ -2,12 +2,11 @@
 
 use arrow_schema::{DataType, SchemaRef};
 use boathouse_base::{DomainError, Env, ErrorKind, Result};
-use boathouse_storage::{Location, Storage, system_env};
+use boathouse_storage::{Glob, Location, Storage, system_env};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::AutoLoadError;
-use crate::glob::Glob;
 use crate::landing::Landing;
 use crate::ledger::{Addition, Appended, Ledger};
 use crate::loader::AutoLoader;
@@ -121,7 +120,7 @@ impl AutoLoaderBuilder {
         // In the landing folder itself, state lies where no file is looked for.
         let state = if is_same_folder(&landing, &state) { state.at("_autoload") } else { state };
         let parse = |pattern: &String| {
-            Glob::parse(pattern).map_err(|reason| AutoLoadError::InvalidGlob { pattern: pattern.clone(), reason })
+            Glob::parse(pattern).map_err(|error| AutoLoadError::InvalidGlob { pattern: error.pattern, reason: error.problem })
         };
         let glob = settings.path_glob.as_ref().map(parse).transpose()?;
         let local = Location::parse(landing.url()).ok().and_then(|location| location.local_path());

@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use boathouse_base::{DomainError, ErrorKind};
-use boathouse_storage::Storage;
+use boathouse_storage::{Glob, Storage};
 use bytes::Bytes;
 
 use crate::error::AutoLoadError;
-use crate::glob::Glob;
 use crate::ledger::Landed;
 
 /// Lists and fetches landed files.

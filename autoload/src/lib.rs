@@ -88,7 +88,6 @@
 mod builder;
 mod decode;
 mod error;
-mod glob;
 mod landing;
 mod ledger;
 mod loader;

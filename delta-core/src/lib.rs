@@ -26,7 +26,8 @@
 //! - [`DeltaTable::append`] does not put small files together where the table asks for it (`delta.autoOptimize.autoCompact`), as statements do:
 //!   call `auto_compact` behind it. There are no optimized writes.
 //! - Fields within a struct cannot be set one by one.
-//! - SQL has no subqueries in MERGE, and in DELETE and UPDATE none that read columns from outside; no COPY INTO.
+//! - SQL has no subqueries in MERGE, and in DELETE and UPDATE none that read columns from outside.
+//! - COPY INTO reads Parquet, CSV and JSON, and no compressed text.
 //!   DELETE, UPDATE and MERGE go through [`delta_sql`]: DataFusion's own hooks lose conditions that its
 //!   optimizer rewrites, so they are refused.
 //! - Footers are kept, and page indexes are read each time. Filters on parts of renamed columns stay above the scan.

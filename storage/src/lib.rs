@@ -50,6 +50,7 @@
 
 mod clock;
 mod error;
+mod glob;
 mod location;
 #[cfg(feature = "testing")]
 mod operation;
@@ -62,6 +63,7 @@ mod versioned;
 
 pub use clock::{SystemClock, seeded_env, system_env};
 pub use error::{StorageError, kind_of};
+pub use glob::{Glob, GlobError};
 pub use location::Location;
 #[cfg(feature = "testing")]
 pub use operation::Operation;

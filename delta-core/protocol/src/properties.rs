@@ -95,6 +95,9 @@ pub struct TableProperties {
     pub enable_row_tracking: bool,
     /// `delta.autoOptimize.autoCompact`, or the older `delta.autoOptimize`: whether writers put small files together.
     pub auto_compact: bool,
+    /// `delta.autoOptimize.optimizeWrite`: whether writers gather the rows of a partition before they write them. `None`: as they think
+    /// best.
+    pub optimize_write: Option<bool>,
     /// `delta.targetFileSize`, in bytes.
     pub target_file_size_bytes: Option<u64>,
     /// `delta.setTransactionRetentionDuration`, in microseconds: how long `txn` actions are kept.
@@ -140,6 +143,7 @@ impl Default for TableProperties {
             enable_in_commit_timestamps: false,
             enable_row_tracking: false,
             auto_compact: false,
+            optimize_write: None,
             target_file_size_bytes: None,
             transaction_retention_us: None,
             column_mapping_max_column_id: None,
@@ -231,6 +235,7 @@ impl TableProperties {
                 "delta.enableincommittimestamps" => properties.enable_in_commit_timestamps = boolean()?,
                 "delta.enablerowtracking" => properties.enable_row_tracking = boolean()?,
                 "delta.autooptimize.autocompact" | "delta.autooptimize" => properties.auto_compact |= boolean()?,
+                "delta.autooptimize.optimizewrite" => properties.optimize_write = Some(boolean()?),
                 "delta.targetfilesize" => {
                     properties.target_file_size_bytes =
                         Some(bytes(text).ok_or_else(|| invalid("bytes, such as 134217728 or 128mb"))?);

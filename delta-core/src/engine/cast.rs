@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, ArrayRef, new_null_array};
 use datafusion::arrow::compute::kernels::cmp::distinct;
 use datafusion::arrow::compute::{CastOptions, can_cast_types, cast_with_options};
-use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::arrow::datatypes::{DECIMAL256_MAX_PRECISION, DataType, Field};
 use datafusion::arrow::util::display::array_value_to_string;
 
 use super::error::{Attempt, EngineError, Result};
@@ -13,7 +13,7 @@ use super::error::{Attempt, EngineError, Result};
 /// Casts values to the type of a column.
 ///
 /// A cast that changes a value is an error. Two may: a number becomes the nearest `float`, which is what floats are,
-/// and text becomes what it says.
+/// and text becomes what it says, as long as a decimal has room for all its digits.
 pub(crate) fn to_column(values: ArrayRef, field: &Field, attempt: &Attempt) -> Result<ArrayRef> {
     let (from, to) = (values.data_type(), field.data_type());
     if from == to {
@@ -28,14 +28,20 @@ pub(crate) fn to_column(values: ArrayRef, field: &Field, attempt: &Attempt) -> R
         return Err(EngineError::NoCast { attempted, url, column, from: boxed_from, to: boxed_to });
     }
     let strict = CastOptions { safe: false, ..CastOptions::default() };
-    let cast = match cast_with_options(&values, to, &strict) {
+    let digits = match to {
+        // Text would be rounded on the way.
+        DataType::Decimal128(_, scale) if is_text(from) => cast_with_options(&values, &more_digits(*scale), &strict).ok(),
+        _ => None,
+    };
+    let read = digits.as_ref().unwrap_or(&values);
+    let cast = match cast_with_options(read, to, &strict) {
         Ok(cast) => cast,
         Err(source) => return Err(EngineError::Cast { attempted, url, column, from: boxed_from, to: boxed_to, source }),
     };
-    if may_lose(from, to) {
+    if may_lose(read.data_type(), to) {
         let lenient = CastOptions { safe: true, ..CastOptions::default() };
-        let back = cast_with_options(&cast, from, &lenient).map_err(|source| attempt.compute(source))?;
-        let changed = distinct(&values, &back).map_err(|source| attempt.compute(source))?;
+        let back = cast_with_options(&cast, read.data_type(), &lenient).map_err(|source| attempt.compute(source))?;
+        let changed = distinct(read, &back).map_err(|source| attempt.compute(source))?;
         if let Some(row) = changed.iter().position(|c| c == Some(true)) {
             let value = array_value_to_string(&values, row).map_err(|source| attempt.compute(source))?;
             return Err(EngineError::Lossy { attempted, url, column, value, from: boxed_from, to: boxed_to });
@@ -44,8 +50,17 @@ pub(crate) fn to_column(values: ArrayRef, field: &Field, attempt: &Attempt) -> R
     Ok(cast)
 }
 
+/// A decimal with more digits behind the point than one of this scale, so that they can be missed.
+pub(crate) fn more_digits(scale: i8) -> DataType {
+    DataType::Decimal256(DECIMAL256_MAX_PRECISION, scale.saturating_add(12))
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
 fn may_lose(from: &DataType, to: &DataType) -> bool {
-    let text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let text = is_text;
     let layout =
         |t: &DataType| matches!(t, DataType::Dictionary(..) | DataType::BinaryView | DataType::LargeBinary | DataType::Binary);
     if text(from) || text(to) || layout(from) || from.is_nested() || to.is_nested() {
@@ -79,11 +94,14 @@ mod tests {
         assert!(matches!(error, EngineError::Cast { .. }), "{error}");
         let cents = Decimal128Array::from(vec![1005]).with_precision_and_scale(10, 3).unwrap();
         assert!(matches!(cast(cents, DataType::Decimal128(10, 2)).unwrap_err(), EngineError::Lossy { .. }));
+        let error = cast(StringArray::from(vec!["1.25", "1.255"]), DataType::Decimal128(38, 2)).unwrap_err();
+        assert!(matches!(&error, EngineError::Lossy { value, .. } if value == "1.255"), "{error}");
     }
 
     #[test]
     fn a_value_that_stays_the_same_is_cast() {
         assert_eq!(cast(Float64Array::from(vec![Some(2.0), None]), DataType::Int32).unwrap().null_count(), 1);
+        assert_eq!(cast(StringArray::from(vec!["1.2500", "-0"]), DataType::Decimal128(4, 2)).unwrap().len(), 2);
         assert_eq!(cast(StringArray::from(vec!["2020-01-05"]), DataType::Date32).unwrap().len(), 1);
         assert_eq!(cast(Float64Array::from(vec![0.1]), DataType::Float32).unwrap().len(), 1);
     }

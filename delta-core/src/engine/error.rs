@@ -291,6 +291,92 @@ pub enum EngineError {
         /// The table.
         url: String,
     },
+    /// A pattern of paths that cannot be understood.
+    #[error("copy into the table {url}: {source}")]
+    Glob {
+        /// The table.
+        url: String,
+        /// What is wrong with it.
+        source: Box<boathouse_storage::GlobError>,
+    },
+    /// Files that are to be loaded cannot be found.
+    #[error("copy into the table {url}: {source}")]
+    Source {
+        /// The table.
+        url: String,
+        /// What the store said.
+        source: Box<boathouse_storage::StorageError>,
+    },
+    /// There is nothing to load from.
+    #[error("copy into the table {url}: there is no file and no folder {path}; check the path")]
+    NoSource {
+        /// The table.
+        url: String,
+        /// The file or folder.
+        path: String,
+    },
+    /// A file that is to be loaded cannot be read, or a value of it does not fit.
+    #[error("copy into the table {url}: load {file}: {source}")]
+    CopyFile {
+        /// The table.
+        url: String,
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        source: boathouse_base::Error,
+    },
+    /// A file has a column that the table does not have.
+    #[error(
+        "copy into the table {url}: {file} has a column `{column}`, and the table has none of that name; {nearest}. COPY_OPTIONS ('mergeSchema' = 'true') adds it"
+    )]
+    CopyColumn {
+        /// The table.
+        url: String,
+        /// The file.
+        file: String,
+        /// The column.
+        column: String,
+        /// What may have been meant.
+        nearest: String,
+    },
+    /// A file has a column twice.
+    #[error("copy into the table {url}: {file} has two columns `{column}`; go by their place, with BY POSITION")]
+    CopyTwice {
+        /// The table.
+        url: String,
+        /// The file.
+        file: String,
+        /// The column.
+        column: String,
+    },
+    /// A file has another number of columns than there are places for.
+    #[error(
+        "copy into the table {url}: {file} has {found} columns, and by their place {wanted} are filled; name the columns to fill"
+    )]
+    CopyWidth {
+        /// The table.
+        url: String,
+        /// The file.
+        file: String,
+        /// How many columns the file has.
+        found: usize,
+        /// How many are filled.
+        wanted: usize,
+    },
+    /// Two files have columns of one name whose types have nothing in common.
+    #[error(
+        "copy into the table {url}: column `{column}` is of type {} in {} and of type {} in {}; load them one by one, or cast it in a SELECT", .types.0, .files.0, .types.1, .files.1
+    )]
+    CopyTypes {
+        /// The table.
+        url: String,
+        /// The column.
+        column: String,
+        /// The types.
+        types: Box<(DataType, DataType)>,
+        /// A file with each of them.
+        files: Box<(String, String)>,
+    },
     /// A statement that cannot be read.
     #[error("line {line}, column {column} of `{statement}`: {problem}")]
     Syntax {
@@ -363,8 +449,9 @@ impl DomainError for EngineError {
             Self::Table(source) => source.kind(),
             Self::Expression { source, .. } | Self::Evaluate { source, .. } => kind_of(source),
             Self::Rows { source, .. } | Self::Plan { source, .. } => source.kind(),
-            Self::Location { source, .. } => source.kind(),
-            Self::NoSuchTable { .. } => ErrorKind::NotFound,
+            Self::CopyFile { source, .. } => source.kind(),
+            Self::Location { source, .. } | Self::Source { source, .. } => source.kind(),
+            Self::NoSuchTable { .. } | Self::NoSource { .. } => ErrorKind::NotFound,
             Self::Syntax { .. } | Self::NoColumns { .. } => ErrorKind::Invalid,
             Self::NotBoolean { .. }
             | Self::Volatile { .. }
@@ -384,6 +471,11 @@ impl DomainError for EngineError {
             | Self::NotPartition { .. }
             | Self::Clustered { .. }
             | Self::NotClustered { .. }
+            | Self::Glob { .. }
+            | Self::CopyColumn { .. }
+            | Self::CopyTwice { .. }
+            | Self::CopyWidth { .. }
+            | Self::CopyTypes { .. }
             | Self::NotDelta { .. }
             | Self::Pinned { .. } => ErrorKind::Invalid,
             Self::Unsupported { .. } | Self::ForeignExpression { .. } => ErrorKind::Unsupported,

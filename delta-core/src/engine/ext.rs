@@ -5,8 +5,10 @@ use std::sync::Arc;
 use boathouse_base::{BoxFuture, TableVersion};
 use boathouse_delta_table::DeltaTable;
 use boathouse_frames::from_datafusion;
+use boathouse_storage::Storage;
 use datafusion::prelude::{DataFrame, SessionContext};
 
+use super::copy::{CopyBuilder, CopyFormat};
 use super::delete::DeleteBuilder;
 use super::error::{EngineError, Result};
 use super::expressions::SparkExpressions;
@@ -37,6 +39,9 @@ pub trait DeltaTableExt {
 
     /// Replaces the partitions of which there are rows by these, in one commit. A table without partitions is replaced as a whole.
     fn replace_partitions(&self, rows: DataFrame) -> ReplaceBuilder;
+
+    /// Loads the files of a folder that were not loaded before, in one commit: `COPY INTO`.
+    fn copy_from(&self, source: Storage, format: CopyFormat) -> CopyBuilder;
 
     /// Puts small files together, orders rows along a curve, or clusters them.
     fn optimize(&self) -> OptimizeBuilder;
@@ -78,6 +83,10 @@ impl DeltaTableExt for DeltaTable {
 
     fn replace_partitions(&self, rows: DataFrame) -> ReplaceBuilder {
         ReplaceBuilder::partitions(understood(self), rows)
+    }
+
+    fn copy_from(&self, source: Storage, format: CopyFormat) -> CopyBuilder {
+        CopyBuilder::new(understood(self), source, format)
     }
 
     fn optimize(&self) -> OptimizeBuilder {

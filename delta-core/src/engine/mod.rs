@@ -12,6 +12,7 @@
 
 mod assign;
 mod cast;
+mod copy;
 mod delete;
 mod error;
 mod expressions;
@@ -21,6 +22,7 @@ mod formula;
 mod insert;
 mod leaving;
 mod merge;
+mod nearest;
 mod optimize;
 mod origins;
 mod output;
@@ -33,6 +35,10 @@ mod statement;
 mod touched;
 mod update;
 
+pub use copy::{
+    CopyBuilder, CopyFormat, CopyPreview, CopyReport, CopySettings, CopyValidation, CorruptFiles, CsvFiles, JsonFiles,
+    MissingFiles,
+};
 pub use delete::{DeleteBuilder, DeleteReport};
 pub use error::EngineError;
 pub use expressions::SparkExpressions;

@@ -146,7 +146,7 @@ pub use transaction::{CommitReport, GroupMember, Transaction};
 pub use upkeep::{ChecksumReport, UpkeepSettings, UpkeepTime};
 pub use vacuum::{InventoryFile, Retention, VacuumBuilder, VacuumReport, VacuumScope};
 pub use write::{
-    ChangeType, ChangeWriter, DataWriter, DataWriterSettings, Evolution, WriteBuilder, WrittenChanges, WrittenFiles,
+    ChangeType, ChangeWriter, DataWriter, DataWriterSettings, Evolution, RowOrder, WriteBuilder, WrittenChanges, WrittenFiles,
 };
 
 /// Who wrote it, as files and commits say.

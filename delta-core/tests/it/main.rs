@@ -4,6 +4,7 @@
 
 mod comments;
 mod conflicts;
+mod copying;
 mod corpora;
 mod faults;
 mod feed;

@@ -5,6 +5,7 @@
 //! | `statement ok` | runs |
 //! | `statement error TEXT` | fails, and says TEXT |
 //! | `query [rowsort]`, a statement, `----`, rows | gives these rows; values have a space between them |
+//! | `file PATH`, lines | writes a file of these lines |
 //! | `remove`, a path | deletes a file, as a person would who knows nothing of tables |
 //!
 //! `$LAKE` is a fresh folder.
@@ -67,6 +68,12 @@ async fn play(name: &str) {
             std::fs::remove_file(&sql).unwrap_or_else(|error| panic!("{name}:{line}: {sql}: {error}"));
             continue;
         }
+        if let Some(path) = head.strip_prefix("file ") {
+            let path = std::path::PathBuf::from(path.replace("$LAKE", &lake));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, sql + "\n").unwrap();
+            continue;
+        }
         let result = run(&session, &sql).await;
         match head.split_once(' ').unwrap_or((head, "")) {
             ("statement", "ok") => assert!(result.is_ok(), "{name}:{line}: {sql}\n{result:?}"),
@@ -121,4 +128,9 @@ async fn changes_are_a_table_and_subqueries_are_computed_first() {
 #[tokio::test]
 async fn tables_are_optimized_ordered_and_clustered() {
     play("tidying.slt").await;
+}
+
+#[tokio::test]
+async fn files_are_loaded_once_checked_and_cast() {
+    play("loading.slt").await;
 }

@@ -109,6 +109,9 @@ impl VersionChecksum {
 
 fn with_txns(mut known: Vec<Txn>, new: Vec<&Txn>) -> Option<Vec<Txn>> {
     for txn in new {
+        if known.len() > MOST_KEPT {
+            return None;
+        }
         match known.iter_mut().find(|old| old.app_id == txn.app_id) {
             Some(old) => *old = txn.clone(),
             None => known.push(txn.clone()),

@@ -288,17 +288,23 @@ impl<'a> Cursor<'a> {
 
     /// The error of something else standing here.
     pub(crate) fn wanted(&self, what: &str) -> EngineError {
-        let (line, column, found) = match self.tokens.get(self.at) {
-            Some(placed) => {
-                (placed.line, placed.column, format!("`{}`", self.text.get(placed.bytes.clone()).unwrap_or_default()))
-            }
+        let found = match self.tokens.get(self.at) {
+            Some(placed) => format!("`{}`", self.text.get(placed.bytes.clone()).unwrap_or_default()),
+            None => "the end".to_owned(),
+        };
+        self.problem(format!("expected {what}, found {found}"))
+    }
+
+    /// The error of something being wrong here.
+    pub(crate) fn problem(&self, problem: String) -> EngineError {
+        let (line, column) = match self.tokens.get(self.at) {
+            Some(placed) => (placed.line, placed.column),
             None => {
                 let lines = self.text.lines().count().max(1) as u64;
-                let column = self.text.lines().last().map_or(0, |line| line.chars().count()) as u64 + 1;
-                (lines, column, "the end".to_owned())
+                (lines, self.text.lines().last().map_or(0, |line| line.chars().count()) as u64 + 1)
             }
         };
-        EngineError::Syntax { statement: self.text.to_owned(), line, column, problem: format!("expected {what}, found {found}") }
+        EngineError::Syntax { statement: self.text.to_owned(), line, column, problem }
     }
 }
 

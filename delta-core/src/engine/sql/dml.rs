@@ -26,6 +26,7 @@ use super::run::{Run, name_again, nearest};
 use super::stars::Stars;
 use super::{stars, statements, subqueries, travel, upkeep};
 
+use crate::engine::copy::CopyReport;
 use crate::engine::delete::DeleteReport;
 use crate::engine::error::{EngineError, Result};
 use crate::engine::ext::DeltaTableExt;
@@ -76,6 +77,8 @@ pub enum StatementReport {
     Restore(RestoreReport),
     /// A CREATE TABLE … CLONE.
     Clone(CloneReport),
+    /// A COPY INTO.
+    Copy(CopyReport),
     /// A CONVERT TO DELTA.
     Convert(ConvertReport),
     /// An FSCK REPAIR TABLE.
@@ -107,6 +110,11 @@ impl StatementReport {
                 ("version", some(report.version)),
                 ("num_converted_files", some(report.files)),
                 ("num_rows", some(report.rows)),
+            ],
+            Self::Copy(report) => vec![
+                ("num_affected_rows", some(report.rows_inserted)),
+                ("num_inserted_rows", some(report.rows_inserted)),
+                ("num_skipped_corrupt_files", some(report.files_corrupt)),
             ],
             Self::Delete(report) => vec![("num_affected_rows", report.rows_deleted.map(signed))],
             Self::Update(report) => vec![("num_affected_rows", some(report.rows_updated))],

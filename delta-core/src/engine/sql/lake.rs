@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use boathouse_base::{Env, TableVersion};
 use boathouse_delta_table::DeltaTable;
 use boathouse_frames::into_datafusion;
-use boathouse_storage::{Location, Stores, system_env};
+use boathouse_storage::{Location, Storage, Stores, system_env};
 use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::common::Result;
 use datafusion::prelude::SessionContext;
@@ -68,13 +68,18 @@ impl Lake {
 
     /// The table at a path or URL. Does no I/O.
     pub(crate) fn open(&self, path: &str) -> error::Result<DeltaTable> {
-        let failed =
-            |source: boathouse_storage::StorageError| EngineError::Location { path: path.to_owned(), source: Box::new(source) };
-        let storage = self.stores.open(&Location::parse(path).map_err(failed)?).map_err(failed)?;
+        let storage = self.folder(path)?;
         let mut shared = self.lock();
         let url = storage.url().to_owned();
         let open = || understood(&DeltaTable::at(storage, self.env.clone()));
         Ok(shared.tables.entry(url).or_insert_with(open).clone())
+    }
+
+    /// A folder, or a file, at a path or URL. Does no I/O.
+    pub(crate) fn folder(&self, path: &str) -> error::Result<Storage> {
+        let failed =
+            |source: boathouse_storage::StorageError| EngineError::Location { path: path.to_owned(), source: Box::new(source) };
+        self.stores.open(&Location::parse(path).map_err(failed)?).map_err(failed)
     }
 
     /// The path of a table that is created without one.
@@ -107,6 +112,13 @@ pub(crate) fn default_catalog(session: &SessionContext) -> (String, String) {
 pub(crate) struct Travelled {
     lake: Lake,
     pub(crate) name: String,
+}
+
+impl Travelled {
+    /// It, as a table of a query.
+    pub(crate) fn reference(&self) -> String {
+        format!("{SCHEMA}.\"{}\"", self.name)
+    }
 }
 
 impl Drop for Travelled {

@@ -12,6 +12,7 @@
 mod changes;
 mod clone;
 mod convert;
+mod copy;
 mod cursor;
 mod data_types;
 mod dml;
@@ -25,6 +26,8 @@ mod statements;
 mod subqueries;
 mod travel;
 mod upkeep;
+
+pub(crate) use lake::Lake;
 
 pub use dml::{StatementReport, delta_sql};
 pub use session::{DeltaSession, session};

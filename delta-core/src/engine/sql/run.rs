@@ -79,21 +79,9 @@ pub(crate) async fn name_again(session: &SessionContext, table: &DeltaTable, nam
 pub(crate) fn nearest(session: &SessionContext, name: &str) -> String {
     let (catalog, schema) = default_catalog(session);
     let schema = session.catalog(&catalog).and_then(|catalog| catalog.schema(&schema));
-    let mut names: Vec<(usize, String)> = schema
-        .map(|schema| schema.table_names())
-        .unwrap_or_default()
-        .into_iter()
-        .map(|table| (datafusion::common::utils::datafusion_strsim::levenshtein(name, &table), table))
-        .collect();
-    names.sort();
-    match names.first() {
-        None => "the session has no table; register it, or write delta.`path`".to_owned(),
-        Some((distance, near)) if *distance <= name.len().div_ceil(2) => format!("did you mean `{near}`?"),
-        Some(_) => {
-            let names: Vec<&str> = names.iter().take(5).map(|(_, name)| name.as_str()).collect();
-            format!("the session has {}", names.join(", "))
-        }
-    }
+    let names = schema.map(|schema| schema.table_names()).unwrap_or_default();
+    let nothing = || "the session has no table; register it, or write delta.`path`".to_owned();
+    crate::engine::nearest::nearest(name, names).unwrap_or_else(nothing)
 }
 
 /// The properties of a new table: it has deletion vectors, unless the statement says otherwise.
@@ -134,6 +122,7 @@ impl Run<'_> {
                 Ok(StatementReport::Restore(self.table(&table).await?.restore(version).run().await?))
             }
             Statement::Clone(clone) => Ok(StatementReport::Clone(self.clone_table(*clone).await?)),
+            Statement::Copy(copy) => self.copy(*copy).await,
             Statement::Convert(convert) => Ok(StatementReport::Convert(self.convert(*convert).await?)),
             Statement::Fsck { table, dry_run } => {
                 let fsck = self.table(&table).await?.fsck();
@@ -159,7 +148,7 @@ impl Run<'_> {
         table_named(self.session, self.lake, name, self.text).await
     }
 
-    fn failed(&self, attempt: &'static str, error: DataFusionError) -> EngineError {
+    pub(super) fn failed(&self, attempt: &'static str, error: DataFusionError) -> EngineError {
         EngineError::Plan { statement: self.text.to_owned(), source: from_datafusion(attempt, error) }
     }
 

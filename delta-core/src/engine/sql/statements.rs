@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::cursor::{Cursor, TableName};
 use super::data_types::{column, data_type};
 use super::optimize::Optimize;
-use super::{clone, convert, optimize, travel, upkeep};
+use super::{clone, convert, copy, optimize, travel, upkeep};
 use crate::engine::error::{EngineError, Result};
 
 /// A statement of Delta.
@@ -41,6 +41,8 @@ pub(crate) enum Statement {
     Detail(TableName),
     /// `CREATE TABLE t CLONE s`.
     Clone(Box<clone::Clone>),
+    /// `COPY INTO t FROM 'path' FILEFORMAT = …`.
+    Copy(Box<copy::Copy>),
     /// `CONVERT TO DELTA`.
     Convert(Box<convert::Convert>),
     /// `FSCK REPAIR TABLE t [DRY RUN]`.
@@ -87,8 +89,7 @@ pub(crate) enum Change {
 }
 
 /// Statements that are in Delta's SQL and not here, with what would help.
-const UNSUPPORTED: [(&[&str], &str, &str); 8] = [
-    (&["COPY", "INTO"], "COPY INTO", "read the files with autoload, or `INSERT INTO … SELECT`"),
+const UNSUPPORTED: [(&[&str], &str, &str); 7] = [
     (&["ANALYZE"], "ANALYZE TABLE", "leave it out: statistics are written with every file"),
     (&["CACHE"], "CACHE", "leave it out"),
     (&["REFRESH"], "REFRESH", "leave it out: each query looks for the newest version"),
@@ -116,6 +117,7 @@ pub(crate) async fn parse(session: &SessionContext, text: &str) -> Result<Option
         return Ok(Some(statement));
     }
     let statement = match () {
+        () if cursor.takes(&["COPY", "INTO"]) => Some(Statement::Copy(Box::new(copy::parse(&mut cursor)?))),
         () if cursor.takes(&["CONVERT", "TO", "DELTA"]) => Some(Statement::Convert(Box::new(convert::parse(&mut cursor)?))),
         () if cursor.takes(&["CREATE", "OR", "REPLACE", "TABLE"]) => create(&mut cursor, true)?,
         () if cursor.takes(&["CREATE", "TABLE"]) => create(&mut cursor, false)?,

@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::changes;
 use super::cursor::{Cursor, TableName};
-use super::lake::{Lake, SCHEMA, Travelled};
+use super::lake::{Lake, Travelled};
 use super::run::table_named;
 use crate::engine::error::{EngineError, Result};
 use crate::engine::ext::DeltaTableExt;
@@ -66,7 +66,7 @@ pub(crate) async fn resolve(session: &SessionContext, lake: &Lake, text: &str) -
         if let Some(feed) = changes::called(session, lake, &mut cursor).await? {
             let guard = lake.travel(feed);
             let alias = if has_alias(&cursor) { "" } else { " AS table_changes" };
-            edits.push((start..cursor.byte_before(), format!("{SCHEMA}.\"{}\"{alias}", guard.name)));
+            edits.push((start..cursor.byte_before(), format!("{}{alias}", guard.reference())));
             guards.push(guard);
             continue;
         }
@@ -76,7 +76,7 @@ pub(crate) async fn resolve(session: &SessionContext, lake: &Lake, text: &str) -
         };
         let provider = table_named(session, lake, &table, text).await?.provider_at(version).await?;
         let guard = lake.travel(std::sync::Arc::new(provider));
-        let mut name = format!("{SCHEMA}.\"{}\"", guard.name);
+        let mut name = guard.reference();
         if !has_alias(&cursor) {
             name.push_str(&format!(" AS \"{}\"", table.last().replace('"', "\"\"")));
         }

@@ -60,6 +60,18 @@ pub struct WriteBuilder {
     settings: DataWriterSettings,
     /// The clustering columns of a table that is created.
     clustering: Vec<String>,
+    history: History,
+    /// The version to begin at; the newest otherwise.
+    base: Option<Snapshot>,
+}
+
+/// What the history says of a write, besides its rows.
+#[derive(Debug, Default)]
+struct History {
+    /// Other numbers that this write brings along.
+    app_transactions: Vec<AppTransaction>,
+    /// The operation, and what it was asked to do.
+    operation: Option<(String, Vec<(String, String)>)>,
 }
 
 /// What is written to: the table as it is, or as it will be created.
@@ -74,7 +86,15 @@ struct Target {
 
 impl WriteBuilder {
     pub(crate) fn new(table: DeltaTable, request: WriteRequest, data: BatchStream) -> Self {
-        Self { table, request, data, settings: DataWriterSettings::default(), clustering: Vec::new() }
+        Self {
+            table,
+            request,
+            data,
+            settings: DataWriterSettings::default(),
+            clustering: Vec::new(),
+            history: History::default(),
+            base: None,
+        }
     }
 
     /// Creates the table if there is none, without partitions and properties unless they are given.
@@ -135,6 +155,26 @@ impl WriteBuilder {
         self
     }
 
+    /// Begins at this version in place of the newest: whoever committed since the caller looked at it is checked for conflicts.
+    pub fn based_on(mut self, snapshot: &Snapshot) -> Self {
+        self.base = Some(snapshot.clone());
+        self
+    }
+
+    /// Keeps the numbers of these applications with the write. Nothing is skipped for them: the caller has looked at the version that this
+    /// write is [based on](Self::based_on). Another writer that commits for one of them meanwhile is a conflict.
+    pub fn app_transactions(mut self, transactions: impl IntoIterator<Item = AppTransaction>) -> Self {
+        self.history.app_transactions.extend(transactions);
+        self
+    }
+
+    /// Names the operation in the history, and what it was asked to do, in place of `WRITE`.
+    pub fn operation<'k>(mut self, name: &str, parameters: impl IntoIterator<Item = (&'k str, String)>) -> Self {
+        let parameters = parameters.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        self.history.operation = Some((name.to_owned(), parameters));
+        self
+    }
+
     /// Keeps a free fact in the history.
     pub fn commit_metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.request.commit_metadata.insert(key.into(), value.into());
@@ -166,9 +206,12 @@ impl WriteBuilder {
     ///
     /// **Cost**: one pass over the data, which is never held as a whole: see [`DataWriter`].
     pub async fn run(self) -> Result<WriteReport> {
-        let Self { table, request, mut data, settings, clustering } = self;
+        let Self { table, request, mut data, settings, clustering, history, base } = self;
         let url = table.url().to_owned();
-        let base = table.try_snapshot().await?;
+        let base = match base {
+            Some(base) => Some(base),
+            None => table.try_snapshot().await?,
+        };
         if let (Some(base), Some(asked)) = (&base, &request.app_transaction)
             && let Some(report) = already_done(base, asked)
         {
@@ -193,7 +236,7 @@ impl WriteBuilder {
         let rows = writer.rows() - replaced.rows_kept;
         let files = writer.finish().await?;
         let created = target.base.is_none();
-        let mut committed = commit(&table, &target, &request, &files, &replaced, rows).await;
+        let mut committed = commit(&table, &target, (&request, &history), &files, &replaced, rows).await;
         if matches!(committed, Err(DeltaError::CreatedMeanwhile { .. }))
             && files.high_water_marks.is_empty()
             && let Some(joined) = join(&table, &target, &request).await?
@@ -204,7 +247,7 @@ impl WriteBuilder {
                 discard(&storage, &files.adds).await;
                 return Ok(report);
             }
-            committed = commit(&table, &joined, &request, &files, &replaced, rows).await;
+            committed = commit(&table, &joined, (&request, &history), &files, &replaced, rows).await;
         }
         let report = match committed {
             Ok(report) => report,
@@ -375,7 +418,7 @@ async fn write_rows(writer: &mut DataWriter, data: &mut BatchStream, request: &W
 async fn commit(
     table: &DeltaTable,
     target: &Target,
-    request: &WriteRequest,
+    (request, history): (&WriteRequest, &History),
     files: &WrittenFiles,
     replaced: &Replaced,
     rows: u64,
@@ -419,10 +462,20 @@ async fn commit(
     if let Some(app) = &request.app_transaction {
         transaction = transaction.app_transaction(app)?;
     }
+    for app in &history.app_transactions {
+        transaction = transaction.app_transaction(app)?;
+    }
+    let name = match &history.operation {
+        Some((name, asked)) => {
+            parameters = asked.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+            name.as_str()
+        }
+        None => "WRITE",
+    };
     let report = transaction
         .add_written(files)?
         .remove_all(&replaced.removed)
-        .operation("WRITE", parameters)
+        .operation(name, parameters)
         .metrics([
             ("numFiles", files.adds.len() as u64),
             ("numOutputRows", rows),

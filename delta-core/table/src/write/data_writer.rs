@@ -49,6 +49,18 @@ pub struct DataWriterSettings {
     pub workers: Option<NonZeroUsize>,
     /// Whether the files change the rows of the table, or only rearrange them.
     pub data_change: bool,
+    /// What is known of the order in which rows come.
+    pub row_order: RowOrder,
+}
+
+/// What is known of the order in which rows come to a [`DataWriter`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RowOrder {
+    /// Nothing: files of many partitions are open at once.
+    #[default]
+    Any,
+    /// Rows of one partition come together: its files end where the next one begins. Where they do not, there are more files.
+    ByPartition,
 }
 
 impl Default for DataWriterSettings {
@@ -61,6 +73,7 @@ impl Default for DataWriterSettings {
             open_bytes: 512 << 20,
             workers: None,
             data_change: true,
+            row_order: RowOrder::Any,
         }
     }
 }
@@ -232,6 +245,11 @@ impl DataWriter {
         })
     }
 
+    /// Says in which order the rows come that are written from here on.
+    pub fn set_row_order(&mut self, order: RowOrder) {
+        self.settings.row_order = order;
+    }
+
     /// Rows given so far.
     pub fn rows(&self) -> u64 {
         self.rows
@@ -257,6 +275,16 @@ impl DataWriter {
             Some(enforcer) if batch.num_rows() > 0 => enforcer.complete(batch).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// Looks at new rows as [`write`](Self::write) does, and writes none.
+    ///
+    /// **Errors**: as [`write`](Self::write).
+    pub fn check(&mut self, batch: &RecordBatch) -> Result<()> {
+        let complete = self.complete(batch)?;
+        let batch = complete.as_ref().unwrap_or(batch);
+        self.file_batch(batch)?;
+        self.partition_arrays(batch).map(drop)
     }
 
     /// Appends rows of the table that were changed: they have all columns, and obey the constraints.
@@ -402,7 +430,14 @@ impl DataWriter {
                 self.begin_file(&values, tracked)?
             }
             Some(file) => file,
-            None => self.begin_file(&values, tracked)?,
+            None => {
+                while self.settings.row_order == RowOrder::ByPartition
+                    && let Some((key, file)) = self.open.pop_first()
+                {
+                    self.end_file(key, file).await?;
+                }
+                self.begin_file(&values, tracked)?
+            }
         };
         if file.tracked && !tracked {
             batch = self.with_hidden(&batch, None)?;

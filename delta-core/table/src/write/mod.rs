@@ -21,5 +21,5 @@ pub(crate) mod upload;
 pub use builder::WriteBuilder;
 pub use changes::{ChangeType, ChangeWriter, WrittenChanges};
 pub(crate) use data_writer::clustering_paths;
-pub use data_writer::{DataWriter, DataWriterSettings, WrittenFiles};
+pub use data_writer::{DataWriter, DataWriterSettings, RowOrder, WrittenFiles};
 pub use evolve::Evolution;

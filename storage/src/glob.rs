@@ -1,13 +1,40 @@
-//! File name patterns: which landed files are meant.
+//! File name patterns: which files of a folder are meant.
+
+use boathouse_base::{DomainError, ErrorKind};
 
 /// A pattern over paths. `*` and `?` do not cross `/`, `**` does; `[a-z]` and `{a,b}` are known.
 ///
-/// A pattern without `/` is matched against the file name, one with `/` against the whole path below
-/// the landing folder.
+/// A pattern without `/` is matched against the file name, one with `/` against the whole path below the folder.
+///
+/// # Example
+/// ```
+/// use boathouse_storage::Glob;
+///
+/// let days = Glob::parse("day-??.{json,csv}")?;
+/// assert!(days.matches("2026/01/day-07.csv"));
+/// assert!(!Glob::parse("2026/*/a.csv")?.matches("2026/01/02/a.csv"));
+/// # Ok::<_, boathouse_storage::GlobError>(())
+/// ```
 #[derive(Debug, Clone)]
-pub(crate) struct Glob {
+pub struct Glob {
     whole_path: bool,
     alternatives: Vec<Vec<Token>>,
+}
+
+/// A pattern that cannot be understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("understand the path pattern `{pattern}`: {problem}")]
+pub struct GlobError {
+    /// The pattern.
+    pub pattern: String,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+impl DomainError for GlobError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Invalid
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -21,16 +48,21 @@ enum Token {
 }
 
 impl Glob {
-    /// Parses a pattern; the error says what is wrong with it.
-    pub(crate) fn parse(pattern: &str) -> Result<Self, &'static str> {
+    /// Parses a pattern.
+    ///
+    /// **Errors**: `Invalid` says what is wrong with it.
+    pub fn parse(pattern: &str) -> Result<Self, GlobError> {
+        let failed = |problem| GlobError { pattern: pattern.to_owned(), problem };
         let mut texts = vec![String::new()];
-        expand(pattern, &mut texts)?;
-        let alternatives = texts.iter().map(|text| tokens(text)).collect::<Result<_, _>>()?;
+        expand(pattern, &mut texts).map_err(failed)?;
+        let alternatives = texts.iter().map(|text| tokens(text)).collect::<Result<_, _>>().map_err(failed)?;
         Ok(Self { whole_path: pattern.contains('/'), alternatives })
     }
 
-    /// Whether this path below the landing folder is meant.
-    pub(crate) fn matches(&self, path: &str) -> bool {
+    /// Whether this path below the folder is meant.
+    ///
+    /// **Cost**: the length of the pattern times that of the path.
+    pub fn matches(&self, path: &str) -> bool {
         let text = if self.whole_path { path } else { path.rsplit('/').next().unwrap_or(path) };
         let chars: Vec<char> = text.chars().collect();
         self.alternatives.iter().any(|tokens| matches(tokens, &chars))
