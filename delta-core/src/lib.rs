@@ -24,9 +24,9 @@
 //! - New tables of SQL have deletion vectors; those of [`DeltaTable::create`] and `create_if_absent` when the property
 //!   `delta.enableDeletionVectors` asks for them: without, DELETE, UPDATE and MERGE copy the files that they touch.
 //! - [`DeltaTable::append`] does not put small files together where the table asks for it (`delta.autoOptimize.autoCompact`), as statements do:
-//!   call `auto_compact` behind it. There are no optimized writes.
+//!   call `auto_compact` behind it. Nor does it gather the rows of a partition (`delta.autoOptimize.optimizeWrite`), as INSERT does.
 //! - Fields within a struct cannot be set one by one.
-//! - SQL has no subqueries in MERGE, and in DELETE and UPDATE none that read columns from outside.
+//! - SQL has no subqueries in MERGE; in DELETE and UPDATE those that read columns from outside where the engine can make joins of them.
 //! - COPY INTO reads Parquet, CSV and JSON, and no compressed text.
 //!   DELETE, UPDATE and MERGE go through [`delta_sql`]: DataFusion's own hooks lose conditions that its
 //!   optimizer rewrites, so they are refused.

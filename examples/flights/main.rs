@@ -4,6 +4,7 @@
 //! is new; kill it at any moment, and the next run ends in the same state.
 
 mod bronze;
+mod correct;
 mod evaluate;
 mod features;
 mod land;
@@ -80,6 +81,7 @@ async fn tell(args: Args) -> Result<()> {
     promote::run(&story, &mut report, &candidates).await?;
     serve::run(&story, &mut report).await?;
     mend::run(&story, &mut report).await?;
+    correct::run(&story, &mut report).await?;
     report.print();
     story.lake.close().await;
     Ok(())

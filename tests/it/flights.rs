@@ -13,7 +13,7 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 /// A small story: every 40th flight.
 const SAMPLE: &str = "40";
 const KILLS: usize = 20;
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 11] = [
     "bronze",
     "silver",
     "carrier_day",
@@ -23,6 +23,8 @@ const TABLES: [&str; 9] = [
     "carrier_delays",
     "origin_delays",
     "december_predictions",
+    "corrections",
+    "logbook",
 ];
 
 /// Every row of every table as text, sorted: what two runs must agree on.
@@ -97,12 +99,19 @@ async fn flights_killed_at_random_moments_ends_in_the_same_state() {
     let said = finish(start(&clean));
     let whole = began.elapsed();
     assert!(said.contains("nothing lost, nothing twice"), "{said}");
+    assert!(said.contains("got deletion vectors, and 0 other rows were written again"), "{said}");
     let expected = state(&clean).await;
     assert!(expected.values().all(|rows| !rows.is_empty()));
 
     let again = finish(start(&clean));
-    for line in ["0 of 3 datasets", "0 of 4 feature tables", "nothing new to promote", "nothing new to serve", "nothing to mend"]
-    {
+    for line in [
+        "0 of 3 datasets",
+        "0 of 4 feature tables",
+        "nothing new to promote",
+        "nothing new to serve",
+        "nothing to mend",
+        "nothing to correct",
+    ] {
         assert!(again.contains(line), "a second run finds something new; it does not say `{line}`:\n{again}");
     }
     assert_same(&expected, &state(&clean).await, seed);

@@ -17,6 +17,7 @@ mod delete;
 mod error;
 mod expressions;
 mod ext;
+mod fan_out;
 mod fate;
 mod formula;
 mod insert;

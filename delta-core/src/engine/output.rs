@@ -1,7 +1,7 @@
 //! What a statement writes: data files, and where the table has a change feed, files of changes.
 
 use boathouse_delta_table::{
-    ChangeType, ChangeWriter, DataWriter, DataWriterSettings, RowOrigins, Snapshot, WrittenChanges, WrittenFiles,
+    ChangeType, ChangeWriter, DataWriter, DataWriterSettings, RowOrder, RowOrigins, Snapshot, WrittenChanges, WrittenFiles,
 };
 use datafusion::arrow::array::RecordBatch;
 
@@ -40,6 +40,11 @@ impl Output {
 
     pub(crate) fn is_recording(&self) -> bool {
         self.changes.is_some()
+    }
+
+    /// Says in which order rows come from here on.
+    pub(crate) fn set_row_order(&mut self, order: RowOrder) {
+        self.data.set_row_order(order);
     }
 
     /// Says that this happened to these rows.

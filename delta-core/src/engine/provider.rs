@@ -100,11 +100,23 @@ impl DeltaTableProvider {
         self.pinned.then(|| self.snapshot.version())
     }
 
+    /// The same columns at this version.
+    pub(crate) fn fixed(&self, snapshot: &Snapshot) -> Result<Self> {
+        self.check(snapshot)?;
+        Ok(Self { snapshot: snapshot.clone(), pinned: true, ..self.clone() })
+    }
+
     async fn current(&self) -> Result<Snapshot> {
         if self.pinned {
             return Ok(self.snapshot.clone());
         }
         let snapshot = self.table().snapshot().await.map_err(|error| into_datafusion(error.into()))?;
+        self.check(&snapshot)?;
+        Ok(snapshot)
+    }
+
+    /// Whether a version has the columns that the engine was told of.
+    fn check(&self, snapshot: &Snapshot) -> Result<()> {
         let now = snapshot.schema();
         let views = transform_schema_to_view(&now);
         for field in self.schema.fields() {
@@ -121,7 +133,7 @@ impl DeltaTableProvider {
                 );
             }
         }
-        Ok(snapshot)
+        Ok(())
     }
 }
 

@@ -5,19 +5,19 @@ use std::collections::BTreeSet;
 use boathouse_base::{Predicate, Value};
 use boathouse_delta_protocol::features::RowChange;
 use boathouse_delta_protocol::schema::StructType;
-use boathouse_delta_table::{DataFile, DataWriterSettings, DeltaError, DeltaTable};
-use boathouse_frames::from_datafusion;
+use boathouse_delta_table::{DataFile, DataWriterSettings, DeltaError, DeltaTable, RowOrder};
+use boathouse_frames::{from_datafusion, from_engine};
 use datafusion::arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::Column;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, Operator, binary_expr};
 use datafusion::prelude::{DataFrame, SessionContext};
-use futures::StreamExt;
 
 use super::assign::{names, place};
 use super::cast::{nullable, to_column};
 use super::error::{Attempt, EngineError, Result};
+use super::fan_out::{Partitions, arranged};
 use super::fate::RowChangeSettings;
 use super::formula::{Filter, Formula};
 use super::leaving::{Leaving, leave};
@@ -169,15 +169,19 @@ impl ReplaceBuilder {
 async fn insert(running: &Running, rows: DataFrame, filter: Option<&Filter>, output: &mut Output) -> Result<u64> {
     let attempt = &running.attempt;
     let failed = |error| attempt.rows(from_datafusion("compute the new rows", error));
-    let mut batches = rows.execute_stream().await.map_err(failed)?;
+    let batches = from_engine(rows.execute_stream().await.map_err(failed)?);
     let schema = running.snapshot.schema();
     let incoming = StructType::from_arrow(&batches.schema());
     let incoming = incoming.map_err(|source| DeltaError::Protocol { url: attempt.url.clone(), source })?;
     let fits = running.snapshot.delta_schema().check_write(&incoming.as_data());
     fits.map_err(|source| DeltaError::Schema { url: attempt.url.clone(), source })?;
+    let partitions = Partitions::of(&running.snapshot, &batches.schema(), attempt)?;
+    let runtime = running.session.runtime_env();
+    let (mut batches, order) = arranged(batches, partitions, &DataWriterSettings::default(), &runtime, attempt).await?;
+    output.set_row_order(order);
     let mut inserted = 0;
     while let Some(batch) = batches.next().await {
-        let batch = batch.map_err(failed)?;
+        let batch = batch.map_err(|error| attempt.rows(error))?;
         let complete = output.complete(&batch)?;
         let batch = complete.as_ref().unwrap_or(&batch);
         if let Some(filter) = filter {
@@ -190,6 +194,7 @@ async fn insert(running: &Running, rows: DataFrame, filter: Option<&Filter>, out
         inserted += batch.num_rows() as u64;
         output.insert_complete(batch).await?;
     }
+    output.set_row_order(RowOrder::Any);
     Ok(inserted)
 }
 

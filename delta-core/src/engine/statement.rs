@@ -20,11 +20,19 @@ pub(crate) struct Statement {
     session: Option<SessionContext>,
     settings: DataWriterSettings,
     changes: RowChangeSettings,
+    /// The version to begin at; the newest otherwise.
+    base: Option<Snapshot>,
 }
 
 impl Statement {
     pub(crate) fn new(table: DeltaTable) -> Self {
-        Self { table, session: None, settings: DataWriterSettings::default(), changes: RowChangeSettings::default() }
+        Self { table, session: None, settings: DataWriterSettings::default(), changes: RowChangeSettings::default(), base: None }
+    }
+
+    /// Begins at this version in place of the newest.
+    pub(crate) fn based_on(mut self, snapshot: Snapshot) -> Self {
+        self.base = Some(snapshot);
+        self
     }
 
     pub(crate) fn with_session(mut self, session: &SessionContext) -> Self {
@@ -52,7 +60,10 @@ impl Statement {
 
     /// Opens the newest version, and refuses at once what the table does not allow.
     pub(crate) async fn begin(self, attempted: &'static str, change: RowChange) -> Result<Running> {
-        let snapshot = self.table.snapshot().await?;
+        let snapshot = match self.base {
+            Some(snapshot) => snapshot,
+            None => self.table.snapshot().await?,
+        };
         let started_ms = self.table.env().now_ms();
         rewrite::check(&snapshot, change)?;
         Ok(Running {

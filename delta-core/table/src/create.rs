@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow_schema::Schema;
+use boathouse_base::BatchStream;
 use boathouse_delta_protocol::action::{Metadata, Protocol};
 use boathouse_delta_protocol::features::{self, FEATURE_PREFIX};
 use boathouse_delta_protocol::properties::TableProperties;
@@ -14,10 +15,12 @@ use crate::enforce::Enforcer;
 use crate::error::{DeltaError, OnTable, Result};
 use crate::layout::Layout;
 use crate::mapping::{self, PhysicalNames};
+use crate::snapshot::Snapshot;
 use crate::table::DeltaTable;
 use crate::transaction::Transaction;
+use crate::write::{DataWriterSettings, Definition, WriteBuilder};
 
-/// Creates an empty table. Made by [`DeltaTable::create`].
+/// Creates a table, empty or with rows, or makes one anew. Made by [`DeltaTable::create`].
 ///
 /// Metadata of the Arrow fields becomes that of the columns, and so do its keys of the protocol: `CURRENT_DEFAULT`,
 /// `delta.generationExpression`, `delta.identity.start`, `delta.identity.step`, `delta.identity.allowExplicitInsert`.
@@ -57,6 +60,7 @@ pub struct CreateBuilder {
     name: Option<String>,
     description: Option<String>,
     if_exists: IfExists,
+    rows: Option<(BatchStream, DataWriterSettings)>,
 }
 
 /// What happens when there is a table already.
@@ -64,6 +68,7 @@ pub struct CreateBuilder {
 enum IfExists {
     Fail,
     Leave,
+    Replace,
 }
 
 /// What creating a table did.
@@ -73,6 +78,8 @@ pub struct CreateReport {
     pub version: u64,
     /// False when the table was there before.
     pub created: bool,
+    /// Rows that it came with.
+    pub rows: u64,
 }
 
 impl CreateBuilder {
@@ -86,6 +93,7 @@ impl CreateBuilder {
             name: None,
             description: None,
             if_exists: IfExists::Fail,
+            rows: None,
         }
     }
 
@@ -126,15 +134,35 @@ impl CreateBuilder {
         self
     }
 
+    /// Makes a table that exists anew, in one commit: its rows leave, and its columns, partitions, clustering, properties and rules become
+    /// those given here. Its history goes on, and so do its id, its way of mapping columns, and whether commits hold their time.
+    pub fn or_replace(mut self) -> Self {
+        self.if_exists = IfExists::Replace;
+        self
+    }
+
+    /// Brings rows along, in the same commit. They obey the rules of the table, which fills in what they lack.
+    pub fn with_rows(mut self, rows: BatchStream, settings: DataWriterSettings) -> Self {
+        self.rows = Some((rows, settings));
+        self
+    }
+
     /// Creates the table.
     ///
-    /// **Errors**: `AlreadyExists`; `Invalid` names the column or property that cannot be; `Unsupported` names a
+    /// **Errors**: `AlreadyExists`; `Conflict` when a table is replaced that another writer changes meanwhile; what a
+    /// [write](crate::WriteBuilder::run) says of rows; `Invalid` names the column or property that cannot be; `Unsupported` names a
     /// feature that a property asks for.
     pub async fn run(self) -> Result<CreateReport> {
-        let Self { table, schema, partition_columns, clustering, properties, name, description, if_exists } = self;
+        let Self { table, schema, partition_columns, clustering, properties, name, description, if_exists, rows } = self;
         let url = table.url().to_owned();
-        if let Some(found) = table.try_snapshot().await? {
+        let present = table.try_snapshot().await?;
+        if let Some(found) = present.as_ref().filter(|_| if_exists != IfExists::Replace) {
             return exists(if_exists, url, found.version());
+        }
+        if present.is_some() || rows.is_some() {
+            let schema = StructType::from_arrow(&schema).on(&url)?;
+            let definition = Definition { schema, partition_columns, clustering, properties, name, description };
+            return define(table, definition, present, if_exists, rows).await;
         }
         let schema = StructType::from_arrow(&schema).on(&url)?;
         let (mut protocol, metadata) = new_table(&table, schema, &partition_columns, &properties, name, description.clone())?;
@@ -153,7 +181,7 @@ impl CreateBuilder {
         }
         let committed = transaction.commit().await;
         match committed {
-            Ok(report) => Ok(CreateReport { version: report.version, created: true }),
+            Ok(report) => Ok(CreateReport { version: report.version, created: true, rows: 0 }),
             Err(DeltaError::CreatedMeanwhile { .. }) => {
                 let found = table.snapshot().await?;
                 exists(if_exists, url, found.version())
@@ -163,10 +191,43 @@ impl CreateBuilder {
     }
 }
 
+/// Makes a table with rows, or one over another, in one commit.
+async fn define(
+    table: DeltaTable,
+    definition: Definition,
+    present: Option<Snapshot>,
+    if_exists: IfExists,
+    rows: Option<(BatchStream, DataWriterSettings)>,
+) -> Result<CreateReport> {
+    let operation = match (if_exists, &rows) {
+        (IfExists::Replace, Some(_)) => "CREATE OR REPLACE TABLE AS SELECT",
+        (IfExists::Replace, None) => "CREATE OR REPLACE TABLE",
+        (_, Some(_)) => "CREATE TABLE AS SELECT",
+        (_, None) => "CREATE TABLE",
+    };
+    let parameters = [
+        ("isManaged", "false".to_owned()),
+        ("description", definition.description.clone().unwrap_or_default()),
+        ("partitionBy", serde_json::Value::from(definition.partition_columns.clone()).to_string()),
+        ("clusterBy", serde_json::Value::from(definition.clustering.clone()).to_string()),
+        ("properties", serde_json::json!(definition.properties).to_string()),
+    ];
+    let created = present.is_none();
+    let columns = std::sync::Arc::new(definition.schema.to_arrow());
+    let none = || (BatchStream::empty(columns), DataWriterSettings::default());
+    let (rows, settings) = rows.unwrap_or_else(none);
+    let write = WriteBuilder::defining(table.clone(), definition, rows, present);
+    match write.with_writer_settings(settings).operation(operation, parameters).run().await {
+        Ok(report) => Ok(CreateReport { version: report.version, created, rows: report.rows }),
+        Err(DeltaError::CreatedMeanwhile { .. }) => exists(if_exists, table.url().to_owned(), table.snapshot().await?.version()),
+        Err(error) => Err(error),
+    }
+}
+
 fn exists(if_exists: IfExists, url: String, version: u64) -> Result<CreateReport> {
     match if_exists {
-        IfExists::Leave => Ok(CreateReport { version, created: false }),
-        IfExists::Fail => Err(DeltaError::TableExists { url, version }),
+        IfExists::Leave => Ok(CreateReport { version, created: false, rows: 0 }),
+        IfExists::Fail | IfExists::Replace => Err(DeltaError::TableExists { url, version }),
     }
 }
 

@@ -6,6 +6,7 @@ mod comments;
 mod conflicts;
 mod copying;
 mod corpora;
+mod fan_out;
 mod faults;
 mod feed;
 mod marks;

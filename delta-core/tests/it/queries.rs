@@ -8,7 +8,7 @@ use boathouse_delta_core::{DeltaTableExt, EngineError, StatementReport, delta_sq
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::SessionContext;
 
-use crate::rows::{frame, read, row, sorted, table_of, version};
+use crate::rows::{FEED, OwnedRow, Row, VECTORS, batch, frame, owned_rows, read, row, sorted, table_of, table_with, version};
 
 async fn text(session: &SessionContext, query: &str) -> String {
     pretty_format_batches(&session.sql(query).await.unwrap().collect().await.unwrap()).unwrap().to_string()
@@ -90,7 +90,8 @@ async fn a_statement_that_would_lose_its_condition_is_refused() {
     let session = SessionContext::new();
     register_delta(&session, "t", &table).await.unwrap();
     session.register_table("other", frame(&[row(5, "z", 20)]).into_view()).unwrap();
-    let error = delta_sql(&session, "DELETE FROM t WHERE EXISTS (SELECT 1 FROM other WHERE other.id = t.id)").await.unwrap_err();
+    let nested = "DELETE FROM t WHERE v > (SELECT avg(o.v) FROM other AS o WHERE o.part IS NOT DISTINCT FROM t.part) OR id = 9";
+    let error = delta_sql(&session, nested).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     let error = delta_sql(&session, "DELETE FROM other").await.unwrap_err();
     assert!(matches!(error, EngineError::NotDelta { .. }), "{error}");
@@ -108,4 +109,59 @@ async fn an_update_rounds_only_where_the_statement_says_so() {
     assert!(matches!(&error, EngineError::Lossy { column, .. } if column == "v"), "{error}");
     delta_sql(&session, "UPDATE t SET v = CAST(v * 2.5 AS INT)").await.unwrap();
     assert_eq!(read(&table).await, sorted(&[row(1, "a", 2)]));
+}
+
+/// What a SELECT says of each row, before, is what DELETE and UPDATE do to it.
+#[tokio::test]
+async fn subqueries_that_read_the_row_change_the_rows_that_a_query_finds() {
+    let conditions = [
+        "EXISTS (SELECT 1 FROM other AS o WHERE o.id = t.id)",
+        "NOT EXISTS (SELECT 1 FROM other AS o WHERE o.id = t.id AND o.v > t.v)",
+        "t.id IN (SELECT o.id + 1 FROM other AS o WHERE o.part = t.part)",
+        "t.v > (SELECT avg(o.v) FROM other AS o WHERE o.part = t.part)",
+        "t.v < (SELECT max(u.v) FROM t AS u WHERE u.part = t.part) AND t.id <> 3",
+    ];
+    let rows: Vec<Row> = (0..60)
+        .map(|nth| {
+            let part = [Some("a"), Some("b"), Some("c"), None][nth % 4];
+            let id = (nth % 7 != 0).then_some(nth as i64 % 17);
+            (id, part, (nth % 5 != 0).then_some(nth as i32 * 37 % 23))
+        })
+        .collect();
+    let others: Vec<Row> = rows.iter().filter(|row| row.0.is_none_or(|id| id % 3 == 0)).copied().collect();
+    for (partitioned, properties) in [(false, &[][..]), (true, &[VECTORS][..]), (false, &[VECTORS, FEED][..])] {
+        for condition in conditions {
+            let table = table_with(partitioned, properties).await;
+            for some in rows.chunks(25) {
+                table.append(batch(some).into()).run().await.unwrap();
+            }
+            let session = SessionContext::new();
+            register_delta(&session, "t", &table).await.unwrap();
+            session.register_table("other", frame(&others).into_view()).unwrap();
+            let query = |what: &str| format!("SELECT id, part, {what} FROM t WHERE {condition}");
+            let found = session.sql(&query("v")).await.unwrap().collect().await.unwrap();
+            let found: Vec<OwnedRow> = found.iter().flat_map(owned_rows).collect();
+            assert!(!found.is_empty() && found.len() < rows.len(), "{condition}");
+
+            let update = format!("UPDATE t SET v = 1000 + coalesce(v, 0) WHERE {condition}");
+            let StatementReport::Update(report) = delta_sql(&session, &update).await.unwrap() else { panic!("an UPDATE") };
+            assert_eq!(report.rows_updated, found.len() as u64, "{condition}");
+            let mut left = sorted(&rows);
+            for row in &found {
+                let at = left.iter().position(|left| left == row).unwrap();
+                left[at].2 = Some(1000 + row.2.unwrap_or(0));
+            }
+            left.sort();
+            assert_eq!(read(&table).await, left, "{condition}");
+            table.restore(boathouse_base::TableVersion::Number(3)).run().await.unwrap();
+
+            let delete = format!("DELETE FROM t WHERE {condition}");
+            let StatementReport::Delete(report) = delta_sql(&session, &delete).await.unwrap() else { panic!("a DELETE") };
+            assert_eq!(report.rows_deleted, Some(found.len() as u64), "{condition}");
+            let operation = table.history(1).await.unwrap().remove(0).operation;
+            assert_eq!(operation.as_deref(), Some("DELETE"));
+            left.retain(|row| row.2.is_none_or(|v| v < 1000));
+            assert_eq!(read(&table).await, left, "{condition}");
+        }
+    }
 }

@@ -134,3 +134,8 @@ async fn tables_are_optimized_ordered_and_clustered() {
 async fn files_are_loaded_once_checked_and_cast() {
     play("loading.slt").await;
 }
+
+#[tokio::test]
+async fn rows_are_inserted_in_every_form_and_subqueries_read_the_row() {
+    play("inserting.slt").await;
+}

@@ -23,6 +23,7 @@ use super::report::{CopyPreview, CopyReport, CopyValidation};
 use crate::engine::assign::place;
 use crate::engine::cast::to_column;
 use crate::engine::error::{Attempt, EngineError, Result};
+use crate::engine::fan_out::{Partitions, arranged};
 use crate::engine::nearest::nearest;
 use crate::engine::sql::Lake;
 
@@ -139,7 +140,12 @@ impl CopyBuilder {
             if load.files.is_empty() {
                 return Ok(CopyReport { files_corrupt: load.corrupt, ..found });
             }
-            let mut write = self.table.append(load.rows).based_on(&snapshot).with_writer_settings(self.writer.clone());
+            let runtime = self.session.clone().unwrap_or_default().runtime_env();
+            let attempted = self.attempt();
+            let partitions = Partitions::of(&snapshot, &load.rows.schema(), &attempted)?;
+            let (rows, row_order) = arranged(load.rows, partitions, &self.writer, &runtime, &attempted).await?;
+            let settings = DataWriterSettings { row_order, ..self.writer.clone() };
+            let mut write = self.table.append(rows).based_on(&snapshot).with_writer_settings(settings);
             if self.settings.merge_schema {
                 write = write.merge_schema();
             }

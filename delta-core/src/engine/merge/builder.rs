@@ -66,6 +66,8 @@ pub struct MergeBuilder {
     pub(super) schema_mode: SchemaMode,
     /// Columns by which rows of the source replace others: then all of them are inserted, matched or not.
     replaced_by: Option<Vec<String>>,
+    /// The statement that it does the work of, and its condition, for the history.
+    stands_for: Option<(&'static str, Option<String>)>,
 }
 
 impl MergeBuilder {
@@ -81,7 +83,20 @@ impl MergeBuilder {
             by_source: Vec::new(),
             schema_mode: SchemaMode::Enforce,
             replaced_by: None,
+            stands_for: None,
         }
+    }
+
+    /// A merge that does the work of another statement.
+    pub(crate) fn standing_for(
+        statement: Statement,
+        rows: DataFrame,
+        on: Formula,
+        operation: &'static str,
+        condition: Option<String>,
+    ) -> Self {
+        let merge = Self::new(statement.table().clone(), rows, on);
+        Self { statement, stands_for: Some((operation, condition)), ..merge }
     }
 
     /// Deletes the rows that `on` is true for, and inserts all of the source.
@@ -261,7 +276,7 @@ impl MergeBuilder {
             .transaction(predicate.filter(|_| plan.by_source.is_empty()))
             .read_files(removed.clone())
             .remove_all(removed)
-            .operation(if self.replaced_by.is_some() { "WRITE" } else { "MERGE" }, self.parameters())
+            .operation(self.operation(), self.parameters())
             .metrics(metrics);
         if copies || updates {
             transaction = transaction.row_change(RowChange::Rewrite);
@@ -300,10 +315,21 @@ impl MergeBuilder {
         self.matched.iter().chain(&self.by_source).any(|change| matches!(change, Change::Update(_)))
     }
 
+    fn operation(&self) -> &'static str {
+        match &self.stands_for {
+            Some((operation, _)) => operation,
+            None if self.replaced_by.is_some() => "WRITE",
+            None => "MERGE",
+        }
+    }
+
     /// What was asked for, as the history of a table has it.
     fn parameters(&self) -> Vec<(&'static str, String)> {
         if let Some(columns) = &self.replaced_by {
             return vec![("mode", "Overwrite".to_owned()), ("replaceUsing", serde_json::json!(columns).to_string())];
+        }
+        if let Some((_, condition)) = &self.stands_for {
+            return vec![("predicate", rewrite::predicate_parameter(condition.as_deref()))];
         }
         let clause = |name: &str, condition: Option<&Formula>| {
             let mut clause = BTreeMap::from([("actionType", name.to_owned())]);

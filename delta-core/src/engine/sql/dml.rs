@@ -21,6 +21,7 @@ use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
 
+use super::correlated::{Decision, is_correlated};
 use super::lake::Lake;
 use super::run::{Run, name_again, nearest};
 use super::stars::Stars;
@@ -158,10 +159,11 @@ fn one(session: &SessionContext, statement: &str, columns: Vec<(&str, ArrayRef)>
 /// Tables are named by the names that the session has for them, or by their path: ``delta.`/data/flights` ``. In a MERGE
 /// the target may be named by its own name or by an alias.
 ///
-/// Subqueries of DELETE and UPDATE are computed first, each by itself, at the version that is the newest then.
+/// Subqueries of DELETE and UPDATE are computed first, each by itself, at the version that is the newest then. Where one reads the row that
+/// is decided about, a query finds the values of the columns that are read, and a merge the rows that have them.
 ///
-/// **Errors**: `Unsupported` for subqueries that read columns from outside, for those of MERGE, and for `UPDATE … FROM`: write a MERGE with
-/// the subquery as source. `Invalid` when the
+/// **Errors**: `Unsupported` for subqueries in conditions and values of MERGE: join them into its source; and for `UPDATE … FROM`: write a
+/// MERGE. `Invalid` when the
 /// table is no Delta table. Otherwise those of the builders.
 ///
 /// # Example
@@ -200,8 +202,13 @@ pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<Stat
     match &dml.op {
         WriteOp::Delete => {
             let table = target(dml, statement)?;
+            let conditions = conditions(&dml.input, statement)?;
+            if conditions.iter().any(is_correlated) {
+                let decision = Decision { session, table: &table, input: &dml.input, conditions: &conditions, statement };
+                return Ok(StatementReport::Delete(deleted(decision.delete().await?)));
+            }
             let mut delete = table.table().delete().with_session(session);
-            if let Some(condition) = condition(session, &dml.input, statement).await? {
+            if let Some(condition) = condition(session, &conditions, statement).await? {
                 delete = delete.filter(condition);
             }
             Ok(StatementReport::Delete(delete.run().await?))
@@ -215,19 +222,26 @@ pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<Stat
             let LogicalPlan::Projection(projection) = dml.input.as_ref() else {
                 return Err(unsupported(statement, "this form of UPDATE", "write a MERGE"));
             };
-            let mut update = table.table().update().with_session(session);
-            if let Some(condition) = condition(session, &projection.input, statement).await? {
-                update = update.filter(condition);
-            }
+            let conditions = conditions(&projection.input, statement)?;
             let cast = cast_columns(session, statement)?;
-            let mut any = false;
+            let mut sets: Vec<(String, Expr)> = Vec::new();
             for (expr, field) in projection.expr.iter().zip(dml.input.schema().fields()) {
                 if let Some(value) = assigned(expr, field.name(), cast.contains(&field.name().to_lowercase())) {
-                    any = true;
-                    update = update.set(field.name().clone(), plain(session, value, statement).await?);
+                    sets.push((field.name().clone(), value.clone()));
                 }
             }
-            if !any {
+            if conditions.iter().chain(sets.iter().map(|(_, value)| value)).any(is_correlated) {
+                let decision = Decision { session, table: &table, input: &projection.input, conditions: &conditions, statement };
+                return Ok(StatementReport::Update(updated(decision.update(&sets).await?)));
+            }
+            let mut update = table.table().update().with_session(session);
+            if let Some(condition) = condition(session, &conditions, statement).await? {
+                update = update.filter(condition);
+            }
+            for (column, value) in &sets {
+                update = update.set(column.clone(), plain(session, value, statement).await?);
+            }
+            if sets.is_empty() {
                 // `SET a = a`: nothing to do, but the columns were asked for.
                 let first = dml.input.schema().field(0).name().clone();
                 update = update.set(first.clone(), Expr::Column(Column::new_unqualified(first)));
@@ -288,25 +302,58 @@ fn target(dml: &DmlStatement, statement: &str) -> Result<DeltaTableProvider> {
     }
 }
 
-/// The condition as it was written: the plan is not optimised yet, so it is the filter above the scan.
-async fn condition(session: &SessionContext, input: &LogicalPlan, statement: &str) -> Result<Option<Expr>> {
+/// The conditions as they were written: the plan is not optimised yet, so they are the filters above the scan.
+fn conditions(input: &LogicalPlan, statement: &str) -> Result<Vec<Expr>> {
     let mut conditions = Vec::new();
     let mut plan = input;
     loop {
         match plan {
             LogicalPlan::Filter(filter) => {
-                conditions.push(plain(session, &filter.predicate, statement).await?);
+                conditions.push(filter.predicate.clone());
                 plan = &filter.input;
             }
             LogicalPlan::SubqueryAlias(alias) => plan = &alias.input,
             LogicalPlan::TableScan(scan) => {
-                for filter in &scan.filters {
-                    conditions.push(plain(session, filter, statement).await?);
-                }
-                return Ok(conjunction(conditions));
+                conditions.extend(scan.filters.iter().cloned());
+                return Ok(conditions);
             }
             _ => return Err(unsupported(statement, "a second table in DELETE or UPDATE", "write a MERGE")),
         }
+    }
+}
+
+/// One condition, with the results of its subqueries.
+async fn condition(session: &SessionContext, conditions: &[Expr], statement: &str) -> Result<Option<Expr>> {
+    let mut plains = Vec::with_capacity(conditions.len());
+    for condition in conditions {
+        plains.push(plain(session, condition, statement).await?);
+    }
+    Ok(conjunction(plains))
+}
+
+fn deleted(report: MergeReport) -> DeleteReport {
+    DeleteReport {
+        version: report.version,
+        committed: report.committed,
+        rows_deleted: Some(report.rows_deleted),
+        rows_copied: report.rows_copied,
+        files_added: report.files_added,
+        files_removed: report.files_removed,
+        files_marked: report.files_marked,
+        attempts: report.attempts,
+    }
+}
+
+fn updated(report: MergeReport) -> UpdateReport {
+    UpdateReport {
+        version: report.version,
+        committed: report.committed,
+        rows_updated: report.rows_updated,
+        rows_copied: report.rows_copied,
+        files_added: report.files_added,
+        files_removed: report.files_removed,
+        files_marked: report.files_marked,
+        attempts: report.attempts,
     }
 }
 
@@ -322,7 +369,7 @@ fn qualified(expr: &Expr, statement: &str, qualifier: impl Fn(&Column) -> Option
         Ok(query || matches!(expr, Expr::OuterReferenceColumn(..)))
     });
     if has_query.map_err(|error| plan_error(statement, error))? {
-        return Err(unsupported(statement, "a subquery in a condition or value", "write a MERGE with the subquery as source"));
+        return Err(unsupported(statement, "a subquery in a condition or value of MERGE", "join it into the source"));
     }
     let renamed = expr.clone().transform(|expr| match expr {
         Expr::Column(column) => {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use boathouse_base::{BatchStream, WriteRequest};
-use boathouse_delta_table::{DeltaError, DeltaTable};
+use boathouse_base::BatchStream;
+use boathouse_delta_protocol::schema::StructType;
+use boathouse_delta_table::{DataWriterSettings, DeltaError, DeltaTable};
 use boathouse_frames::{batch_stream, from_datafusion};
 use datafusion::arrow::datatypes::{FieldRef, Fields, Schema};
 use datafusion::catalog::TableProvider;
@@ -17,8 +18,9 @@ use super::dml::StatementReport;
 use super::lake::{Lake, default_catalog};
 use super::statements::{Change, Create, Statement};
 use super::{show, travel, upkeep};
-use crate::engine::error::{EngineError, Result};
+use crate::engine::error::{Attempt, EngineError, Result};
 use crate::engine::ext::DeltaTableExt;
+use crate::engine::fan_out::{Partitions, arranged};
 use crate::engine::provider::DeltaTableProvider;
 
 /// A statement at work.
@@ -101,6 +103,7 @@ impl Run<'_> {
             Statement::Alter(table, changes) => self.alter(&table, changes).await,
             Statement::ReplaceWhere { table, condition, query } => self.replace_where(&table, &condition, &query).await,
             Statement::ReplaceUsing { table, columns, query } => self.replace_using(&table, columns, &query).await,
+            Statement::Insert(insert) => self.insert(*insert).await,
             Statement::Optimize(optimize) => {
                 let table = self.table(&optimize.table).await?;
                 Ok(StatementReport::Optimize(Box::new(optimize.run(self.session, &table).await?)))
@@ -162,7 +165,7 @@ impl Run<'_> {
     }
 
     /// A query within the statement, with its earlier versions.
-    async fn query(&self, query: &str) -> Result<DataFrame> {
+    pub(super) async fn query(&self, query: &str) -> Result<DataFrame> {
         let (query, _guards) = travel::resolve(self.session, self.lake, query).await?;
         self.session.sql(&query).await.map_err(|error| self.failed("plan the query", error))
     }
@@ -207,83 +210,73 @@ impl Run<'_> {
     async fn create(&self, new: Create) -> Result<StatementReport> {
         let location = self.place_of(&new.table, new.location.as_deref())?;
         let table = self.lake.open(&location)?;
-        let present = table.try_snapshot().await?;
-        let report = match (&new.query, present) {
-            (_, Some(snapshot)) if new.if_not_exists => {
-                StatementReport::Create { version: snapshot.version(), created: false, rows: 0 }
-            }
+        let present = table.try_snapshot().await?.map(|snapshot| snapshot.version());
+        let there = match (present, &new.query) {
             // A name for what is there.
-            (None, Some(snapshot)) if new.columns.is_empty() && !new.or_replace => {
-                StatementReport::Create { version: snapshot.version(), created: false, rows: 0 }
-            }
-            (Some(query), present) => {
-                let frame = self.query(query).await?;
-                let rows =
-                    batch_stream(frame).await.map_err(|source| EngineError::Plan { statement: self.text.to_owned(), source })?;
-                if !new.columns.is_empty() {
-                    return Err(EngineError::Unsupported {
-                        statement: self.text.to_owned(),
-                        what: "columns and a query in one CREATE TABLE",
-                        instead: "name the columns in the query, or insert afterwards",
-                    });
-                }
-                self.fill(&table, &new, present.map(|snapshot| snapshot.version()), rows).await?
-            }
-            (None, Some(snapshot)) if new.or_replace => {
-                let schema = Arc::new(Schema::new(new.columns.clone()));
-                self.fill(&table, &new, Some(snapshot.version()), BatchStream::from_batches(schema, Vec::new())).await?
-            }
-            (None, _) => {
-                if new.columns.is_empty() {
-                    return Err(EngineError::NoColumns { statement: self.text.to_owned() });
-                }
-                let mut create = table.create(Schema::new(new.columns.clone()));
-                create = create.partition_by(new.partition_columns.clone()).cluster_by(new.clustering.clone());
-                for (key, value) in properties_of(&new) {
-                    create = create.property(key, value);
-                }
-                if let Some(comment) = &new.comment {
-                    create = create.description(comment);
-                }
-                if new.table.path().is_none() {
-                    create = create.name(new.table.last());
-                }
-                let report = create.run().await?;
-                StatementReport::Create { version: report.version, created: report.created, rows: 0 }
-            }
+            (Some(version), None) if new.columns.is_empty() && !new.or_replace => Some(version),
+            (version, _) => version.filter(|_| new.if_not_exists),
+        };
+        let report = match there {
+            Some(version) => StatementReport::Create { version, created: false, rows: 0 },
+            None => self.make(&table, &new, present).await?,
         };
         self.give_name(&new.table, &table).await?;
         Ok(report)
     }
 
-    /// Writes the rows of a new table, or those that replace all that were there.
-    async fn fill(&self, table: &DeltaTable, new: &Create, present: Option<u64>, rows: BatchStream) -> Result<StatementReport> {
+    /// Makes a table, or makes one anew that is there.
+    async fn make(&self, table: &DeltaTable, new: &Create, present: Option<u64>) -> Result<StatementReport> {
         if let Some(version) = present.filter(|_| !new.or_replace) {
             return Err(DeltaError::TableExists { url: table.url().to_owned(), version }.into());
         }
-        if present.is_some() && !new.clustering.is_empty() {
-            return Err(EngineError::Unsupported {
-                statement: self.text.to_owned(),
-                what: "CLUSTER BY of a table that is replaced",
-                instead: "change it with ALTER TABLE … CLUSTER BY",
-            });
-        }
-        let mut write = if present.is_some() {
-            table.overwrite(rows).overwrite_schema()
-        } else {
-            table.write(WriteRequest::append(), rows).create_if_absent()
+        let unsupported = |what, instead| EngineError::Unsupported { statement: self.text.to_owned(), what, instead };
+        let (schema, rows) = match &new.query {
+            None if new.columns.is_empty() => return Err(EngineError::NoColumns { statement: self.text.to_owned() }),
+            None => (Schema::new(new.columns.clone()), None),
+            Some(_) if !new.columns.is_empty() => {
+                return Err(unsupported(
+                    "columns and a query in one CREATE TABLE",
+                    "name the columns in the query, or insert afterwards",
+                ));
+            }
+            Some(query) => {
+                let rows = self.stream(self.query(query).await?).await?;
+                let columns = StructType::from_arrow(&rows.schema());
+                let columns = columns.map_err(|source| DeltaError::Protocol { url: table.url().to_owned(), source })?;
+                (columns.as_data().to_arrow(), Some(rows))
+            }
         };
-        if !new.clustering.is_empty() {
-            write = write.cluster_by(new.clustering.clone());
+        let properties = properties_of(new);
+        let mut create = table.create(schema).partition_by(new.partition_columns.clone()).cluster_by(new.clustering.clone());
+        for (key, value) in &properties {
+            create = create.property(*key, *value);
         }
-        if !new.partition_columns.is_empty() {
-            write = write.partition_by(new.partition_columns.clone());
+        if let Some(comment) = &new.comment {
+            create = create.description(comment);
         }
-        for (key, value) in properties_of(new) {
-            write = write.property(key, value);
+        if new.table.path().is_none() {
+            create = create.name(new.table.last());
         }
-        let report = write.run().await?;
-        Ok(StatementReport::Create { version: report.version, created: present.is_none(), rows: report.rows })
+        if let Some(rows) = rows {
+            let attempt = Attempt::new("create", table.url());
+            let key = |key: &str| key.eq_ignore_ascii_case("delta.autoOptimize.optimizeWrite");
+            let wish = properties.iter().find(|(asked, _)| key(asked)).map(|(_, value)| value.eq_ignore_ascii_case("true"));
+            let partitions = Partitions::of_new(&new.partition_columns, wish, &rows.schema(), &attempt)?;
+            let (settings, runtime) = (DataWriterSettings::default(), self.session.runtime_env());
+            let (rows, row_order) = arranged(rows, partitions, &settings, &runtime, &attempt).await?;
+            create = create.with_rows(rows, DataWriterSettings { row_order, ..settings });
+        }
+        create = match (new.or_replace, new.if_not_exists) {
+            (true, _) => create.or_replace(),
+            (false, true) => create.if_not_exists(),
+            (false, false) => create,
+        };
+        let report = create.run().await?;
+        Ok(StatementReport::Create { version: report.version, created: report.created, rows: report.rows })
+    }
+
+    pub(super) async fn stream(&self, frame: DataFrame) -> Result<BatchStream> {
+        batch_stream(frame).await.map_err(|source| EngineError::Plan { statement: self.text.to_owned(), source })
     }
 
     async fn alter(&self, name: &TableName, changes: Vec<Change>) -> Result<StatementReport> {

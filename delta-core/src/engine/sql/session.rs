@@ -21,10 +21,11 @@ pub fn session() -> DeltaSession {
 /// | --- | --- |
 /// | `SELECT … FROM t VERSION AS OF 3`, `TIMESTAMP AS OF '…'`, `t@v3` | an earlier version |
 /// | `table_changes('t', from [, to])`, `table_changes_by_path` | what versions, or times, changed |
-/// | `INSERT INTO`, `INSERT OVERWRITE`, `INSERT INTO t REPLACE WHERE …`, `REPLACE USING (…)` | new rows, instead of others |
+/// | `INSERT [WITH SCHEMA EVOLUTION] INTO` or `OVERWRITE t [PARTITION (…)] [(columns) \| BY NAME]` query or `TABLE s` | new rows |
+/// | `INSERT INTO t REPLACE WHERE …`, `REPLACE USING (…)` | new rows in the place of others |
 /// | `COPY INTO t FROM 'path' FILEFORMAT = PARQUET \| CSV \| JSON …` | files of a folder, each once: [`CopyBuilder`](crate::CopyBuilder) |
 /// | `DELETE`, `UPDATE`, `MERGE [WITH SCHEMA EVOLUTION] INTO` with `UPDATE SET *` and `INSERT *` | changed rows |
-/// | `CREATE [OR REPLACE] TABLE … USING DELTA`, with `AS SELECT …` | a new table; or a name for one, with `LOCATION` alone |
+/// | `CREATE [OR REPLACE] TABLE … USING DELTA`, with `AS SELECT …` | a new table, or one made anew; or a name for one, with `LOCATION` alone |
 /// | `OPTIMIZE t [FULL] [WHERE …] [ZORDER BY (…)]`, `REORG TABLE t [WHERE …] APPLY (PURGE)` | files in shape |
 /// | `CREATE TABLE … CLUSTER BY (…)`, `ALTER TABLE t CLUSTER BY (…)` or `NONE` | what OPTIMIZE keeps together |
 /// | `CREATE [OR REPLACE] TABLE t [SHALLOW \| DEEP] CLONE s [VERSION AS OF …] [LOCATION …]` | a table of another one's rows |

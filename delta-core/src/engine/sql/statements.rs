@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::cursor::{Cursor, TableName};
 use super::data_types::{column, data_type};
 use super::optimize::Optimize;
-use super::{clone, convert, copy, optimize, travel, upkeep};
+use super::{clone, convert, copy, insert, optimize, property_names, travel, upkeep};
 use crate::engine::error::{EngineError, Result};
 
 /// A statement of Delta.
@@ -25,6 +25,8 @@ pub(crate) enum Statement {
     ReplaceWhere { table: TableName, condition: String, query: String },
     /// `INSERT INTO t REPLACE USING (columns) query`.
     ReplaceUsing { table: TableName, columns: Vec<String>, query: String },
+    /// `INSERT INTO` and `INSERT OVERWRITE` in the forms that the engine does not know.
+    Insert(Box<insert::Insert>),
     /// `OPTIMIZE t …`, or `REORG TABLE t … APPLY (PURGE)`.
     Optimize(Optimize),
     /// `ALTER TABLE t CLUSTER BY (columns) | NONE`.
@@ -153,7 +155,7 @@ pub(crate) async fn parse(session: &SessionContext, text: &str) -> Result<Option
             }
             Some(Statement::Properties(table, key))
         }
-        () if cursor.takes(&["INSERT", "INTO"]) => replace(&mut cursor)?,
+        () if cursor.takes(&["INSERT"]) => insert::parse(&mut cursor)?,
         () => None,
     };
     if statement.is_some() {
@@ -222,21 +224,28 @@ fn create(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<Option<Statement>
         } else if cursor.takes(&["CLUSTER", "BY"]) {
             new.clustering = optimize::cluster_by(cursor)?;
         } else if cursor.takes(&["TBLPROPERTIES"]) {
-            new.properties.extend(properties(cursor)?);
+            new.properties.extend(table_properties(cursor)?);
         } else if cursor.takes(&["COMMENT"]) {
             new.comment = Some(cursor.string("a comment")?);
         } else if cursor.takes(&["LOCATION"]) {
             new.location = Some(cursor.string("a path or URL")?);
         } else if cursor.takes(&["AS"]) {
-            new.query = Some(cursor.rest().to_owned());
-            while !cursor.is_at_end() {
-                cursor.skip();
-            }
+            new.query = Some(query(cursor)?);
         } else {
             return Err(cursor.wanted("USING, PARTITIONED BY, CLUSTER BY, TBLPROPERTIES, COMMENT, LOCATION, AS or the end"));
         }
     }
     Ok(Some(Statement::Create(Box::new(new))))
+}
+
+/// Properties of a table, whose names are nobody's slip of the pen.
+fn table_properties(cursor: &mut Cursor<'_>) -> Result<Vec<(String, String)>> {
+    let here = cursor.clone();
+    let properties = properties(cursor)?;
+    match properties.iter().find_map(|(key, _)| property_names::meant(key).map(|meant| (key, meant))) {
+        Some((key, meant)) => Err(here.problem(format!("there is no property `{key}`; did you mean `{meant}`?"))),
+        None => Ok(properties),
+    }
 }
 
 /// `(key = value, …)`; keys with dots, in quotes or not.
@@ -330,7 +339,7 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
             return Err(cursor.wanted("TYPE, COMMENT, FIRST, AFTER, SET or DROP NOT NULL, SET or DROP DEFAULT"));
         });
     } else if cursor.takes(&["SET", "TBLPROPERTIES"]) {
-        changes.extend(properties(cursor)?.into_iter().map(|(key, value)| match key.as_str() {
+        changes.extend(table_properties(cursor)?.into_iter().map(|(key, value)| match key.as_str() {
             // To Spark the comment of a table is one of its properties.
             "comment" => Change::Describe(Some(value)),
             _ => Change::Set { key, value },
@@ -393,28 +402,10 @@ fn vacuum(cursor: &mut Cursor<'_>) -> Result<Statement> {
     Ok(Statement::Vacuum { table, scope, retention, dry_run })
 }
 
-fn replace(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
-    cursor.takes(&["TABLE"]);
-    let Ok(table) = cursor.table() else { return Ok(None) };
-    if cursor.takes(&["REPLACE", "USING"]) {
-        cursor.expect_token(&Token::LParen)?;
-        let mut columns = vec![cursor.name("a column")?];
-        while cursor.takes_token(&Token::Comma) {
-            columns.push(cursor.name("a column")?);
-        }
-        cursor.expect_token(&Token::RParen)?;
-        return Ok(Some(Statement::ReplaceUsing { table, columns, query: query(cursor)? }));
-    }
-    if !cursor.takes(&["REPLACE", "WHERE"]) {
-        return Ok(None);
-    }
-    let condition = cursor.text_until(&["SELECT", "VALUES", "WITH", "TABLE"])?.to_owned();
-    Ok(Some(Statement::ReplaceWhere { table, condition, query: query(cursor)? }))
-}
-
 /// The query that is the rest of a statement.
-fn query(cursor: &mut Cursor<'_>) -> Result<String> {
-    let query = cursor.rest().to_owned();
+pub(crate) fn query(cursor: &mut Cursor<'_>) -> Result<String> {
+    // The engine knows no `TABLE t`.
+    let query = if cursor.takes(&["TABLE"]) { format!("SELECT * FROM {}", cursor.rest()) } else { cursor.rest().to_owned() };
     if query.is_empty() {
         return Err(cursor.wanted("a query"));
     }

@@ -8,6 +8,7 @@ use boathouse_base::{
     AppTransaction, BatchStream, IfAbsent, Predicate, Progress, ProgressUnit, SchemaMode, WriteMode, WriteReport, WriteRequest,
 };
 use boathouse_delta_protocol::action::{DomainMetadata, Metadata, Protocol};
+use boathouse_delta_protocol::clustering::CLUSTERING_DOMAIN;
 use boathouse_delta_protocol::conflict::{Conflict, change_that_matters};
 use boathouse_delta_protocol::features::{self, RowChange};
 use boathouse_delta_protocol::rules::Rules;
@@ -15,6 +16,7 @@ use boathouse_delta_protocol::schema::StructType;
 use boathouse_delta_protocol::stats::ColumnPath;
 
 use super::data_writer::{DataWriter, DataWriterSettings, WrittenFiles, clustering_paths, discard};
+use super::define::{Defined, Definition};
 use super::evolve::{evolved, widening};
 use super::replace::{self, Replaced};
 use crate::cluster;
@@ -63,6 +65,8 @@ pub struct WriteBuilder {
     history: History,
     /// The version to begin at; the newest otherwise.
     base: Option<Snapshot>,
+    /// What the table becomes, whatever it was.
+    definition: Option<Definition>,
 }
 
 /// What the history says of a write, besides its rows.
@@ -82,6 +86,8 @@ struct Target {
     layout: Arc<Layout>,
     /// What a new table says of its clustering columns.
     clustering: Option<(Vec<ColumnPath>, DomainMetadata)>,
+    /// Whether all that is said of the table is new.
+    defined: bool,
 }
 
 impl WriteBuilder {
@@ -94,7 +100,17 @@ impl WriteBuilder {
             clustering: Vec::new(),
             history: History::default(),
             base: None,
+            definition: None,
         }
+    }
+
+    /// A write that makes the table, or makes it anew.
+    pub(crate) fn defining(table: DeltaTable, definition: Definition, data: BatchStream, base: Option<Snapshot>) -> Self {
+        let request = match base {
+            Some(_) => WriteRequest { mode: WriteMode::Overwrite, ..WriteRequest::append() },
+            None => WriteRequest { if_absent: IfAbsent::create(), ..WriteRequest::append() },
+        };
+        Self { base, definition: Some(definition), ..Self::new(table, request, data) }
     }
 
     /// Creates the table if there is none, without partitions and properties unless they are given.
@@ -206,10 +222,11 @@ impl WriteBuilder {
     ///
     /// **Cost**: one pass over the data, which is never held as a whole: see [`DataWriter`].
     pub async fn run(self) -> Result<WriteReport> {
-        let Self { table, request, mut data, settings, clustering, history, base } = self;
+        let Self { table, request, mut data, settings, clustering, history, base, definition } = self;
         let url = table.url().to_owned();
         let base = match base {
             Some(base) => Some(base),
+            None if definition.is_some() => None,
             None => table.try_snapshot().await?,
         };
         if let (Some(base), Some(asked)) = (&base, &request.app_transaction)
@@ -217,7 +234,10 @@ impl WriteBuilder {
         {
             return Ok(report);
         }
-        let target = target(&table, base, &request, &clustering, &data.schema()).await?;
+        let target = match &definition {
+            Some(definition) => defined(&table, base, definition, &data.schema())?,
+            None => target(&table, base, &request, &clustering, &data.schema()).await?,
+        };
         let storage = table.storage().clone();
         let mut writer = target.writer(&table, settings)?;
         let written = write_rows(&mut writer, &mut data, &request, &url).await;
@@ -239,6 +259,7 @@ impl WriteBuilder {
         let mut committed = commit(&table, &target, (&request, &history), &files, &replaced, rows).await;
         if matches!(committed, Err(DeltaError::CreatedMeanwhile { .. }))
             && files.high_water_marks.is_empty()
+            && definition.is_none()
             && let Some(joined) = join(&table, &target, &request).await?
         {
             if let (Some(base), Some(asked)) = (&joined.base, &request.app_transaction)
@@ -304,7 +325,14 @@ async fn join(table: &DeltaTable, target: &Target, request: &WriteRequest) -> Re
     if change_that_matters(&mine, base.metadata(), true).is_some() || clustering != clustering_paths(&base)? {
         return Ok(None);
     }
-    Ok(Some(Target { base: Some(base), protocol: None, metadata: None, layout: Arc::clone(&target.layout), clustering: None }))
+    Ok(Some(Target {
+        base: Some(base),
+        protocol: None,
+        metadata: None,
+        layout: Arc::clone(&target.layout),
+        clustering: None,
+        defined: false,
+    }))
 }
 
 /// Checks the schema of the data against the table, and decides what becomes of the table's.
@@ -328,7 +356,7 @@ async fn target(
         let (paths, domain) = cluster::of_new_table(url, &mut protocol, &metadata, clustering)?;
         let layout = Arc::new(Layout::new(url, &protocol, &metadata)?);
         let clustering = domain.map(|domain| (paths, domain));
-        return Ok(Target { base: None, protocol: Some(protocol), metadata: Some(metadata), layout, clustering });
+        return Ok(Target { base: None, protocol: Some(protocol), metadata: Some(metadata), layout, clustering, defined: false });
     };
     features::check_write(base.protocol(), base.metadata()).on(url)?;
     if request.mode != WriteMode::Append {
@@ -368,10 +396,25 @@ async fn target(
     };
     let Some(schema) = schema else {
         let layout = Arc::clone(base.layout());
-        return Ok(Target { base: Some(base), protocol: None, metadata: None, layout, clustering: None });
+        return Ok(Target { base: Some(base), protocol: None, metadata: None, layout, clustering: None, defined: false });
     };
     let (protocol, metadata, layout) = evolved(&base, schema)?;
-    Ok(Target { base: Some(base), protocol, metadata: Some(metadata), layout, clustering: None })
+    Ok(Target { base: Some(base), protocol, metadata: Some(metadata), layout, clustering: None, defined: false })
+}
+
+/// A table that is what a definition says.
+fn defined(table: &DeltaTable, base: Option<Snapshot>, definition: &Definition, schema: &Schema) -> Result<Target> {
+    let url = table.url();
+    if let Some(base) = &base {
+        features::check_write(base.protocol(), base.metadata()).on(url)?;
+        features::check_change(base.protocol(), base.properties(), RowChange::RemoveFiles).on(url)?;
+    }
+    let Defined { protocol, metadata, clustering } = definition.apply(table, base.as_ref())?;
+    let now = protocol.as_ref().or(base.as_ref().map(Snapshot::protocol)).cloned().unwrap_or_default();
+    let layout = Arc::new(Layout::new(url, &now, &metadata)?);
+    let incoming = StructType::from_arrow(schema).on(url)?.as_data();
+    layout.schema.check_write(&incoming).on(url)?;
+    Ok(Target { base, protocol, metadata: Some(metadata), layout, clustering, defined: true })
 }
 
 impl Target {
@@ -386,8 +429,8 @@ impl Target {
             _ => Rules::default(),
         };
         let clustering = match (base, &self.clustering) {
-            (Some(base), _) => clustering_paths(base)?,
-            (None, Some((paths, _))) => paths.clone(),
+            (_, Some((paths, _))) => paths.clone(),
+            (Some(base), None) => clustering_paths(base)?,
             (None, None) => Vec::new(),
         };
         DataWriter::with_layout(table, Arc::clone(&self.layout), &rules, &clustering, settings)
@@ -438,8 +481,11 @@ async fn commit(
         // `target` makes no other; the transaction would refuse to create a table without metadata.
         (None, _, _) => return Err(crate::log::list::no_table(table.storage()).await),
     };
-    if let Some((_, domain)) = target.clustering.as_ref().filter(|_| target.base.is_none()) {
+    if let Some((_, domain)) = &target.clustering {
         transaction = transaction.domain_metadata(domain.clone());
+    }
+    if target.defined && target.base.is_some() {
+        transaction = transaction.read_metadata().read_domain(CLUSTERING_DOMAIN);
     }
     let partitions: Vec<String> = target.layout.partition_columns.clone();
     let partitions = serde_json::Value::from(partitions).to_string();

@@ -15,6 +15,8 @@ use boathouse_delta_protocol::rules::Rules;
 use boathouse_delta_protocol::stats::{ColumnPath, indexed_columns};
 use boathouse_storage::Storage;
 use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
@@ -132,7 +134,12 @@ pub struct DataWriter {
     enforcer: Option<Enforcer>,
     kind: FileKind,
     open: BTreeMap<Option<PartitionKey>, OpenFile>,
-    done: BTreeMap<Option<PartitionKey>, Vec<Add>>,
+    /// Small files on their way to the store.
+    ending: FuturesUnordered<BoxFuture<'static, Ended>>,
+    /// How many files were ended.
+    ended: u64,
+    /// Files by their partition, each with when it was ended.
+    done: BTreeMap<Option<PartitionKey>, Vec<(u64, Add)>>,
     rows: u64,
     bytes: u64,
 }
@@ -153,6 +160,20 @@ struct OpenFile {
     /// Whether its rows carry their ids along.
     tracked: bool,
 }
+
+/// A file that was written to its end, or was not.
+struct Ended {
+    key: Option<PartitionKey>,
+    nth: u64,
+    relative: String,
+    partition_values: StringMap,
+    encoded: Result<EncodedFile, EncodeError>,
+}
+
+/// So many small files go to the store at once.
+const ENDING_AT_ONCE: usize = 8;
+/// A file is small that holds so many bytes in memory.
+const SMALL_BYTES: usize = 4 << 20;
 
 impl DataWriter {
     /// A writer for a table as it is at this version.
@@ -239,6 +260,8 @@ impl DataWriter {
             enforcer,
             kind: FileKind::Data,
             open: BTreeMap::new(),
+            ending: FuturesUnordered::new(),
+            ended: 0,
             done: BTreeMap::new(),
             rows: 0,
             bytes: 0,
@@ -401,7 +424,15 @@ impl DataWriter {
                 return Err(error);
             }
         }
-        let adds = std::mem::take(&mut self.done).into_values().flatten().collect();
+        while let Some(ended) = self.ending.next().await {
+            if let Err(error) = self.note(ended) {
+                self.abort().await;
+                return Err(error);
+            }
+        }
+        let mut done = std::mem::take(&mut self.done);
+        done.values_mut().for_each(|adds| adds.sort_by_key(|(nth, _)| *nth));
+        let adds = done.into_values().flatten().map(|(_, add)| add).collect();
         let high_water_marks = self.enforcer.as_ref().map(Enforcer::high_water_marks).unwrap_or_default();
         let keeps_row_ids = self.tracked.is_some();
         Ok(WrittenFiles { adds, rows: self.rows, bytes: self.bytes, high_water_marks, keeps_row_ids })
@@ -412,7 +443,12 @@ impl DataWriter {
         for (_, file) in std::mem::take(&mut self.open) {
             file.encoder.abort().await;
         }
-        let adds: Vec<Add> = std::mem::take(&mut self.done).into_values().flatten().collect();
+        while let Some(ended) = self.ending.next().await {
+            if let Err(error) = self.note(ended) {
+                tracing::debug!(%error, "a file of a write that is given up could not be written");
+            }
+        }
+        let adds: Vec<Add> = std::mem::take(&mut self.done).into_values().flatten().map(|(_, add)| add).collect();
         discard(&self.storage, &adds).await;
     }
 
@@ -506,15 +542,33 @@ impl DataWriter {
             encoder.abort().await;
             return Ok(());
         }
-        let EncodedFile { bytes, rows, metadata, has_nan } =
-            encoder.finish().await.map_err(|error| self.encode_error(&relative, error))?;
+        let (nth, small) = (self.ended, encoder.memory() <= SMALL_BYTES);
+        self.ended += 1;
+        let ended = async move { Ended { key, nth, relative, partition_values, encoded: encoder.finish().await } };
+        if !small {
+            let ended = ended.await;
+            return self.note(ended);
+        }
+        self.ending.push(Box::pin(ended));
+        if self.ending.len() >= ENDING_AT_ONCE
+            && let Some(ended) = self.ending.next().await
+        {
+            self.note(ended)?;
+        }
+        Ok(())
+    }
+
+    /// Remembers a file that is in the store.
+    fn note(&mut self, ended: Ended) -> Result<()> {
+        let Ended { key, nth, relative, partition_values, encoded } = ended;
+        let EncodedFile { bytes, rows, metadata, has_nan } = encoded.map_err(|error| self.encode_error(&relative, error))?;
         debug_assert_eq!(metadata.file_metadata().num_rows(), i64::try_from(rows).unwrap_or(i64::MAX));
         let stats = (self.kind == FileKind::Data).then(|| {
             let stats = statistics::collect(&metadata, &self.leaves, &self.indexed, &has_nan);
             stats.to_json(&self.layout.schema, self.layout.mode)
         });
         self.bytes += bytes;
-        self.done.entry(key).or_default().push(Add {
+        let add = Add {
             path: encode_path(&relative),
             partition_values,
             size: bytes,
@@ -522,7 +576,8 @@ impl DataWriter {
             data_change: self.settings.data_change,
             stats,
             ..Add::default()
-        });
+        };
+        self.done.entry(key).or_default().push((nth, add));
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use arrow_array::{
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use boathouse_base::{AppTransaction, Comparison, DomainError, ErrorKind, Predicate, ScanRequest, Value};
 use boathouse_delta_table::protocol::stats::ColumnPath;
-use boathouse_delta_table::{DataWriterSettings, DeltaError};
+use boathouse_delta_table::{DataWriterSettings, DeltaError, RowOrder};
 
 use crate::rows::{batch, ids, latest_ids, people, read, reopened, stream, table};
 
@@ -328,4 +328,60 @@ async fn history_shows_who_did_what_newest_first() {
     assert_eq!((history[0].files_added, history[0].files_removed), (1, 1));
     assert!(history.windows(2).all(|w| w[0].timestamp_us > w[1].timestamp_us));
     assert_eq!(table.history(1).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn rows_that_come_partition_by_partition_are_one_file_each_with_one_open_at_a_time() {
+    let table = table();
+    let settings = DataWriterSettings { open_partitions: 1, row_order: RowOrder::ByPartition, ..DataWriterSettings::default() };
+    let rows: Vec<i64> = (0..500).collect();
+    let parts: Vec<String> = rows.iter().map(|r| format!("{:03}", r / 7)).collect();
+    let data = batch(&[("id", Arc::new(Int64Array::from(rows.clone()))), ("part", Arc::new(StringArray::from(parts)))]);
+    let slices: Vec<RecordBatch> = (0..10).map(|i| data.slice(i * 50, 50)).collect();
+    let data = boathouse_base::BatchStream::from_batches(data.schema(), slices);
+    let report = table.append(data).create_if_absent().partition_by(["part"]).with_writer_settings(settings).run().await;
+    assert_eq!(report.unwrap().files_added, 72);
+    assert_eq!(latest_ids(&table).await, rows);
+}
+
+#[tokio::test]
+async fn a_table_made_anew_is_what_is_asked_for_and_keeps_its_id_and_its_history() {
+    let table = table();
+    let create = table.create(Schema::new(vec![Field::new("old", DataType::Int64, false)]));
+    create.property("delta.columnMapping.mode", "name").property("owner", "ops").description("before").run().await.unwrap();
+    table.append(stream(batch(&[("old", Arc::new(Int64Array::from(vec![1])))]))).run().await.unwrap();
+    let before = table.snapshot().await.unwrap();
+
+    let rows = people(&[7, 8], "a");
+    let schema = rows.schema().as_ref().clone();
+    let create = table.create(schema.clone()).or_replace().cluster_by(["id"]);
+    let create = create.with_rows(rows, DataWriterSettings::default());
+    let report = create.property("team", "x").run().await.unwrap();
+    assert_eq!((report.version, report.created, report.rows), (2, false, 2));
+    let after = table.snapshot().await.unwrap();
+    assert_eq!((after.metadata().id.as_str(), after.metadata().description.as_deref()), (before.metadata().id.as_str(), None));
+    let properties = &after.metadata().configuration;
+    assert_eq!((properties.get("team").map(String::as_str), properties.get("owner")), (Some("x"), None));
+    // How columns are mapped stays, and their ids go on: earlier versions are read as well.
+    assert!(after.properties().column_mapping_max_column_id > before.properties().column_mapping_max_column_id);
+    assert_eq!(latest_ids(&table).await, [7, 8]);
+    assert_eq!(read(&before).await.iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
+    let operation = table.history(1).await.unwrap().remove(0).operation;
+    assert_eq!(operation.as_deref(), Some("CREATE OR REPLACE TABLE AS SELECT"));
+
+    let error = table.create(schema).or_replace().property("delta.columnMapping.mode", "none");
+    let error = error.run().await.unwrap_err();
+    assert!(error.to_string().contains("cannot change from `name` to `none`"), "{error}");
+}
+
+#[tokio::test]
+async fn a_table_made_anew_loses_against_rows_that_came_meanwhile_and_appends_lose_against_it() {
+    let table = table();
+    table.append(people(&[1], "a")).create_if_absent().run().await.unwrap();
+    let (late, base) = (reopened(&table), table.snapshot().await.unwrap());
+    table.create(Schema::new(vec![Field::new("other", DataType::Utf8, true)])).or_replace().run().await.unwrap();
+    let error = late.append(people(&[2], "a")).based_on(&base).run().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    let names: Vec<String> = table.snapshot().await.unwrap().delta_schema().names().map(str::to_owned).collect();
+    assert_eq!(names, ["other"]);
 }
