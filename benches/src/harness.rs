@@ -1,11 +1,13 @@
 //! Running a claim: both sides in turn, each run in a process of its own.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use boathouse_storage::system_env;
 
-use crate::claims::Claim;
+use crate::answers;
+use crate::claims::{Claim, Manner, Peer, Run, Span};
 use crate::measure::Measured;
 use crate::peer;
 use crate::report::Report;
@@ -34,55 +36,108 @@ pub(crate) fn run(claim: &dyn Claim, settings: &Settings) -> Result<()> {
     }
     let folder = folder();
     std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    let other = match claim.peer() {
-        Some(other) => {
-            let python = peer::python()?;
-            let version = peer::version(&python, other.package)?;
-            Some((other, python, version))
-        }
-        None => None,
-    };
-    let data = claim.prepare(settings, &folder)?;
     let us = std::env::current_exe().context("find this program")?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let mut sides = vec![Side::ours(claim.name(), "ours", &us)];
+    for peer in claim.peers() {
+        sides.push(match peer {
+            Peer::Claim(name) => Side::ours(name, name, &us),
+            Peer::Python { package, script } => Side::python(claim.name(), package, script)?,
+        });
+    }
+    let data = claim.prepare(settings, &folder)?;
     let mut outputs = Outputs::below(&folder)?;
     // The first round warms the caches of the machine and is not counted.
     for nth in 0..=settings.runs {
-        ours.push(outputs.once(|output| {
-            let seed = settings.seed.to_string();
-            let args: [&OsStr; 8] = [
-                "ours".as_ref(),
-                claim.name().as_ref(),
-                "--data".as_ref(),
-                data.as_ref(),
-                "--output".as_ref(),
-                output.as_ref(),
-                "--seed".as_ref(),
-                seed.as_ref(),
-            ];
-            peer::last_line(&us, &args)
-        })?);
-        if let Some((other, python, _)) = &other {
-            theirs.push(outputs.once(|output| {
-                let (script, seed) = (peer::script(other.script), settings.seed.to_string());
-                peer::last_line(python, &[script.as_ref(), claim.name().as_ref(), data.as_ref(), output.as_ref(), seed.as_ref()])
-            })?);
+        for side in &mut sides {
+            let measured = side.run(&claim.manner(), &data, settings.seed, &mut outputs)?;
+            side.runs.push(measured);
         }
-        eprintln!("run {nth} of {}: {}", settings.runs, said(&ours, &theirs));
+        let said = sides.iter().filter_map(Side::said).collect::<Vec<_>>();
+        eprintln!("run {nth} of {}: {}", settings.runs, said.join("; "));
+        agree(&sides)?;
         if nth == 0 {
-            ours.clear();
-            theirs.clear();
+            sides.iter_mut().for_each(|side| side.runs.clear());
         }
     }
-    agree(&ours, &theirs)?;
-    let versions = other.map(|(other, _, version)| (other.package, version));
-    print!("{}", Report::new(claim, &ours, versions.map(|(name, version)| (name, version, theirs))));
+    print!("{}", Report::new(claim, sides.into_iter().map(|side| (side.name, side.version, side.runs))));
     Ok(())
 }
 
+/// We, or a peer.
+struct Side {
+    name: &'static str,
+    version: Option<String>,
+    program: PathBuf,
+    args: Vec<OsString>,
+    /// Arguments have names.
+    is_ours: bool,
+    runs: Vec<Measured>,
+}
+
+impl Side {
+    fn ours(claim: &'static str, name: &'static str, program: &Path) -> Self {
+        let args = vec!["ours".into(), claim.into()];
+        Self { name, version: None, program: program.to_path_buf(), args, is_ours: true, runs: Vec::new() }
+    }
+
+    fn python(claim: &str, package: &'static str, script: &str) -> Result<Self> {
+        let program = peer::python()?;
+        let version = Some(peer::version(&program, package)?);
+        let args = vec![peer::script(script).into(), claim.into()];
+        Ok(Self { name: package, version, program, args, is_ours: false, runs: Vec::new() })
+    }
+
+    /// One run: a process, or one for each part.
+    fn run(&self, manner: &Manner, data: &Path, seed: u64, outputs: &mut Outputs) -> Result<Measured> {
+        if manner.parts.is_empty() {
+            return self.process(manner.span, data, seed, None, outputs);
+        }
+        let mut whole = Measured::default();
+        for part in &manner.parts {
+            whole = whole.and(self.process(manner.span, data, seed, Some(part), outputs)?);
+        }
+        Ok(whole)
+    }
+
+    fn process(&self, span: Span, data: &Path, seed: u64, part: Option<&str>, outputs: &mut Outputs) -> Result<Measured> {
+        let seed = seed.to_string();
+        let mut measured: Measured = outputs.once(|output| {
+            let given = [("--data", Some(data.as_os_str())), ("--output", Some(output.as_os_str()))];
+            let chosen = [("--seed", Some(seed.as_ref())), ("--part", part.map(OsStr::new))];
+            let mut args: Vec<&OsStr> = self.args.iter().map(OsString::as_os_str).collect();
+            for (name, value) in given.into_iter().chain(chosen) {
+                let Some(value) = value else { continue };
+                if self.is_ours {
+                    args.push(name.as_ref());
+                }
+                args.push(value);
+            }
+            let env = system_env();
+            let began_us = env.monotonic_us();
+            let mut measured: Measured = peer::last_line_as(&self.program, &args, self.name)?;
+            if span == Span::Process {
+                #[expect(clippy::cast_precision_loss, reason = "microseconds of a process have few digits")]
+                let wall_s = (env.monotonic_us() - began_us) as f64 / 1e6;
+                measured.wall_s = wall_s;
+            }
+            Ok(measured)
+        })?;
+        if let (Some(part), true) = (part, measured.parts.is_empty()) {
+            eprintln!("{} has no {part}", self.name);
+            measured.rows = 0;
+        }
+        Ok(measured)
+    }
+
+    fn said(&self) -> Option<String> {
+        let said = |m: &Measured| format!("{} {:.2} CPU-s, {:.3} s, {:.0} MB", self.name, m.cpu_s, m.wall_s, m.rss_mb);
+        self.runs.last().map(said)
+    }
+}
+
 /// Our side of one run: prints what was measured.
-pub(crate) fn run_ours(claim: &dyn Claim, data: &Path, output: &Path, seed: u64) -> Result<()> {
-    let measured = claim.ours(data, output, seed)?;
+pub(crate) fn run_ours(claim: &dyn Claim, run: Run<'_>) -> Result<()> {
+    let measured = claim.ours(run)?;
     println!("{}", serde_json::to_string(&measured)?);
     Ok(())
 }
@@ -158,21 +213,29 @@ fn files(folder: &Path, most: usize) -> usize {
     found
 }
 
-fn said(ours: &[Measured], theirs: &[Measured]) -> String {
-    let side = |name: &str, runs: &[Measured]| {
-        runs.last().map(|m| format!("{name} {:.2} CPU-s, {:.2} s, {:.0} MB", m.cpu_s, m.wall_s, m.rss_mb))
-    };
-    [side("ours", ours), side("peer", theirs)].into_iter().flatten().collect::<Vec<_>>().join("; ")
-}
-
-/// Sides that did different work are not compared.
-fn agree(ours: &[Measured], theirs: &[Measured]) -> Result<()> {
-    let mut rows: Vec<u64> = ours.iter().chain(theirs).map(|measured| measured.rows).collect();
-    rows.dedup();
-    match rows.as_slice() {
-        [rows] if *rows > 0 => Ok(()),
-        _ => bail!("the runs did different work; rows of each, ours first: {rows:?}"),
+/// Sides that did different work, or say different things, are not compared.
+fn agree(sides: &[Side]) -> Result<()> {
+    let Some((ours, peers)) = sides.split_first() else { return Ok(()) };
+    for (ours, side) in ours.runs.last().into_iter().flat_map(|ours| sides.iter().map(move |side| (ours, side))) {
+        for theirs in &side.runs {
+            ensure!(
+                theirs.rows > 0 && (theirs.rows == ours.rows || !theirs.parts.is_empty()),
+                "the runs did different work: we say {} rows, {} says {}",
+                ours.rows,
+                side.name,
+                theirs.rows
+            );
+        }
     }
+    for (ours, side) in ours.runs.last().into_iter().flat_map(|ours| peers.iter().map(move |side| (ours, side))) {
+        for (part, theirs) in side.runs.last().into_iter().flat_map(|run| &run.answers) {
+            let Some(ours) = ours.answers.get(part) else { bail!("{} answers {part}, and we do not", side.name) };
+            if let Some(difference) = answers::difference(ours, theirs) {
+                bail!("{part} of {}: {difference}", side.name);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Where inputs are kept: below the folder that cargo builds into.
@@ -184,15 +247,33 @@ fn folder() -> PathBuf {
 mod tests {
     use super::*;
 
-    fn measured(rows: u64) -> Measured {
-        Measured { cpu_s: 1.0, wall_s: 1.0, rss_mb: 1.0, rows, written_bytes: 1 }
+    fn side(runs: &[Measured]) -> Side {
+        Side { runs: runs.to_vec(), ..Side::ours("append", "ours", Path::new("x")) }
+    }
+
+    fn rows(rows: u64) -> Measured {
+        Measured { rows, ..Measured::default() }
+    }
+
+    fn answered(part: &str, cell: &str) -> Measured {
+        let (parts, answers) = ([(part.to_owned(), 1.0)].into(), [(part.to_owned(), vec![vec![cell.to_owned()]])].into());
+        Measured { parts, answers, ..rows(1) }
     }
 
     #[test]
     fn sides_that_did_different_work_are_not_compared() {
-        assert!(agree(&[measured(5), measured(5)], &[measured(5)]).is_ok());
-        assert!(agree(&[measured(5)], &[measured(6)]).is_err());
-        assert!(agree(&[measured(0)], &[measured(0)]).is_err(), "no work at all");
+        assert!(agree(&[side(&[rows(5), rows(5)]), side(&[rows(5)])]).is_ok());
+        assert!(agree(&[side(&[rows(5)]), side(&[rows(6)])]).is_err());
+        assert!(agree(&[side(&[rows(4), rows(5)]), side(&[rows(5)])]).is_err());
+        assert!(agree(&[side(&[rows(0)]), side(&[rows(0)])]).is_err(), "no work at all");
+    }
+
+    #[test]
+    fn sides_that_say_different_things_are_not_compared() {
+        let ours = answered("q1", "7").and(answered("q2", "8"));
+        assert!(agree(&[side(&[ours.clone()]), side(&[answered("q2", "8.0")])]).is_ok(), "what it cannot do is left out");
+        assert!(agree(&[side(&[ours.clone()]), side(&[answered("q2", "9")])]).is_err());
+        assert!(agree(&[side(&[ours]), side(&[answered("q3", "9")])]).is_err());
     }
 
     #[test]

@@ -19,8 +19,12 @@
 //! Both sides do their work in a fresh process, in turn, so that a noisy machine is noisy for both. CPU and wall time
 //! cover the work of the claim alone. Peak memory is that of the whole process (`VmHWM`), whatever it holds included. Both sides read the same counters of `/proc`, so claims run on Linux only.
 //!
-//! A claim is one file in `src/claims`, one line in its `mod.rs`, and a script in `peers/` if it has a peer.
+//! A claim is one file in `src/claims`, one line in its `mod.rs`, and a script in `peers/` for each of its peers. A peer can
+//! also be our side of another claim: a baseline in the same run. Work of several parts (the queries of a benchmark) is
+//! compared by the geometric mean of the ratios of its parts; parts that a peer cannot do are left out and named. Where
+//! both sides give answers, they are compared before any figure is shown.
 
+mod answers;
 mod claims;
 mod data;
 mod harness;
@@ -28,12 +32,15 @@ mod measure;
 mod peer;
 mod report;
 mod synthetic_log;
+#[cfg(feature = "engine")]
+mod tpch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::claims::Run;
 use crate::harness::Settings;
 
 /// Claims about speed and memory, each measured beside a named peer.
@@ -72,6 +79,8 @@ enum Command {
         output: PathBuf,
         #[arg(long)]
         seed: u64,
+        #[arg(long)]
+        part: Option<String>,
     },
 }
 
@@ -84,9 +93,9 @@ fn main() -> ExitCode {
         Command::Run { claim, scale, seed, runs } => {
             claims::find(&claim).and_then(|claim| harness::run(claim.as_ref(), &Settings { scale, seed, runs }))
         }
-        Command::Ours { claim, data, output, seed } => {
-            claims::find(&claim).and_then(|claim| harness::run_ours(claim.as_ref(), &data, &output, seed))
-        }
+        Command::Ours { claim, data, output, seed, part } => claims::find(&claim).and_then(|claim| {
+            harness::run_ours(claim.as_ref(), Run { data: &data, output: &output, seed, part: part.as_deref() })
+        }),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,12 +1,16 @@
 //! What a process has used, by the counters of Linux.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, anyhow};
 use boathouse_base::Env;
 use boathouse_storage::system_env;
 use serde::{Deserialize, Serialize};
 
+use crate::answers::Answer;
+
 /// What one run used: the JSON that each side prints.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Measured {
     /// Seconds of all cores, in user and kernel mode, for the work.
     pub(crate) cpu_s: f64,
@@ -18,6 +22,26 @@ pub(crate) struct Measured {
     pub(crate) rows: u64,
     /// Bytes that it wrote, to compare like with like.
     pub(crate) written_bytes: u64,
+    /// Wall seconds of each part of the work, where it has parts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) parts: BTreeMap<String, f64>,
+    /// What came out, by part, where sides are compared by it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) answers: BTreeMap<String, Answer>,
+}
+
+impl Measured {
+    /// Work in several processes as that of one.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.cpu_s += other.cpu_s;
+        self.wall_s += other.wall_s;
+        self.rss_mb = self.rss_mb.max(other.rss_mb);
+        self.rows += other.rows;
+        self.written_bytes += other.written_bytes;
+        self.parts.extend(other.parts);
+        self.answers.extend(other.answers);
+        self
+    }
 }
 
 /// Measures from `start` to `stop`.
@@ -36,7 +60,14 @@ impl Stopwatch {
     #[expect(clippy::cast_precision_loss, reason = "microseconds of a run have few digits")]
     pub(crate) fn stop(self, rows: u64, written_bytes: u64) -> Result<Measured> {
         let wall_s = (self.env.monotonic_us() - self.began_us) as f64 / 1e6;
-        Ok(Measured { cpu_s: cpu_seconds()? - self.cpu_s, wall_s, rss_mb: peak_rss_mb()?, rows, written_bytes })
+        Ok(Measured {
+            cpu_s: cpu_seconds()? - self.cpu_s,
+            wall_s,
+            rss_mb: peak_rss_mb()?,
+            rows,
+            written_bytes,
+            ..Measured::default()
+        })
     }
 }
 

@@ -43,7 +43,14 @@ pub(crate) fn script(name: &str) -> PathBuf {
 
 /// Runs a process and reads the last line that it prints as JSON.
 pub(crate) fn last_line<T: DeserializeOwned>(program: &Path, args: &[&OsStr]) -> Result<T> {
-    let said = Command::new(program).args(args).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    last_line_as(program, args, "")
+}
+
+/// The same, for a script that speaks for several packages.
+pub(crate) fn last_line_as<T: DeserializeOwned>(program: &Path, args: &[&OsStr], package: &str) -> Result<T> {
+    let mut command = Command::new(program);
+    command.args(args).env("BOATHOUSE_PEER", package).stdin(Stdio::null());
+    let said = command.stderr(Stdio::inherit()).output();
     let said = said.with_context(|| format!("start {}", program.display()))?;
     let text = String::from_utf8_lossy(&said.stdout);
     if !said.status.success() {

@@ -8,7 +8,7 @@ use boathouse_delta_table::DeltaTable;
 use boathouse_storage::{Location, Storage, system_env};
 use futures::stream;
 
-use super::{Bar, Claim, Peer};
+use super::{Bar, Claim, Peer, Run};
 use crate::data;
 use crate::harness::Settings;
 use crate::measure::{Measured, Stopwatch};
@@ -43,8 +43,8 @@ impl Claim for Append {
         }
     }
 
-    fn peer(&self) -> Option<Peer> {
-        Some(Peer { package: "deltalake", script: "append.py" })
+    fn peers(&self) -> Vec<Peer> {
+        vec![Peer::Python { package: "deltalake", script: "append.py" }]
     }
 
     fn bar(&self) -> Bar {
@@ -59,7 +59,7 @@ impl Claim for Append {
         data::lineitem(folder, settings.scale)
     }
 
-    fn ours(&self, data: &Path, output: &Path, _seed: u64) -> Result<Measured> {
+    fn ours(&self, Run { data, output, .. }: Run<'_>) -> Result<Measured> {
         let table = DeltaTable::at(Storage::open(&Location::from_path(output)?)?, system_env());
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let rows = match self {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use boathouse_delta_table::DeltaTable;
 use boathouse_storage::{Location, Storage, system_env};
 
-use super::{Bar, Claim, Peer};
+use super::{Bar, Claim, Peer, Run};
 use crate::harness::Settings;
 use crate::measure::{Measured, Stopwatch};
 use crate::synthetic_log::synthetic_log;
@@ -26,8 +26,8 @@ impl Claim for Checkpoint {
          its bytes"
     }
 
-    fn peer(&self) -> Option<Peer> {
-        Some(Peer { package: "deltalake", script: "checkpoint.py" })
+    fn peers(&self) -> Vec<Peer> {
+        vec![Peer::Python { package: "deltalake", script: "checkpoint.py" }]
     }
 
     fn bar(&self) -> Bar {
@@ -40,7 +40,7 @@ impl Claim for Checkpoint {
         synthetic_log(folder, files, STATS_COLUMNS, settings.seed)
     }
 
-    fn ours(&self, data: &Path, output: &Path, _seed: u64) -> Result<Measured> {
+    fn ours(&self, Run { data, output, .. }: Run<'_>) -> Result<Measured> {
         link(data, output)?;
         let table = DeltaTable::at(Storage::open(&Location::from_path(output)?)?, system_env());
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

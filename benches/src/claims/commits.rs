@@ -9,7 +9,7 @@ use boathouse_base::BatchStream;
 use boathouse_delta_table::DeltaTable;
 use boathouse_storage::{Location, Storage, system_env};
 
-use super::{Bar, Claim, Peer};
+use super::{Bar, Claim, Peer, Run};
 use crate::harness::Settings;
 use crate::measure::{Measured, Stopwatch};
 
@@ -61,8 +61,8 @@ impl Claim for Commits {
         }
     }
 
-    fn peer(&self) -> Option<Peer> {
-        Some(Peer { package: "deltalake", script: "commits.py" })
+    fn peers(&self) -> Vec<Peer> {
+        vec![Peer::Python { package: "deltalake", script: "commits.py" }]
     }
 
     fn bar(&self) -> Bar {
@@ -77,7 +77,7 @@ impl Claim for Commits {
         Ok(folder.to_path_buf())
     }
 
-    fn ours(&self, _data: &Path, output: &Path, _seed: u64) -> Result<Measured> {
+    fn ours(&self, Run { output, .. }: Run<'_>) -> Result<Measured> {
         let table = DeltaTable::at(Storage::open(&Location::from_path(output)?)?, system_env());
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async { table.append(one(0)?).create_if_absent().run().await.map_err(anyhow::Error::from) })?;

@@ -14,7 +14,7 @@ use boathouse_delta_table::{DataFile, DataWriter, DataWriterSettings, DeltaError
 use boathouse_storage::Storage;
 use boathouse_storage::testing::{LatencyProfile, LatencyStore, run_on_clock};
 
-use super::{Bar, Claim, Peer};
+use super::{Bar, Claim, Peer, Run};
 use crate::harness::Settings;
 use crate::measure::{Measured, Stopwatch};
 
@@ -40,8 +40,8 @@ impl Claim for Conflicts {
          no append ever fails, and no row is lost or doubled"
     }
 
-    fn peer(&self) -> Option<Peer> {
-        None
+    fn peers(&self) -> Vec<Peer> {
+        Vec::new()
     }
 
     fn bar(&self) -> Bar {
@@ -52,7 +52,7 @@ impl Claim for Conflicts {
         Ok(folder.to_path_buf())
     }
 
-    fn ours(&self, _data: &Path, _output: &Path, seed: u64) -> Result<Measured> {
+    fn ours(&self, Run { seed, .. }: Run<'_>) -> Result<Measured> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let watch = Stopwatch::start()?;
         let clock = ManualClock::default();

@@ -6,7 +6,11 @@ mod commits;
 mod conflicts;
 mod open;
 #[cfg(feature = "engine")]
+mod queries;
+#[cfg(feature = "engine")]
 mod row_changes;
+#[cfg(feature = "engine")]
+mod scans;
 #[cfg(feature = "engine")]
 mod tidy;
 
@@ -39,7 +43,9 @@ pub(crate) fn all() -> Vec<Box<dyn Claim>> {
 fn of_the_engine() -> Vec<Box<dyn Claim>> {
     let changes = row_changes::RowChanges::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>);
     let tidying = tidy::Tidy::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>);
-    changes.into_iter().chain(tidying).collect()
+    let queries = queries::Queries::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>);
+    let scans = scans::Scans::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>);
+    changes.into_iter().chain(tidying).chain(queries).chain(scans).collect()
 }
 
 #[cfg(not(feature = "engine"))]
@@ -64,27 +70,69 @@ pub(crate) trait Claim {
     /// What is claimed.
     fn sentence(&self) -> &'static str;
 
-    /// Whom it is compared with.
-    fn peer(&self) -> Option<Peer>;
+    /// Whom it is compared with. The bar holds against each of them.
+    fn peers(&self) -> Vec<Peer>;
 
     /// When it holds.
     fn bar(&self) -> Bar;
 
+    /// How its runs are made.
+    fn manner(&self) -> Manner {
+        Manner::default()
+    }
+
     /// Makes the input below `folder` unless it is there, and gives its path.
     fn prepare(&self, settings: &Settings, folder: &Path) -> Result<PathBuf>;
 
-    /// Does the work once, in a process of its own, and measures it. `output` does not exist yet.
-    fn ours(&self, data: &Path, output: &Path, seed: u64) -> Result<Measured>;
+    /// Does the work once, in a process of its own, and measures it.
+    fn ours(&self, run: Run<'_>) -> Result<Measured>;
+}
+
+/// One run of our side.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run<'a> {
+    /// What `prepare` made.
+    pub(crate) data: &'a Path,
+    /// Where to write. It does not exist yet.
+    pub(crate) output: &'a Path,
+    pub(crate) seed: u64,
+    /// Which part, for claims whose parts have a process each.
+    #[cfg_attr(not(feature = "engine"), expect(dead_code, reason = "only claims of the engine have parts"))]
+    pub(crate) part: Option<&'a str>,
+}
+
+/// How the runs of a claim are made.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Manner {
+    /// What wall time is.
+    pub(crate) span: Span,
+    /// A run is one process for each of these, whose figures are put together; empty: one process.
+    pub(crate) parts: Vec<&'static str>,
+}
+
+/// What wall time is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Span {
+    /// That of the work, as the process measures it.
+    #[default]
+    Work,
+    /// That of the process, from its start to its end.
+    Process,
 }
 
 /// The other side of a claim.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer {
-    /// The Python package, also the name that the report shows.
-    pub(crate) package: &'static str,
-    /// In `peers/`; called with the name of the claim, the input, the output folder and the seed, it prints what
-    /// [`Measured`] holds as JSON.
-    pub(crate) script: &'static str,
+pub(crate) enum Peer {
+    /// A Python package, also the name that the report shows.
+    Python {
+        package: &'static str,
+        /// In `peers/`; called with the name of the claim, the input, the output folder, the seed and the part if there is
+        /// one, and the package as `BOATHOUSE_PEER`, it prints what [`Measured`] holds as JSON.
+        script: &'static str,
+    },
+    /// Our side of another claim: a baseline.
+    #[cfg_attr(not(feature = "engine"), expect(dead_code, reason = "only claims of the engine have baselines"))]
+    Claim(&'static str),
 }
 
 /// The largest figures (ratios: ours / peer, of the medians) with which a claim holds; `None` where it says nothing.

@@ -7,7 +7,7 @@ use boathouse_delta_table::DeltaTable;
 use boathouse_delta_table::protocol::checksum::VersionChecksum;
 use boathouse_storage::{Location, Storage, system_env};
 
-use super::{Bar, Claim, Peer};
+use super::{Bar, Claim, Peer, Run};
 use crate::harness::Settings;
 use crate::measure::{Measured, Stopwatch};
 use crate::peer;
@@ -56,9 +56,9 @@ impl Claim for Open {
         }
     }
 
-    fn peer(&self) -> Option<Peer> {
-        let peer = Peer { package: "deltalake", script: "open.py" };
-        matches!(self, Self::Json | Self::Checkpoint | Self::Commits).then_some(peer)
+    fn peers(&self) -> Vec<Peer> {
+        let peer = Peer::Python { package: "deltalake", script: "open.py" };
+        if matches!(self, Self::Json | Self::Checkpoint | Self::Commits) { vec![peer] } else { Vec::new() }
     }
 
     fn bar(&self) -> Bar {
@@ -86,7 +86,7 @@ impl Claim for Open {
         }
     }
 
-    fn ours(&self, data: &Path, _output: &Path, _seed: u64) -> Result<Measured> {
+    fn ours(&self, Run { data, .. }: Run<'_>) -> Result<Measured> {
         let table = DeltaTable::at(Storage::open(&Location::from_path(data)?)?, system_env());
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let watch = Stopwatch::start()?;

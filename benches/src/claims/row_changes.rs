@@ -16,7 +16,7 @@ use boathouse_delta_core::{DeltaTable, DeltaTableExt, MergeReport};
 use boathouse_storage::{Location, Storage, system_env};
 use datafusion::prelude::{DataFrame, SessionContext};
 
-use super::{Bar, Claim, Peer};
+use super::{Bar, Claim, Peer, Run};
 use crate::data;
 use crate::harness::Settings;
 use crate::measure::{Measured, Stopwatch};
@@ -99,8 +99,8 @@ impl Claim for RowChanges {
         }
     }
 
-    fn peer(&self) -> Option<Peer> {
-        Some(Peer { package: "deltalake", script: "row_changes.py" })
+    fn peers(&self) -> Vec<Peer> {
+        vec![Peer::Python { package: "deltalake", script: "row_changes.py" }]
     }
 
     fn bar(&self) -> Bar {
@@ -146,7 +146,7 @@ impl Claim for RowChanges {
         Ok(done)
     }
 
-    fn ours(&self, data: &Path, output: &Path, _seed: u64) -> Result<Measured> {
+    fn ours(&self, Run { data, output, .. }: Run<'_>) -> Result<Measured> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         link(&data.join("ours"), output)?;
         let table = DeltaTable::at(Storage::open(&Location::from_path(output)?)?, system_env());

@@ -8,7 +8,7 @@ use boathouse_delta_core::{DeltaTable, DeltaTableExt};
 use boathouse_storage::{Location, Storage, system_env};
 
 use super::row_changes::{link, make_table, size};
-use super::{Bar, Claim, Peer};
+use super::{Bar, Claim, Peer, Run};
 use crate::data;
 use crate::harness::Settings;
 use crate::measure::{Measured, Stopwatch};
@@ -50,8 +50,8 @@ impl Claim for Tidy {
         }
     }
 
-    fn peer(&self) -> Option<Peer> {
-        Some(Peer { package: "deltalake", script: "tidy.py" })
+    fn peers(&self) -> Vec<Peer> {
+        vec![Peer::Python { package: "deltalake", script: "tidy.py" }]
     }
 
     fn bar(&self) -> Bar {
@@ -77,7 +77,7 @@ impl Claim for Tidy {
         Ok(done)
     }
 
-    fn ours(&self, data: &Path, output: &Path, _seed: u64) -> Result<Measured> {
+    fn ours(&self, Run { data, output, .. }: Run<'_>) -> Result<Measured> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         link(data, output)?;
         let table = DeltaTable::at(Storage::open(&Location::from_path(output)?)?, system_env());

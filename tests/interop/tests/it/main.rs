@@ -7,3 +7,4 @@ mod mlflow;
 mod peers;
 #[cfg(feature = "s3")]
 mod s3;
+mod tpch;
