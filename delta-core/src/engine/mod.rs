@@ -31,6 +31,7 @@ mod provider;
 mod replace;
 mod rewrite;
 mod scan;
+mod spill;
 mod sql;
 mod statement;
 mod touched;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use arrow_array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray,
     StructArray, TimestampMicrosecondArray,
@@ -119,6 +121,30 @@ async fn rows_beyond_the_budget_go_to_disk_and_come_back() {
     let report = table.optimize().z_order(["b", "a"]).with_settings(settings).run().await.unwrap();
     assert_eq!(report.rows_copied, 200_000);
     assert_eq!(texts(&table).await, before);
+}
+
+#[tokio::test]
+async fn a_key_that_most_rows_have_is_in_order_though_its_rows_do_not_fit_into_memory() {
+    let table = DeltaTable::at(Storage::memory(), seeded_env(5));
+    for part in 0..2_u64 {
+        let rows = part * 100_000..(part + 1) * 100_000;
+        let a = rows.clone().map(|n| if mixed(n).is_multiple_of(10) { Some((mixed(n + 9) % 1000) as i64) } else { Some(500) });
+        let b = rows.map(|n| Some(format!("a text that takes room, of row {n}")));
+        let columns =
+            [("a", Arc::new(a.collect::<Int64Array>()) as ArrayRef, true), ("b", Arc::new(b.collect::<StringArray>()), true)];
+        let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+        table.append(batch.into()).create_if_absent().run().await.unwrap();
+    }
+    let before = texts(&table).await;
+    let settings = OptimizeSettings { memory_bytes: 6 << 20, ..OptimizeSettings::default() };
+    let report = table.optimize().z_order(["a"]).with_settings(settings).run().await.unwrap();
+    assert_eq!((report.rows_copied, report.num_files_added()), (200_000, 1));
+    assert_eq!(texts(&table).await, before);
+    let request = ScanRequest { projection: Some(vec!["a".to_owned()]), ..ScanRequest::default() };
+    let batches = table.snapshot().await.unwrap().scan(request).unwrap().collect().await.unwrap();
+    let values: Vec<i64> =
+        batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+    assert!(values.is_sorted());
 }
 
 #[tokio::test]

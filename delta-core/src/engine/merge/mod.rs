@@ -19,7 +19,6 @@ mod matches;
 mod plan;
 mod report;
 mod source;
-mod spill;
 
 pub use builder::MergeBuilder;
 pub use clause::{MergeDelete, MergeInsert, MergeUpdate};

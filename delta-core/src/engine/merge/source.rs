@@ -1,7 +1,5 @@
 //! The rows of the source, read once and held: in memory, or on disk when the memory of the session is used up.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::sync::Arc;
 
 use boathouse_base::Value;
@@ -9,10 +7,9 @@ use boathouse_frames::from_datafusion;
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array};
 use datafusion::arrow::compute::{concat, interleave, take};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::arrow::ipc::reader::FileReader;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::streaming::StreamingTable;
-use datafusion::common::{DFSchema, internal_datafusion_err};
+use datafusion::common::DFSchema;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -23,9 +20,9 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::StreamExt;
 
-use super::spill::Spill;
 use crate::engine::cast::nullable;
 use crate::engine::error::{Attempt, Result};
+use crate::engine::spill::{Spill, open};
 
 /// The rows of the source, in the order in which they came.
 #[derive(Debug)]
@@ -87,7 +84,7 @@ impl SourceRows {
             starts.push(rows);
             rows += batch.num_rows();
             if spill.is_none() && reserved.try_grow(batch.get_array_memory_size()).is_err() {
-                let mut file = Spill::new(&runtime.disk_manager, &schema).map_err(failed)?;
+                let mut file = Spill::new(&runtime.disk_manager, "the source of a MERGE", &schema).map_err(failed)?;
                 for batch in batches.drain(..) {
                     file.write(&batch).map_err(failed)?;
                 }
@@ -227,11 +224,6 @@ fn batches(held: &Held) -> std::result::Result<Batches, DataFusionError> {
         }
         Held::Disk(file) => Box::new(open(file.as_ref())?.map(|batch| batch.map_err(DataFusionError::from))),
     })
-}
-
-fn open(file: &dyn SpillFile) -> std::result::Result<FileReader<BufReader<File>>, DataFusionError> {
-    let Some(path) = file.path() else { return Err(internal_datafusion_err!("a temporary file has no path")) };
-    Ok(FileReader::try_new_buffered(File::open(path)?, None)?)
 }
 
 /// The rows with their numbers, as often as they are asked for.

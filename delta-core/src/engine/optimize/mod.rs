@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   files ─ choose ─▶ bins ─┬─ compact ─ read in order, write one file ──────────────▶ concatenate ─┐
-//!                           └─ order ── sample ─ Ranges ─ curve ─ sort, spill ─▶ files ─ add ────────┴─▶ Transaction
+//!                           └─ order ── sample ─ keys ─ spread over ranges, spill ─ sort each ─▶ add ┴─▶ Transaction
 //! ```
 
 mod auto;
@@ -13,12 +13,14 @@ mod cluster;
 mod column;
 mod compact;
 mod curve;
+mod keys;
 mod order;
 mod purge;
 mod ranges;
 mod report;
 mod settings;
 mod sort;
+mod spread;
 
 pub(crate) use auto::after_commit;
 pub use builder::OptimizeBuilder;

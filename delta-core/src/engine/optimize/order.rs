@@ -1,28 +1,41 @@
-//! Rows in the order of a curve.
+//! Rows in the order of a curve, or of a column.
+//!
+//! ```text
+//!   sample ─ keys ─ split (several threads) ─▶ parts: runs of neighbouring keys, the last ones on disk
+//!                                                │ one after the other, the next one sorted meanwhile
+//!                                                └─ sort ─▶ files
+//! ```
+//! Nothing is merged: a part is sorted when all rows are spread, in memory, and each row is copied twice on its way.
 
 use std::sync::Arc;
 
 use boathouse_base::BatchStream;
-use boathouse_delta_table::{DataWriter, FileRead, Snapshot};
+use boathouse_delta_table::{DataFile, DataWriter, FileRead, Snapshot};
 use boathouse_frames::from_datafusion;
-use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::arrow::error::ArrowError;
-use futures::StreamExt;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::error::DataFusionError;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::bin::{Bin, Kind, Rewritten};
 use super::column::OrderColumn;
 use super::compact::keep;
-use super::curve::{Curve, bits_of};
-use super::ranges::{Ranges, Sample};
+use super::curve::Curve;
+use super::keys::Keys;
 use super::settings::OptimizeSettings;
-use super::sort::sorted;
+use super::sort::{in_memory, on_disk};
+use super::spread::{Gathered, Plan, Spread};
 use crate::engine::error::{Attempt, Result};
 use crate::engine::origins::Known;
 use crate::engine::touched::unused_name;
 
-/// Columns beyond so many do not count: each coordinate has a bit at least.
-const MOST_COLUMNS: usize = 64;
+/// Rows that are split at once.
+const CHUNK_ROWS: usize = 64 * 1024;
+/// Bytes that are split at once, if the budget is not small.
+const CHUNK_BYTES: usize = 16 << 20;
+/// A part is to have this share of the budget: two are sorted and written at a time, with what comes out.
+const PARTS_OF_BUDGET: usize = 10;
 
 /// How rows are to lie.
 #[derive(Debug, Clone)]
@@ -31,17 +44,9 @@ pub(super) struct Order {
     pub(super) curve: Curve,
 }
 
-/// What rows are sorted by.
-enum Keys {
-    /// The only column itself.
-    Value(OrderColumn),
-    /// The place on a curve.
-    Place { columns: Vec<(OrderColumn, Ranges)>, curve: Curve, bits: u32 },
-}
-
 /// Writes the rows of a bin in this order, to files of the target size.
 ///
-/// **Cost**: the columns of a curve are read once more before, for their ranges. Rows beyond the budget go to disk once and come back.
+/// **Cost**: the columns of the order are read once more before, for their ranges. Rows beyond the budget go to disk once and come back.
 pub(super) async fn order(
     snapshot: &Snapshot,
     bin: Bin,
@@ -49,94 +54,128 @@ pub(super) async fn order(
     settings: &OptimizeSettings,
     attempt: &Attempt,
 ) -> Result<Rewritten> {
-    let keys = Arc::new(Keys::of(snapshot, &bin, order, attempt).await?);
+    let keys = Keys::of(snapshot, &bin, order, attempt).await?;
     let read = FileRead { row_tracking: snapshot.row_tracking().cloned(), ..FileRead::default() };
     let rows = snapshot.read_files(bin.files.clone(), read)?;
-    let (schema, place) = keyed_schema(&rows.schema(), &keys);
-    let key = schema.field(place).name().clone();
-    let keyed = {
-        let schema = SchemaRef::clone(&schema);
-        let context = attempt.clone();
-        rows.map(move |batch| {
-            let batch = batch?;
-            keys.add(&batch, &schema).map_err(|source| context.compute(source).into())
-        })
-    };
-    let mut sorted = sorted(BatchStream::new(schema, keyed), &key, settings.sort_bytes(), attempt).await?;
-    let columns: Vec<usize> = (0..place).collect();
+    let budget = settings.sort_bytes();
+    let (plan, parts) = spread(rows, keys, &bin.files, budget, attempt).await?;
     let mut writer = DataWriter::new(snapshot, settings.writer(settings.target_bytes(snapshot)))?;
-    while let Some(batch) = sorted.next().await {
-        let batch = batch.map_err(|error| attempt.rows(from_datafusion("sort the rows", error)));
-        let written = match batch.and_then(|batch| batch.project(&columns).map_err(|source| attempt.compute(source))) {
-            Ok(batch) => keep(&mut writer, Known::of(snapshot, batch)).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = written {
-            writer.abort().await;
-            return Err(error);
-        }
+    if let Err(error) = write(snapshot, &mut writer, plan, parts, budget, attempt).await {
+        writer.abort().await;
+        return Err(error);
     }
     let written = writer.finish().await?;
     Ok(Rewritten { sources: bin.files, written, kind: Kind::Ordered })
 }
 
-/// The columns of the rows, and behind them the key.
-fn keyed_schema(rows: &SchemaRef, keys: &Keys) -> (SchemaRef, usize) {
-    let names: Vec<&String> = rows.fields().iter().map(|field| field.name()).collect();
-    let key = Field::new(unused_name(&names), keys.data_type(), true);
-    let fields = rows.fields().iter().cloned().chain([Arc::new(key)]);
-    (Arc::new(Schema::new(fields.collect::<Vec<_>>())), rows.fields().len())
+fn failed(attempt: &Attempt) -> impl Fn(DataFusionError) -> crate::engine::error::EngineError {
+    |error| attempt.rows(from_datafusion("put the rows in order", error))
 }
 
-impl Keys {
-    async fn of(snapshot: &Snapshot, bin: &Bin, order: &Order, attempt: &Attempt) -> Result<Self> {
-        let columns = &order.columns[..order.columns.len().min(MOST_COLUMNS)];
-        if let [column] = columns {
-            return Ok(Self::Value(column.clone()));
-        }
-        let failed = |source| attempt.compute(source);
-        let mut samples =
-            columns.iter().map(|column| Sample::new(&column.data_type)).collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        let mut roots: Vec<String> = columns.iter().map(|column| column.root().to_owned()).collect();
-        roots.sort_unstable();
-        roots.dedup();
-        let read = FileRead { projection: Some(roots), ..FileRead::default() };
-        let mut rows = snapshot.read_files(bin.files.clone(), read)?;
-        while let Some(batch) = rows.next().await {
-            let batch = batch.map_err(|error| attempt.rows(error))?;
-            for (column, sample) in columns.iter().zip(&mut samples) {
-                column.values(&batch).and_then(|values| sample.add(&values)).map_err(failed)?;
-            }
-        }
-        let bits = bits_of(columns.len());
-        let columns = columns.iter().cloned().zip(samples.into_iter().map(|sample| sample.ranges(bits))).collect();
-        Ok(Self::Place { columns, curve: order.curve, bits })
-    }
+/// A task's end as its result.
+async fn done<T: 'static>(task: SpawnedTask<datafusion::error::Result<T>>) -> datafusion::error::Result<T> {
+    task.join().await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?
+}
 
-    fn data_type(&self) -> DataType {
-        match self {
-            Self::Value(column) => column.data_type.clone(),
-            Self::Place { .. } => DataType::UInt64,
+/// Spreads all rows over parts.
+async fn spread(
+    rows: BatchStream,
+    keys: Keys,
+    files: &[DataFile],
+    budget: usize,
+    attempt: &Attempt,
+) -> Result<(Arc<Plan>, Vec<Gathered>)> {
+    let failed = failed(attempt);
+    let schema = rows.schema();
+    let mut chunks = std::pin::pin!(chunks(rows, CHUNK_BYTES.min(budget / 16)));
+    let first = chunks.next().await.transpose().map_err(|error| attempt.rows(error))?.unwrap_or_default();
+    let key_name = unused_name(&schema.fields().iter().map(|field| field.name()).collect::<Vec<_>>());
+    let plan = Arc::new(Plan::new(keys, parts(&first, files, budget), &schema, key_name));
+    let disk = Arc::clone(&RuntimeEnvBuilder::new().build_arc().map_err(&failed)?.disk_manager);
+    let mut spread = Spread::new(&plan, budget - budget / 4, disk);
+    let by = Arc::clone(&plan);
+    let split = move |chunk: Vec<RecordBatch>| {
+        let plan = Arc::clone(&by);
+        SpawnedTask::spawn_blocking(move || Ok(plan.split(&chunk)?))
+    };
+    let chunks = stream::iter([Ok(first)]).chain(chunks);
+    let mut splits = std::pin::pin!(
+        chunks
+            .map_ok(|chunk| {
+                let task = split(chunk);
+                async { Ok(done(task).await) }
+            })
+            .try_buffered(threads())
+    );
+    while let Some(split) = splits.next().await {
+        let split = split.map_err(|error| attempt.rows(error))?.map_err(&failed)?;
+        let add = SpawnedTask::spawn_blocking(move || {
+            spread.add(split)?;
+            Ok(spread)
+        });
+        spread = done(add).await.map_err(&failed)?;
+    }
+    Ok((plan, spread.finish().map_err(&failed)?))
+}
+
+/// Batches together until they are worth a task.
+fn chunks(rows: BatchStream, most_bytes: usize) -> impl futures::Stream<Item = boathouse_base::Result<Vec<RecordBatch>>> {
+    stream::try_unfold(rows, move |mut rows| async move {
+        let (mut chunk, mut count, mut bytes) = (Vec::new(), 0, 0);
+        while count < CHUNK_ROWS && bytes < most_bytes {
+            let Some(batch) = rows.next().await.transpose()? else { break };
+            count += batch.num_rows();
+            bytes += batch.get_array_memory_size();
+            chunk.push(batch);
+        }
+        Ok((!chunk.is_empty()).then_some((chunk, rows)))
+    })
+}
+
+/// How many parts there are to be, as far as the first rows tell.
+fn parts(first: &[RecordBatch], files: &[DataFile], budget: usize) -> usize {
+    let rows = first.iter().map(RecordBatch::num_rows).sum::<usize>().max(1);
+    let bytes = first.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
+    // Of files that do not say how many rows they have: it may be ten times as much in memory.
+    let all = match DataFile::total_rows(files) {
+        Some(all) => usize::try_from(all).unwrap_or(usize::MAX).saturating_mul(bytes / rows + 1),
+        None => usize::try_from(DataFile::total_bytes(files)).unwrap_or(usize::MAX).saturating_mul(10),
+    };
+    all / (budget / PARTS_OF_BUDGET).max(1) + 1
+}
+
+/// Sorts part by part, and writes each while the next one is sorted.
+async fn write(
+    snapshot: &Snapshot,
+    writer: &mut DataWriter,
+    plan: Arc<Plan>,
+    parts: Vec<Gathered>,
+    budget: usize,
+    attempt: &Attempt,
+) -> Result<()> {
+    let failed = failed(attempt);
+    let sorted = stream::iter(parts).map(|part| {
+        let plan = Arc::clone(&plan);
+        let large = part.bytes > budget / 3;
+        async move {
+            if large {
+                return Ok(on_disk(plan.schema(), part, budget / 3).await?.boxed());
+            }
+            let task = SpawnedTask::spawn_blocking(move || in_memory(plan.keys(), part));
+            Ok(stream::iter(done(task).await?.into_iter().map(Ok)).boxed())
+        }
+    });
+    let mut sorted = std::pin::pin!(sorted.buffered(2));
+    while let Some(part) = sorted.next().await {
+        let mut part = part.map_err(&failed)?;
+        while let Some(batch) = part.next().await {
+            keep(writer, Known::of(snapshot, batch.map_err(&failed)?)).await?;
         }
     }
+    Ok(())
+}
 
-    /// The rows with their keys.
-    fn add(&self, batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-        let keys = match self {
-            Self::Value(column) => column.values(batch)?,
-            Self::Place { columns, curve, bits } => {
-                let numbers = columns.iter().map(|(column, ranges)| ranges.numbers(&column.values(batch)?));
-                let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
-                let mut coordinates = vec![0; numbers.len()];
-                let places = (0..batch.num_rows()).map(|row| {
-                    coordinates.iter_mut().zip(&numbers).for_each(|(coordinate, column)| *coordinate = column[row]);
-                    curve.index(&mut coordinates, *bits)
-                });
-                Arc::new(UInt64Array::from_iter_values(places)) as ArrayRef
-            }
-        };
-        let columns = batch.columns().iter().cloned().chain([keys]).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        RecordBatch::try_new_with_options(SchemaRef::clone(schema), columns, &options)
-    }
+/// Threads that split rows.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get().min(8))
 }

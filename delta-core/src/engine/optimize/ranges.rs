@@ -14,18 +14,26 @@ const SAMPLE: usize = 1 << 17;
 /// Bytes of a value that count. They are in the order of the values.
 const KEY_BYTES: usize = 64;
 
+/// Bytes of a value that are compared first.
+const FIRST_BYTES: usize = 16;
+
 /// The beginning of a value, in an order that knows nulls (first) and NaN (last).
-type Key = [u128; KEY_BYTES / 16];
+type Key = [u128; KEY_BYTES / FIRST_BYTES];
 
 fn key(row: &[u8]) -> Key {
-    let mut bytes = [0; KEY_BYTES];
-    let known = row.len().min(KEY_BYTES);
-    bytes[..known].copy_from_slice(&row[..known]);
     let mut key = Key::default();
-    for (part, bytes) in key.iter_mut().zip(bytes.chunks_exact(16)) {
-        *part = bytes.iter().fold(0, |number, byte| number << 8 | u128::from(*byte));
+    for (part, bytes) in key.iter_mut().zip(row.chunks(FIRST_BYTES)) {
+        *part = first(bytes);
     }
     key
+}
+
+/// The first bytes of a value as a number in the same order.
+pub(super) fn first(row: &[u8]) -> u128 {
+    let mut bytes = [0; FIRST_BYTES];
+    let known = row.len().min(FIRST_BYTES);
+    bytes[..known].copy_from_slice(&row[..known]);
+    u128::from_be_bytes(bytes)
 }
 
 /// Every so many rows one value: more rows, larger steps. The same rows give the same sample.
@@ -76,30 +84,48 @@ impl Sample {
         Ok(())
     }
 
-    /// Ranges of so many bits.
-    pub(super) fn ranges(mut self, bits: u32) -> Ranges {
-        self.kept.sort_unstable();
-        let (ranges, len) = (1_usize << bits, self.kept.len());
-        let bounds = (1..ranges).filter_map(|nth| self.kept.get(nth * len / ranges).copied()).collect();
-        Ranges { converter: self.converter, bounds }
+    /// Ranges of so many bits, and the number of the range of each value of the sample, in the order in which they came.
+    ///
+    /// Samples of columns of the same rows are of the same rows.
+    pub(super) fn ranges(self, bits: u32) -> (Ranges, Vec<u32>) {
+        let mut sorted = self.kept.clone();
+        sorted.sort_unstable();
+        let bounds = bounds(&sorted, bits);
+        let ranges = Ranges { firsts: bounds.iter().map(|key| key[0]).collect(), bounds, converter: self.converter };
+        let numbers = self.kept.iter().map(|key| ranges.number(key[0], || *key)).collect();
+        (ranges, numbers)
     }
+}
+
+/// Where each of the ranges but the first begins, of values in their order: about as many are in each.
+pub(super) fn bounds<T: Copy>(sorted: &[T], bits: u32) -> Vec<T> {
+    let (ranges, len) = (1_usize << bits, sorted.len());
+    (1..ranges).filter_map(|nth| sorted.get(nth * len / ranges).copied()).collect()
 }
 
 /// Where each range but the first begins. Equal bounds stay: a frequent value takes as much room as it has rows.
 pub(super) struct Ranges {
     converter: RowConverter,
     bounds: Vec<Key>,
+    /// The beginnings of the bounds.
+    firsts: Vec<u128>,
 }
 
 impl Ranges {
     /// The range of each value.
     pub(super) fn numbers(&self, values: &ArrayRef) -> Result<Vec<u32>, ArrowError> {
         let rows = self.converter.convert_columns(std::slice::from_ref(values))?;
-        let number = |row: &[u8]| {
-            let key = key(row);
-            u32::try_from(self.bounds.partition_point(|bound| *bound <= key)).unwrap_or(u32::MAX)
-        };
-        Ok(rows.iter().map(|row| number(row.as_ref())).collect())
+        Ok(rows.iter().map(|row| self.number(first(row.as_ref()), || key(row.as_ref()))).collect())
+    }
+
+    /// The range of a value, of which more than the beginning is only looked at where it decides.
+    fn number(&self, first: u128, key: impl FnOnce() -> Key) -> u32 {
+        let mut number = self.firsts.partition_point(|bound| *bound < first);
+        if self.firsts.get(number) == Some(&first) {
+            let key = key();
+            number += self.bounds[number..].partition_point(|bound| *bound <= key);
+        }
+        u32::try_from(number).unwrap_or(u32::MAX)
     }
 }
 
@@ -117,7 +143,10 @@ mod tests {
     fn numbers(values: ArrayRef, bits: u32) -> Vec<u32> {
         let mut sample = Sample::new(values.data_type()).unwrap();
         sample.add(&values).unwrap();
-        sample.ranges(bits).numbers(&values).unwrap()
+        let (ranges, sampled) = sample.ranges(bits);
+        let numbers = ranges.numbers(&values).unwrap();
+        assert_eq!(sampled, numbers);
+        numbers
     }
 
     #[test]
@@ -150,7 +179,7 @@ mod tests {
             sample.add(&(Arc::new((start..start + 333).map(Some).collect::<Int64Array>()) as ArrayRef)).unwrap();
         }
         assert!((50..=100).contains(&sample.kept.len()), "{}", sample.kept.len());
-        let ranges = sample.ranges(2);
+        let (ranges, _) = sample.ranges(2);
         let values: ArrayRef = Arc::new(Int64Array::from(vec![5_000, 30_000, 60_000, 95_000]));
         assert_eq!(ranges.numbers(&values).unwrap(), [0, 1, 2, 3]);
     }

@@ -18,6 +18,10 @@ use crate::snapshot::Snapshot;
 
 /// Files that are read before their turn.
 const FILES_AHEAD: usize = 2;
+/// Small files that are: as many as have so many bytes together …
+const BYTES_AHEAD: u64 = 8 << 20;
+/// … and no more than these.
+const SMALL_FILES_AHEAD: u64 = 8;
 /// Batches of a file that wait to be taken.
 const BATCHES_AHEAD: usize = 2;
 
@@ -93,8 +97,11 @@ pub(crate) struct Piece<T> {
 
 fn read_files(source: Source, files: Vec<DataFile>, columns: Columns, rows: Rows) -> impl Stream<Item = Result<RecordBatch>> {
     let columns = Arc::new(columns);
+    let each = (DataFile::total_bytes(&files) / (files.len() as u64).max(1)).max(1);
+    let ahead = usize::try_from((BYTES_AHEAD / each).min(SMALL_FILES_AHEAD)).unwrap_or(0).max(FILES_AHEAD);
     let piece = move |file| Piece { file, columns: Arc::clone(&columns), rows: rows.clone(), tag: () };
-    read_pieces(source, futures::stream::iter(files.into_iter().map(move |file| Ok(piece(file))))).map_ok(|((), batch)| batch)
+    let pieces = futures::stream::iter(files.into_iter().map(move |file| Ok(piece(file))));
+    read_ahead(source, pieces, ahead).map_ok(|((), batch)| batch)
 }
 
 /// Rows in the order of the pieces. Each is read by a task of its own; dropping the stream ends them.
@@ -102,13 +109,21 @@ pub(crate) fn read_pieces<T: Clone + Send + 'static>(
     source: Source,
     pieces: impl Stream<Item = Result<Piece<T>>>,
 ) -> impl Stream<Item = Result<(T, RecordBatch)>> {
+    read_ahead(source, pieces, FILES_AHEAD)
+}
+
+fn read_ahead<T: Clone + Send + 'static>(
+    source: Source,
+    pieces: impl Stream<Item = Result<Piece<T>>>,
+    ahead: usize,
+) -> impl Stream<Item = Result<(T, RecordBatch)>> {
     let started = pieces.map_ok(move |Piece { file, columns, rows, tag }| {
         let source = source.clone();
         // The task starts when this future is polled: that many files ahead, and not before.
         async move { Ok((tag, Reading::start(source, file, columns, rows))) }
     });
     let batches = |(tag, reading): (T, Reading)| reading.into_stream().map_ok(move |batch| (tag.clone(), batch));
-    started.try_buffered(FILES_AHEAD).map_ok(batches).try_flatten()
+    started.try_buffered(ahead).map_ok(batches).try_flatten()
 }
 
 /// A file that is being read by a task.

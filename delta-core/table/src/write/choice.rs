@@ -28,7 +28,7 @@ use parquet::column::writer::ColumnCloseResult;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::SchemaDescriptor;
 
-use super::encoder::leaf_count;
+use super::columns::leaf_count;
 use super::flat::Form;
 
 /// Rows of a window of the sample: neighbours, whose differences count.

@@ -104,7 +104,7 @@ pub struct WrittenFiles {
 /// Rows may come in any order; columns are found by name, cast where the cast loses nothing, and null where
 /// they are missing. Every file is complete in the store before [`finish`](Self::finish) returns.
 ///
-/// **Cost**: memory for one row group (encoded) and two chunks of 32 k rows for each open file.
+/// **Cost**: memory for one row group (encoded) and three chunks of 32 k rows for each open file.
 ///
 /// # Example
 /// ```no_run

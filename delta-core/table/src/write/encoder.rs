@@ -1,44 +1,38 @@
 //! One Parquet file, encoded column by column on several threads while it is uploaded.
 //!
 //! ```text
-//!   batches ─▶ chunk (32 k rows) ─▶ columns, each taken by the next free worker ─▶ pages in memory
+//!   batches ─▶ chunks (32 k rows) ─▶ columns, each taken by the next free worker ─▶ pages in memory
 //!                  ▲ the next chunk fills meanwhile                                      │ row group full
 //!                  └──────────────────────────────────────────────────────────────────── ▼
 //!                                                             upload in parts ◀─ row group, column after column
 //! ```
-//! Memory: the encoded pages of one row group, two chunks of input, and the parts on their way.
+//! Memory: the encoded pages of one row group, three chunks of input, and the parts on their way.
 
 use std::io::Write;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, Float64Type};
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{DataType, SchemaRef};
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
-use parquet::column::writer::ColumnCloseResult;
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
-use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use tokio::task::JoinHandle;
+use parquet::file::writer::SerializedFileWriter;
 
 use super::choice::{self, Choice};
-use super::flat::{Codec, FlatChunk, FlatColumn, Scratch, ScratchPool};
+use super::columns::{Chunk, Column, leaf_count};
+use super::flat::{Codec, FlatColumn, ScratchPool};
+use super::row_group::{RowGroup, Rows};
 use super::upload::{PART_BYTES, Upload};
-use crate::processor::{Amount, compute};
 
 /// Rows that are handed to the workers at once.
 const CHUNK_ROWS: usize = 32 * 1024;
 /// Bytes of Arrow data that are handed to the workers at once.
 const CHUNK_BYTES: usize = 32 << 20;
-/// Chunks below this are encoded by one worker.
-const ALONE_ROWS: usize = 2048;
 
 /// What can go wrong while a file is written.
 #[derive(Debug)]
@@ -98,75 +92,12 @@ pub(crate) struct FileEncoder {
     choices: Option<Vec<Choice>>,
     pages: Pages,
     upload: Upload,
-    group: Option<Arc<Vec<Mutex<Column>>>>,
+    group: Option<RowGroup>,
     group_rows: usize,
-    chunk: Vec<RecordBatch>,
-    chunk_rows: usize,
-    chunk_bytes: usize,
-    working: Vec<JoinHandle<Result<(), ParquetError>>>,
+    chunk: Rows,
     has_nan: Vec<bool>,
     groups: usize,
     rows: u64,
-}
-
-/// What writes one column in the current row group.
-enum Column {
-    /// Plain columns, which are most.
-    Flat(Box<FlatColumn>),
-    /// All others: one writer for each leaf.
-    General { writers: Vec<ArrowColumnWriter>, has_nan: Vec<bool> },
-}
-
-impl Column {
-    /// About how many bytes it has by now.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Flat(column) => column.bytes(),
-            Self::General { writers, .. } => writers.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum(),
-        }
-    }
-
-    fn has_nan(&self) -> &[bool] {
-        match self {
-            // It takes no floating-point numbers.
-            Self::Flat(_) => &[false],
-            Self::General { has_nan, .. } => has_nan,
-        }
-    }
-
-    fn close(self, scratch: &mut Scratch, chunks: &mut Vec<Chunk>) -> Result<(), ParquetError> {
-        match self {
-            Self::Flat(column) => chunks.push(Chunk::Flat(column.close(scratch)?)),
-            Self::General { writers, .. } => {
-                for writer in writers {
-                    chunks.push(Chunk::General(writer.close()?));
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The encoded pages of a leaf column in a row group.
-enum Chunk {
-    Flat(FlatChunk),
-    General(ArrowColumnChunk),
-}
-
-impl Chunk {
-    fn close(&self) -> &ColumnCloseResult {
-        match self {
-            Self::Flat(chunk) => chunk.close(),
-            Self::General(chunk) => chunk.close(),
-        }
-    }
-
-    fn append(self, group: &mut SerializedRowGroupWriter<'_, Pages>) -> Result<(), ParquetError> {
-        match self {
-            Self::Flat(chunk) => chunk.append(group),
-            Self::General(chunk) => chunk.append_to_row_group(group),
-        }
-    }
 }
 
 impl FileEncoder {
@@ -183,10 +114,7 @@ impl FileEncoder {
             upload: Upload::new(store, path),
             group: None,
             group_rows: 0,
-            chunk: Vec::new(),
-            chunk_rows: 0,
-            chunk_bytes: 0,
-            working: Vec::new(),
+            chunk: Rows::default(),
             has_nan,
             groups: 0,
             rows: 0,
@@ -205,7 +133,7 @@ impl FileEncoder {
 
     /// About how many bytes it holds in memory.
     pub(crate) fn memory(&self) -> usize {
-        self.chunk_bytes + self.group_bytes()
+        self.chunk.bytes + self.group.as_ref().map_or(0, RowGroup::memory)
     }
 
     /// Appends rows; columns are those of the encoding, strings and bytes in any Arrow layout.
@@ -213,21 +141,21 @@ impl FileEncoder {
     /// Returns once the rows are with the workers, which encode them while the caller goes on.
     pub(crate) async fn write(&mut self, mut batch: RecordBatch) -> Result<(), EncodeError> {
         while batch.num_rows() > 0 {
-            let room = (CHUNK_ROWS - self.chunk_rows).min(self.encoding.row_group_rows - self.group_rows - self.chunk_rows);
+            let room = (CHUNK_ROWS - self.chunk.rows).min(self.encoding.row_group_rows - self.group_rows - self.chunk.rows);
             let take = room.min(batch.num_rows());
             let rest = batch.slice(take, batch.num_rows() - take);
             let part = batch.slice(0, take);
             self.rows += take as u64;
-            self.chunk_rows += take;
-            self.chunk_bytes += if rest.num_rows() == 0 && take == batch.num_rows() {
+            self.chunk.rows += take;
+            self.chunk.bytes += if rest.num_rows() == 0 && take == batch.num_rows() {
                 part.get_array_memory_size()
             } else {
                 // A slice keeps its whole buffers alive: count its share of them.
                 part.get_array_memory_size() / batch.num_rows().max(1) * take
             };
-            self.chunk.push(part);
-            let full = self.group_rows + self.chunk_rows >= self.encoding.row_group_rows;
-            if full || self.chunk_rows >= CHUNK_ROWS || self.chunk_bytes >= CHUNK_BYTES {
+            self.chunk.batches.push(part);
+            let full = self.group_rows + self.chunk.rows >= self.encoding.row_group_rows;
+            if full || self.chunk.rows >= CHUNK_ROWS || self.chunk.bytes >= CHUNK_BYTES {
                 self.encode_chunk().await?;
                 if full || self.group_bytes() >= self.encoding.row_group_bytes {
                     self.end_row_group().await?;
@@ -254,7 +182,7 @@ impl FileEncoder {
 
     /// Gives the file up.
     pub(crate) async fn abort(self) {
-        self.working.iter().for_each(JoinHandle::abort);
+        self.group.iter().for_each(RowGroup::stop);
         self.upload.abort().await;
     }
 
@@ -269,59 +197,28 @@ impl FileEncoder {
     }
 
     fn group_bytes(&self) -> usize {
-        let columns = self.group.iter().flat_map(|group| group.iter());
-        // A column that is being encoded right now is not counted: the next look at it will.
-        columns.filter_map(|column| column.try_lock().ok().map(|column| column.bytes())).sum()
+        self.group.as_ref().map_or(0, RowGroup::bytes)
     }
 
-    /// Waits for the chunk before, and hands this one to the workers.
+    /// Hands the chunk to the workers.
     async fn encode_chunk(&mut self) -> Result<(), EncodeError> {
-        self.wait().await?;
-        if self.chunk.is_empty() {
+        if self.chunk.batches.is_empty() {
             return Ok(());
         }
-        let group = match &self.group {
-            Some(group) => Arc::clone(group),
+        let chunk = std::mem::take(&mut self.chunk);
+        let group = match &mut self.group {
+            Some(group) => group,
             None => {
-                let group = Arc::new(self.new_group()?);
-                self.group = Some(Arc::clone(&group));
-                group
+                let columns = self.new_columns(&chunk.batches)?;
+                self.group.insert(RowGroup::new(Arc::clone(&self.encoding), columns))
             }
         };
-        let chunk = Arc::new(std::mem::take(&mut self.chunk));
-        let workers = if self.chunk_rows < ALONE_ROWS { 1 } else { self.encoding.workers.clamp(1, group.len().max(1)) };
-        let amount = Amount::of_bytes(self.chunk_bytes);
-        self.group_rows += self.chunk_rows;
-        (self.chunk_rows, self.chunk_bytes) = (0, 0);
-        let next = Arc::new(AtomicUsize::new(0));
-        if amount == Amount::Little {
-            let mut scratch = self.encoding.scratch.take();
-            encode(&group, &chunk, &self.encoding.schema, &next, &mut scratch)?;
-            self.encoding.scratch.give(scratch, self.encoding.workers);
-            return Ok(());
-        }
-        for _ in 0..workers {
-            let (group, chunk, next) = (Arc::clone(&group), Arc::clone(&chunk), Arc::clone(&next));
-            let encoding = Arc::clone(&self.encoding);
-            self.working.push(tokio::task::spawn_blocking(move || {
-                let mut scratch = encoding.scratch.take();
-                encode(&group, &chunk, &encoding.schema, &next, &mut scratch)?;
-                encoding.scratch.give(scratch, encoding.workers);
-                Ok(())
-            }));
-        }
-        Ok(())
+        self.group_rows += chunk.rows;
+        group.encode(chunk).await
     }
 
-    async fn wait(&mut self) -> Result<(), EncodeError> {
-        for worker in std::mem::take(&mut self.working) {
-            worker.await.map_err(EncodeError::Worker)??;
-        }
-        Ok(())
-    }
-
-    fn new_group(&mut self) -> Result<Vec<Mutex<Column>>, ParquetError> {
-        let choices = self.choices.get_or_insert_with(|| choice::from_sample(&self.encoding.schema, &self.chunk));
+    fn new_columns(&mut self, first: &[RecordBatch]) -> Result<Vec<Column>, ParquetError> {
+        let choices = self.choices.get_or_insert_with(|| choice::from_sample(&self.encoding.schema, first));
         let parquet = self.writer.schema_descr();
         let properties = Arc::new(choice::apply(choices, &self.encoding.properties, parquet));
         // The file's own properties are fixed: those of a row group come by way of a file that is never written.
@@ -336,35 +233,22 @@ impl FileEncoder {
             let descr = parquet.column(leaf);
             let codec = Codec::of(self.encoding.properties.compression(descr.path()));
             let form = choices.get(leaf).and_then(|choice| choice.form(field.data_type()));
-            columns.push(Mutex::new(match form.zip(codec) {
+            columns.push(match form.zip(codec) {
                 Some((form, codec)) => Column::Flat(Box::new(FlatColumn::new(descr, field.data_type(), form, codec))),
                 None => Column::General { writers, has_nan: vec![false; leaves] },
-            }));
+            });
             leaf += leaves;
         }
         Ok(columns)
     }
 
     async fn end_row_group(&mut self) -> Result<(), EncodeError> {
-        self.wait().await?;
         let Some(group) = self.group.take() else { return Ok(()) };
-        let columns: Vec<Column> = match Arc::try_unwrap(group) {
-            Ok(columns) => columns.into_iter().map(|c| c.into_inner().unwrap_or_else(PoisonError::into_inner)).collect(),
-            // Every worker has ended, and each dropped its handle before.
-            Err(_) => return Err(ParquetError::General("a row group is still being encoded".to_owned()).into()),
-        };
-        for (seen, found) in self.has_nan.iter_mut().zip(columns.iter().flat_map(Column::has_nan)) {
+        let closed = group.close().await?;
+        for (seen, found) in self.has_nan.iter_mut().zip(closed.iter().flat_map(|column| &column.has_nan)) {
             *seen |= *found;
         }
-        let encoding = Arc::clone(&self.encoding);
-        let amount = Amount::of_bytes(columns.iter().map(Column::bytes).sum());
-        let closing = compute(amount, move || {
-            let (mut scratch, mut chunks) = (encoding.scratch.take(), Vec::new());
-            columns.into_iter().try_for_each(|column| column.close(&mut scratch, &mut chunks))?;
-            encoding.scratch.give(scratch, encoding.workers);
-            Ok::<_, ParquetError>(chunks)
-        });
-        let chunks = closing.await.map_err(EncodeError::Worker)??;
+        let chunks: Vec<Chunk> = closed.into_iter().flat_map(|column| column.chunks).collect();
         if let Some(choices) = &mut self.choices {
             choice::learn(choices, chunks.iter().map(Chunk::close));
         }
@@ -379,60 +263,6 @@ impl FileEncoder {
         self.groups += 1;
         self.group_rows = 0;
         Ok(())
-    }
-}
-
-/// Encodes columns of a chunk until none is left that nobody took.
-fn encode(
-    group: &[Mutex<Column>],
-    chunk: &[RecordBatch],
-    schema: &SchemaRef,
-    next: &AtomicUsize,
-    scratch: &mut Scratch,
-) -> Result<(), ParquetError> {
-    loop {
-        let at = next.fetch_add(1, Ordering::Relaxed);
-        let (Some(column), Some(field)) = (group.get(at), schema.fields().get(at)) else { return Ok(()) };
-        let mut column = column.lock().unwrap_or_else(PoisonError::into_inner);
-        for batch in chunk {
-            let array = batch.column(at);
-            match &mut *column {
-                Column::Flat(column) => column.write(array.as_ref(), scratch)?,
-                Column::General { writers, has_nan } => {
-                    mark_nan(array, has_nan, &mut 0);
-                    for (leaf, writer) in compute_leaves(field, array)?.iter().zip(writers.iter_mut()) {
-                        writer.write(leaf)?;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// How many Parquet columns a column becomes.
-pub(super) fn leaf_count(data_type: &DataType) -> usize {
-    match data_type {
-        DataType::Struct(fields) => fields.iter().map(|f| leaf_count(f.data_type())).sum(),
-        DataType::List(field) | DataType::Map(field, _) => leaf_count(field.data_type()),
-        _ => 1,
-    }
-}
-
-/// Marks the leaves that hold a NaN. Lists and maps have no bounds, so they are not looked at.
-fn mark_nan(array: &ArrayRef, has_nan: &mut [bool], leaf: &mut usize) {
-    match array.data_type() {
-        DataType::Struct(_) => array.as_struct().columns().iter().for_each(|c| mark_nan(c, has_nan, leaf)),
-        other => {
-            let found = match other {
-                DataType::Float32 => array.as_primitive::<Float32Type>().values().iter().any(|v| v.is_nan()),
-                DataType::Float64 => array.as_primitive::<Float64Type>().values().iter().any(|v| v.is_nan()),
-                _ => false,
-            };
-            if let Some(seen) = has_nan.get_mut(*leaf) {
-                *seen |= found;
-            }
-            *leaf += leaf_count(other);
-        }
     }
 }
 

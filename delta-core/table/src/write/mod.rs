@@ -8,6 +8,7 @@
 mod builder;
 mod changes;
 mod choice;
+mod columns;
 mod data_writer;
 mod define;
 mod encoder;
@@ -16,6 +17,7 @@ pub(crate) mod flat;
 mod glue;
 mod partition;
 mod replace;
+mod row_group;
 pub(crate) mod statistics;
 pub(crate) mod upload;
 

@@ -1,10 +1,14 @@
 //! Batches in a temporary file.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::ipc::reader::FileReader;
 use datafusion::arrow::ipc::writer::FileWriter;
+use datafusion::common::internal_datafusion_err;
 use datafusion::error::Result;
 use datafusion::execution::disk_manager::DiskManager;
 use datafusion::execution::{SpillFile, SpillWriter};
@@ -16,9 +20,9 @@ pub(crate) struct Spill {
 }
 
 impl Spill {
-    /// An empty file, where the session has its temporary files.
-    pub(crate) fn new(disk: &Arc<DiskManager>, schema: &SchemaRef) -> Result<Self> {
-        let file = disk.create_tmp_file("the source of a MERGE")?;
+    /// An empty file for `what`, where the session has its temporary files.
+    pub(crate) fn new(disk: &Arc<DiskManager>, what: &str, schema: &SchemaRef) -> Result<Self> {
+        let file = disk.create_tmp_file(what)?;
         let writer = FileWriter::try_new(file.open_writer()?, schema)?;
         Ok(Self { file, writer })
     }
@@ -32,4 +36,10 @@ impl Spill {
         self.writer.get_mut().finish()?;
         Ok(self.file)
     }
+}
+
+/// The batches of a finished file.
+pub(crate) fn open(file: &dyn SpillFile) -> Result<FileReader<BufReader<File>>> {
+    let Some(path) = file.path() else { return Err(internal_datafusion_err!("a temporary file has no path")) };
+    Ok(FileReader::try_new_buffered(File::open(path)?, None)?)
 }

@@ -1,0 +1,282 @@
+//! A row group, encoded by several threads.
+//!
+//! Every column takes the chunks of rows one after the other. A thread takes any column that is free and behind; so no thread waits
+//! at the end of a chunk for the one that has the largest column.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow_array::RecordBatch;
+use parquet::errors::ParquetError;
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::columns::{Closed, Column};
+use super::encoder::{EncodeError, Encoding};
+use super::flat::Scratch;
+use crate::processor::Amount;
+
+/// Chunks that wait or are being encoded, at most.
+const CHUNKS_AHEAD: usize = 2;
+/// Chunks below this are encoded by one worker.
+const ALONE_ROWS: usize = 2048;
+
+/// Rows that are encoded together.
+#[derive(Default)]
+pub(super) struct Rows {
+    pub(super) batches: Vec<RecordBatch>,
+    pub(super) rows: usize,
+    pub(super) bytes: usize,
+}
+
+/// A row group that is being written.
+pub(super) struct RowGroup {
+    shop: Arc<Shop>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+/// What the threads share.
+struct Shop {
+    encoding: Arc<Encoding>,
+    columns: Vec<Mutex<Option<Column>>>,
+    desk: Mutex<Desk>,
+    /// Something was done.
+    done: Notify,
+}
+
+/// Who does what.
+struct Desk {
+    /// Chunks that some column has not taken yet.
+    chunks: VecDeque<Arc<Rows>>,
+    /// The number of the first of them.
+    first: usize,
+    columns: Vec<State>,
+    /// Threads at work.
+    workers: usize,
+    /// No chunk comes any more: columns that have taken all are closed.
+    closing: bool,
+    stopped: bool,
+    died: bool,
+    error: Option<ParquetError>,
+}
+
+/// One column at the desk.
+#[derive(Default)]
+struct State {
+    /// The number of the chunk that it takes next.
+    next: usize,
+    is_taken: bool,
+    /// Bytes in memory of the first chunk: large columns are taken first.
+    weight: usize,
+    /// About how many bytes are encoded.
+    bytes: usize,
+    closed: Option<Closed>,
+}
+
+enum Task {
+    Encode(usize, Arc<Rows>),
+    Close(usize),
+}
+
+impl RowGroup {
+    pub(super) fn new(encoding: Arc<Encoding>, columns: Vec<Column>) -> Self {
+        let desk = Desk {
+            chunks: VecDeque::new(),
+            first: 0,
+            columns: columns.iter().map(|_| State::default()).collect(),
+            workers: 0,
+            closing: false,
+            stopped: false,
+            died: false,
+            error: None,
+        };
+        let columns = columns.into_iter().map(|column| Mutex::new(Some(column))).collect();
+        let shop = Shop { encoding, columns, desk: Mutex::new(desk), done: Notify::new() };
+        Self { shop: Arc::new(shop), workers: Vec::new() }
+    }
+
+    /// About how many bytes are encoded.
+    pub(super) fn bytes(&self) -> usize {
+        self.shop.desk().columns.iter().map(|column| column.bytes).sum()
+    }
+
+    /// About how many bytes it holds in memory.
+    pub(super) fn memory(&self) -> usize {
+        let waiting: usize = self.shop.desk().chunks.iter().map(|rows| rows.bytes).sum();
+        waiting + self.bytes()
+    }
+
+    /// Hands rows to the workers, once these are not too far behind. Few rows are encoded here and now.
+    pub(super) async fn encode(&mut self, rows: Rows) -> Result<(), EncodeError> {
+        let (few, alone) = (Amount::of_bytes(rows.bytes) == Amount::Little, rows.rows < ALONE_ROWS);
+        self.until(|desk| desk.chunks.len() < if few { 1 } else { CHUNKS_AHEAD }).await?;
+        let most = if alone { 1 } else { self.shop.encoding.workers.clamp(1, self.shop.columns.len().max(1)) };
+        self.shop.desk().push(rows);
+        self.work(if few { None } else { Some(most) }).await
+    }
+
+    /// The columns, done.
+    pub(super) async fn close(mut self) -> Result<Vec<Closed>, EncodeError> {
+        let few = Amount::of_bytes(self.bytes()) == Amount::Little;
+        if few {
+            self.until(|desk| desk.chunks.is_empty()).await?;
+        }
+        self.shop.desk().closing = true;
+        let most = self.shop.encoding.workers.clamp(1, self.shop.columns.len().max(1));
+        self.work(if few { None } else { Some(most) }).await?;
+        self.until(|desk| desk.columns.iter().all(|column| column.closed.is_some())).await?;
+        Ok(self.shop.desk().columns.iter_mut().filter_map(|column| column.closed.take()).collect())
+    }
+
+    /// Nobody wants it any more.
+    pub(super) fn stop(&self) {
+        self.shop.desk().stopped = true;
+    }
+
+    /// Sets so many threads to work, or does it all on this one.
+    async fn work(&mut self, threads: Option<usize>) -> Result<(), EncodeError> {
+        let Some(most) = threads else {
+            self.until(|desk| desk.workers == 0).await?;
+            self.shop.desk().workers += 1;
+            self.shop.work();
+            return self.until(|_| true).await;
+        };
+        self.workers.retain(|worker| !worker.is_finished());
+        let new = {
+            let mut desk = self.shop.desk();
+            let new = most.saturating_sub(desk.workers);
+            desk.workers += new;
+            new
+        };
+        for _ in 0..new {
+            let shop = Arc::clone(&self.shop);
+            self.workers.push(spawn_blocking(move || shop.work()));
+        }
+        Ok(())
+    }
+
+    /// Waits for something, or for what went wrong.
+    async fn until(&mut self, is: impl Fn(&Desk) -> bool) -> Result<(), EncodeError> {
+        loop {
+            let done = self.shop.done.notified();
+            {
+                let mut desk = self.shop.desk();
+                if let Some(error) = desk.error.take() {
+                    desk.stopped = true;
+                    return Err(error.into());
+                }
+                if desk.died {
+                    break;
+                }
+                if is(&desk) {
+                    return Ok(());
+                }
+            }
+            done.await;
+        }
+        for worker in std::mem::take(&mut self.workers) {
+            worker.await.map_err(EncodeError::Worker)?;
+        }
+        Err(ParquetError::General("a thread that encoded a row group ended early".to_owned()).into())
+    }
+}
+
+impl Desk {
+    fn push(&mut self, rows: Rows) {
+        if self.first + self.chunks.len() == 0 {
+            for (at, column) in self.columns.iter_mut().enumerate() {
+                column.weight = rows.batches.iter().map(|batch| batch.column(at).get_array_memory_size()).sum();
+            }
+        }
+        self.chunks.push_back(Arc::new(rows));
+    }
+
+    /// What a thread does next: the column that is furthest behind, and of those the largest.
+    fn take(&mut self) -> Option<Task> {
+        if self.stopped || self.died || self.error.is_some() {
+            return None;
+        }
+        let end = self.first + self.chunks.len();
+        let wanted = |column: &State| !column.is_taken && column.closed.is_none() && (column.next < end || self.closing);
+        let columns = self.columns.iter().enumerate().filter(|(_, column)| wanted(column));
+        let (at, next) = columns
+            .min_by_key(|(_, column)| (column.next, std::cmp::Reverse(column.weight)))
+            .map(|(at, column)| (at, column.next))?;
+        self.columns[at].is_taken = true;
+        Some(match self.chunks.get(next - self.first) {
+            Some(rows) => Task::Encode(at, Arc::clone(rows)),
+            None => Task::Close(at),
+        })
+    }
+
+    fn encoded(&mut self, at: usize, bytes: usize) {
+        let column = &mut self.columns[at];
+        (column.is_taken, column.bytes, column.next) = (false, bytes, column.next + 1);
+        let behind = self.columns.iter().map(|column| column.next).min().unwrap_or(usize::MAX);
+        while self.first < behind && self.chunks.pop_front().is_some() {
+            self.first += 1;
+        }
+    }
+}
+
+impl Shop {
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Works until there is nothing left to take.
+    fn work(&self) {
+        let end = End(self);
+        let mut scratch = self.encoding.scratch.take();
+        loop {
+            let task = {
+                let mut desk = self.desk();
+                let Some(task) = desk.take() else {
+                    desk.workers -= 1;
+                    break;
+                };
+                task
+            };
+            let result = self.run(task, &mut scratch);
+            if let Err(error) = result {
+                self.desk().error.get_or_insert(error);
+            }
+            self.done.notify_one();
+        }
+        std::mem::forget(end);
+        self.encoding.scratch.give(scratch, self.encoding.workers);
+        self.done.notify_one();
+    }
+
+    fn run(&self, task: Task, scratch: &mut Scratch) -> Result<(), ParquetError> {
+        let column = |at: usize| self.columns[at].lock().unwrap_or_else(PoisonError::into_inner);
+        match task {
+            Task::Encode(at, rows) => {
+                let mut column = column(at);
+                let Some(column) = column.as_mut() else { return Ok(()) };
+                let field = self.encoding.schema.field(at);
+                rows.batches.iter().try_for_each(|batch| column.write(field, batch.column(at), scratch))?;
+                self.desk().encoded(at, column.bytes());
+            }
+            Task::Close(at) => {
+                let Some(column) = column(at).take() else { return Ok(()) };
+                let closed = column.close(scratch)?;
+                self.desk().columns[at].closed = Some(closed);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tells the desk when a thread dies, since nobody else would.
+struct End<'a>(&'a Shop);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let mut desk = self.0.desk();
+        desk.died = true;
+        desk.workers = desk.workers.saturating_sub(1);
+        drop(desk);
+        self.0.done.notify_one();
+    }
+}
