@@ -1,5 +1,6 @@
 //! The builder of a merge, and its steps in order.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use boathouse_base::SchemaMode;
@@ -241,12 +242,13 @@ impl MergeBuilder {
             found.source_matched.fill(false);
         }
         running.scanned();
-        let fate = |(file, changes): (DataFile, Vec<matches::RowChange>)| {
-            (running.treatment.fate(&file, Some(changes.len() as u64)), file, changes)
+        let fate = |(file, changes): (&DataFile, _)| {
+            let rows: Cow<'_, [matches::RowChange]> = changes;
+            (running.treatment.fate(file, Some(rows.len() as u64)), file.clone(), rows)
         };
-        let changed: Vec<(Fate, DataFile, Vec<matches::RowChange>)> = found.changes().into_iter().map(fate).collect();
+        let changed: Vec<(Fate, DataFile, Cow<'_, [matches::RowChange]>)> = found.changes().into_iter().map(fate).collect();
         let copies = changed.iter().any(|(fate, ..)| *fate == Fate::Copy);
-        let updates = changed.iter().flat_map(|(_, _, changes)| changes).any(|change| plan.is_update(change.by));
+        let updates = changed.iter().flat_map(|(_, _, changes)| changes.iter()).any(|change| plan.is_update(change.by));
         if copies {
             rewrite::check(&snapshot, RowChange::Rewrite)?;
         }

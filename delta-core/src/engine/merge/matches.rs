@@ -1,5 +1,6 @@
 //! Which rows of the table and of the source belong together, and which clause wants them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -57,12 +58,15 @@ impl Found {
     }
 
     /// The files with a change, and the rows that change.
-    pub(crate) fn changes(&self) -> Vec<(DataFile, Vec<RowChange>)> {
-        let change = |(file, rows): &(DataFile, Vec<RowChange>)| {
-            let rows: Vec<RowChange> = rows.iter().filter(|row| row.by != By::Nothing).copied().collect();
-            (!rows.is_empty()).then(|| (file.clone(), rows))
-        };
-        self.files.values().filter_map(change).collect()
+    pub(crate) fn changes(&self) -> Vec<(&DataFile, Cow<'_, [RowChange]>)> {
+        let all = self.files.values().map(|(file, rows)| {
+            let changes = match rows.iter().all(|row| row.by != By::Nothing) {
+                true => Cow::Borrowed(rows.as_slice()),
+                false => rows.iter().filter(|row| row.by != By::Nothing).copied().collect(),
+            };
+            (file, changes)
+        });
+        all.filter(|(_, changes)| !changes.is_empty()).collect()
     }
 }
 
@@ -193,18 +197,26 @@ struct Ambiguous {
 fn settle(rows: &mut Vec<RowChange>, clauses: &[ChangeClause], ambiguous: &mut Ambiguous) {
     rows.sort_unstable();
     let is_delete = |change: &RowChange| matches!(change.by, By::Matched { clause, .. } if clauses[clause].update.is_none());
-    let mut settled: Vec<RowChange> = Vec::with_capacity(rows.len());
-    for same in rows.chunk_by(|a, b| a.row == b.row) {
-        let wanting: Vec<&RowChange> = same.iter().filter(|change| change.by != By::Nothing).collect();
-        if wanting.len() > 1 && !wanting.iter().all(|change| is_delete(change)) {
+    let (mut start, mut settled) = (0, 0);
+    while let Some(first) = rows.get(start).copied() {
+        let same = rows[start..].iter().take_while(|change| change.row == first.row);
+        let len = same.clone().count();
+        let mut wanting = same.filter(|change| change.by != By::Nothing);
+        let chosen = wanting.next().copied();
+        if let Some(chosen) = chosen
+            && let Some(other) = wanting.next()
+            && !(is_delete(&chosen) && is_delete(other) && wanting.all(is_delete))
+        {
             ambiguous.rows += 1;
-            if let Some(By::Matched { source, .. }) = wanting.first().map(|change| change.by) {
+            if let By::Matched { source, .. } = chosen.by {
                 ambiguous.first.get_or_insert(source);
             }
         }
-        settled.extend(wanting.first().copied().or(same.first()));
+        rows[settled] = chosen.unwrap_or(first);
+        (start, settled) = (start + len, settled + 1);
     }
-    *rows = settled;
+    rows.truncate(settled);
+    rows.shrink_to_fit();
 }
 
 /// The number of the first clause whose condition is true; -1 for none.

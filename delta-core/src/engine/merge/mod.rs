@@ -19,6 +19,7 @@ mod matches;
 mod plan;
 mod report;
 mod source;
+mod spans;
 
 pub use builder::MergeBuilder;
 pub use clause::{MergeDelete, MergeInsert, MergeUpdate};

@@ -1,8 +1,6 @@
 //! The clauses of a merge, compiled.
 
-use std::cmp::Ordering;
-
-use boathouse_base::{Comparison, Predicate, SchemaMode, Value};
+use boathouse_base::{Predicate, SchemaMode};
 use boathouse_delta_protocol::schema::StructField;
 use boathouse_delta_table::Snapshot;
 use boathouse_frames::to_predicate;
@@ -22,11 +20,6 @@ use super::source::SourceRows;
 use crate::engine::assign::{Assignments, names, place};
 use crate::engine::error::{Attempt, EngineError, Result};
 use crate::engine::formula::{Compiled, Formula};
-
-/// So many values are looked for one by one; more than that, in ranges.
-const SINGLE_VALUES: usize = 256;
-/// More values than that are looked for in so many ranges.
-const SPANS: usize = 64;
 
 /// A compiled clause for rows of the table.
 #[derive(Debug)]
@@ -212,7 +205,7 @@ impl Plan {
         if column.contains('.') {
             return Ok(None);
         }
-        let found = source.values(of_source, attempt)?.and_then(|values| among(column, values));
+        let found = source.values(of_source, attempt)?.and_then(|values| values.among(column));
         // To this one nulls are equal.
         let nulls = matches!(part, Expr::BinaryExpr(BinaryExpr { op: Operator::IsNotDistinctFrom, .. }));
         Ok(found.map(|found| if nulls { found.or(Predicate::IsNull(column.clone())) } else { found }))
@@ -242,51 +235,6 @@ impl Plan {
 /// Beyond so many source rows most rows of the table would pass the filter.
 const MOST_KEYS: usize = 4_000_000;
 
-/// The column is one of these values. `None` when they have no common order.
-fn among(column: &str, mut values: Vec<Value>) -> Option<Predicate> {
-    let Some(first) = values.first().cloned() else { return Some(Predicate::Literal(false)) };
-    if values.iter().any(|value| value.compare(&first).is_none()) {
-        return None;
-    }
-    values.sort_by(|a, b| a.compare(b).unwrap_or(Ordering::Equal));
-    values.dedup();
-    if values.len() <= SINGLE_VALUES {
-        return Some(Predicate::In { column: column.to_owned(), values });
-    }
-    let span = |(least, greatest): (&Value, &Value)| {
-        let least = Predicate::compare(column, Comparison::GtEq, least.clone());
-        least.and(Predicate::compare(column, Comparison::LtEq, greatest.clone()))
-    };
-    let mut spans: Vec<Predicate> = spans(&values).into_iter().map(span).collect();
-    if spans.len() == 1 { spans.pop() } else { Some(Predicate::Or(spans)) }
-}
-
-/// Ranges that hold all of these sorted values: cut at the widest gaps between them, where there are widths.
-fn spans(values: &[Value]) -> Vec<(&Value, &Value)> {
-    let mut gaps: Vec<(u128, usize)> =
-        values.windows(2).enumerate().filter_map(|(at, pair)| Some((gap(pair)?, at + 1))).collect();
-    gaps.sort_unstable_by(|a, b| b.cmp(a));
-    gaps.truncate(SPANS - 1);
-    let mut cuts: Vec<usize> = gaps.into_iter().filter(|(gap, _)| *gap > 1).map(|(_, at)| at).collect();
-    cuts.sort_unstable();
-    let starts = std::iter::once(0).chain(cuts.iter().copied());
-    let ends = cuts.iter().copied().chain([values.len()]);
-    starts.zip(ends).filter_map(|(start, end)| Some((values.get(start)?, values.get(end.checked_sub(1)?)?))).collect()
-}
-
-/// How far two values are from each other; nothing where that is no number.
-fn gap(pair: &[Value]) -> Option<u128> {
-    Some(match pair {
-        [Value::Int(a), Value::Int(b)] | [Value::Timestamp(a), Value::Timestamp(b)] => b.abs_diff(*a).into(),
-        [Value::TimestampNtz(a), Value::TimestampNtz(b)] => b.abs_diff(*a).into(),
-        [Value::Date(a), Value::Date(b)] => b.abs_diff(*a).into(),
-        [Value::Decimal { unscaled: a, scale: of_a }, Value::Decimal { unscaled: b, scale: of_b }] if of_a == of_b => {
-            b.abs_diff(*a)
-        }
-        _ => return None,
-    })
-}
-
 /// Every column of the table from the source's column of that name. What the table fills in may be missing there; in a merge that
 /// evolves the schema, any column may.
 fn namesakes(
@@ -308,25 +256,4 @@ fn namesakes(
         })),
     };
     snapshot.delta_schema().fields.iter().filter_map(set).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn few_values_are_named_and_many_lie_in_ranges_without_the_widest_gaps() {
-        let ints = |values: Vec<i64>| values.into_iter().map(Value::Int).collect::<Vec<_>>();
-        assert_eq!(among("k", Vec::new()), Some(Predicate::Literal(false)));
-        assert!(matches!(among("k", ints(vec![3, 1, 3])), Some(Predicate::In { values, .. }) if values == ints(vec![1, 3])));
-        let clusters: Vec<i64> = (0..1000).map(|n| n / 500 * 1_000_000 + n).collect();
-        let predicate = among("k", ints(clusters.clone())).unwrap();
-        let matches = |k: i64| predicate.matches(&|_: &str| Value::Int(k)) == Some(true);
-        assert!(clusters.iter().all(|k| matches(*k)));
-        assert!(!matches(-1) && !matches(500_000) && !matches(1_001_000));
-        let names: Vec<Value> = (0..300).map(|n| Value::String(format!("{n:04}"))).collect();
-        assert_eq!(among("k", names).unwrap().to_string(), "k >= '0000' AND k <= '0299'");
-    }
 }

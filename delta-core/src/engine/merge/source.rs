@@ -20,6 +20,7 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::StreamExt;
 
+use super::spans::Spans;
 use crate::engine::cast::nullable;
 use crate::engine::error::{Attempt, Result};
 use crate::engine::spill::{Spill, open};
@@ -181,36 +182,19 @@ impl SourceRows {
     }
 
     /// The values of a column, without nulls. `None`: some value has no place among the values of the log.
-    pub(crate) fn values(&self, at: usize, attempt: &Attempt) -> Result<Option<Vec<Value>>> {
-        let mut values = Vec::new();
+    pub(super) fn values(&self, at: usize, attempt: &Attempt) -> Result<Option<Spans>> {
+        let mut values = Spans::default();
         for batch in self.batches(attempt)? {
             let batch = batch?;
             for row in 0..batch.num_rows() {
                 match Value::at(batch.column(at).as_ref(), row) {
                     None => return Ok(None),
                     Some(Value::Null) => {}
-                    Some(value) => values.push(value),
+                    Some(value) => values.add(value),
                 }
-            }
-            if values.len() > MOST_VALUES {
-                bound(&mut values);
             }
         }
         Ok(Some(values))
-    }
-}
-
-/// Beyond so many values, only the least and the greatest are kept.
-const MOST_VALUES: usize = 1_000_000;
-
-/// Keeps the least and the greatest of the values, if they have an order.
-fn bound(values: &mut Vec<Value>) {
-    let order = |a: &Value, b: &Value| a.compare(b).unwrap_or(std::cmp::Ordering::Equal);
-    let ends = (values.iter().min_by(|a, b| order(a, b)).cloned(), values.iter().max_by(|a, b| order(a, b)).cloned());
-    if let (Some(least), Some(greatest)) = ends
-        && values.iter().all(|value| value.compare(&least).is_some())
-    {
-        *values = vec![least, greatest];
     }
 }
 

@@ -34,8 +34,12 @@ use crate::engine::touched::unused_name;
 const CHUNK_ROWS: usize = 64 * 1024;
 /// Bytes that are split at once, if the budget is not small.
 const CHUNK_BYTES: usize = 16 << 20;
-/// A part is to have this share of the budget: two are sorted and written at a time, with what comes out.
+/// Bytes of a part in memory, if the budget is not small: rows are picked from it in any order, so it should stay in a processor's cache.
+const PART_BYTES: usize = 8 << 20;
+/// A part is to have this share of the budget at most: two are sorted and written at a time, with what comes out.
 const PARTS_OF_BUDGET: usize = 10;
+/// Each part can have a file that is open.
+const MOST_PARTS: usize = 512;
 
 /// How rows are to lie.
 #[derive(Debug, Clone)]
@@ -92,7 +96,7 @@ async fn spread(
     let key_name = unused_name(&schema.fields().iter().map(|field| field.name()).collect::<Vec<_>>());
     let plan = Arc::new(Plan::new(keys, parts(&first, files, budget), &schema, key_name));
     let disk = Arc::clone(&RuntimeEnvBuilder::new().build_arc().map_err(&failed)?.disk_manager);
-    let mut spread = Spread::new(&plan, budget - budget / 4, disk);
+    let mut spread = Spread::new(&plan, budget / 2, disk);
     let by = Arc::clone(&plan);
     let split = move |chunk: Vec<RecordBatch>| {
         let plan = Arc::clone(&by);
@@ -141,7 +145,7 @@ fn parts(first: &[RecordBatch], files: &[DataFile], budget: usize) -> usize {
         Some(all) => usize::try_from(all).unwrap_or(usize::MAX).saturating_mul(bytes / rows + 1),
         None => usize::try_from(DataFile::total_bytes(files)).unwrap_or(usize::MAX).saturating_mul(10),
     };
-    all / (budget / PARTS_OF_BUDGET).max(1) + 1
+    (all / PART_BYTES.min(budget / PARTS_OF_BUDGET).max(1) + 1).min(MOST_PARTS)
 }
 
 /// Sorts part by part, and writes each while the next one is sorted.

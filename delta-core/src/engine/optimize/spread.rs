@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch};
-use datafusion::arrow::compute::interleave_record_batch;
+use datafusion::arrow::array::{Array, ArrayRef, RecordBatch};
+use datafusion::arrow::compute::interleave;
 use datafusion::arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::Result;
@@ -47,12 +47,18 @@ impl Plan {
             for (row, range) in self.keys.ranges(&keys)?.into_iter().enumerate() {
                 places[(range as usize * self.parts) >> RANGE_BITS].push((at, row));
             }
-            let columns: Vec<ArrayRef> = batch.columns().iter().cloned().chain([keys]).collect();
-            keyed.push(RecordBatch::try_new(SchemaRef::clone(&self.schema), columns)?);
+            keyed.push(batch.columns().iter().cloned().chain([keys]).collect::<Vec<ArrayRef>>());
         }
-        let keyed: Vec<&RecordBatch> = keyed.iter().collect();
-        let parts = places.into_iter().enumerate().filter(|(_, places)| !places.is_empty());
-        parts.map(|(part, places)| Ok((part, interleave_record_batch(&keyed, &places)?))).collect()
+        let mut parts: Vec<(usize, Vec<ArrayRef>)> = (0..).zip(&places).filter(|(_, places)| !places.is_empty()).map(|(part, _)| (part, Vec::new())).collect();
+        // Column by column: one of them stays in the processor's cache.
+        for column in 0..self.schema.fields().len() {
+            let values: Vec<&dyn Array> = keyed.iter().map(|columns| columns[column].as_ref()).collect();
+            for (part, columns) in &mut parts {
+                columns.push(interleave(&values, &places[*part])?);
+            }
+        }
+        let batch = |(part, columns)| Ok((part, RecordBatch::try_new(SchemaRef::clone(&self.schema), columns)?));
+        parts.into_iter().map(batch).collect()
     }
 }
 
