@@ -6,13 +6,12 @@ use boathouse_delta_table::{FileRead, Snapshot};
 use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
 use datafusion::arrow::datatypes::{DataType, UInt64Type};
 use datafusion::arrow::error::ArrowError;
-use datafusion::arrow::row::{RowConverter, Rows, SortField};
 
 use super::bin::Bin;
 use super::column::OrderColumn;
 use super::curve::{Curve, bits_of};
 use super::order::Order;
-use super::ranges::{Ranges, Sample, bounds, first};
+use super::ranges::{Ranges, Sample, bounds};
 use crate::engine::error::{Attempt, Result};
 
 /// Columns beyond so many do not count: each coordinate has a bit at least.
@@ -26,30 +25,6 @@ pub(super) enum Keys {
     Value { column: OrderColumn, ranges: Ranges },
     /// The place on a curve.
     Place { columns: Vec<(OrderColumn, Ranges)>, curve: Curve, bits: u32, bounds: Vec<u64> },
-}
-
-/// The keys of rows, ready to be compared.
-pub(super) enum Compared {
-    Values(Rows),
-    Places(UInt64Array),
-}
-
-impl Compared {
-    /// The beginning of a key, which mostly decides.
-    pub(super) fn first(&self, row: usize) -> u128 {
-        match self {
-            Self::Values(rows) => first(rows.row(row).as_ref()),
-            Self::Places(places) => places.value(row).into(),
-        }
-    }
-
-    /// The whole key, where its beginning is not all of it.
-    pub(super) fn whole(&self, row: usize) -> &[u8] {
-        match self {
-            Self::Values(rows) => rows.row(row).data(),
-            Self::Places(_) => &[],
-        }
-    }
 }
 
 impl Keys {
@@ -112,17 +87,6 @@ impl Keys {
                 Ok(keys.as_primitive::<UInt64Type>().values().iter().map(|place| range(*place)).collect())
             }
         }
-    }
-
-    /// Keys as they are compared: nulls first.
-    pub(super) fn compared(&self, keys: &ArrayRef) -> Result<Compared, ArrowError> {
-        Ok(match self {
-            Self::Value { column, .. } => {
-                let converter = RowConverter::new(vec![SortField::new(column.data_type.clone())])?;
-                Compared::Values(converter.convert_columns(std::slice::from_ref(keys))?)
-            }
-            Self::Place { .. } => Compared::Places(keys.as_primitive::<UInt64Type>().clone()),
-        })
     }
 }
 

@@ -91,7 +91,7 @@ impl Sample {
         let mut sorted = self.kept.clone();
         sorted.sort_unstable();
         let bounds = bounds(&sorted, bits);
-        let ranges = Ranges { firsts: bounds.iter().map(|key| key[0]).collect(), bounds, converter: self.converter };
+        let ranges = Ranges { firsts: Firsts::new(bounds.iter().map(|key| key[0]).collect()), bounds, converter: self.converter };
         let numbers = self.kept.iter().map(|key| ranges.number(key[0], || *key)).collect();
         (ranges, numbers)
     }
@@ -108,7 +108,48 @@ pub(super) struct Ranges {
     converter: RowConverter,
     bounds: Vec<Key>,
     /// The beginnings of the bounds.
-    firsts: Vec<u128>,
+    firsts: Firsts,
+}
+
+/// Sorted numbers, among which others are looked for: a table says where to begin.
+struct Firsts {
+    numbers: Vec<u128>,
+    /// The numbers from the least on are cut into pieces of two to the power of this.
+    shift: u32,
+    /// Before each piece there are so many numbers, and all behind the last.
+    starts: Vec<usize>,
+}
+
+impl Firsts {
+    /// Pieces for each number: mostly a piece has none or one.
+    const PIECES: usize = 4;
+
+    fn new(numbers: Vec<u128>) -> Self {
+        let (least, greatest) = (numbers.first().copied().unwrap_or(0), numbers.last().copied().unwrap_or(0));
+        let pieces = (numbers.len() * Self::PIECES).next_power_of_two();
+        let wide = u128::BITS - (greatest - least).leading_zeros();
+        let shift = wide.saturating_sub(pieces.trailing_zeros());
+        let last = usize::try_from((greatest - least) >> shift).unwrap_or(0);
+        let start = |piece: usize| {
+            numbers.partition_point(|number| usize::try_from((number - least) >> shift).unwrap_or(usize::MAX) < piece)
+        };
+        let starts = (0..=last + 1).map(start).collect();
+        Self { numbers, shift, starts }
+    }
+
+    /// How many numbers are smaller.
+    fn below(&self, number: u128) -> usize {
+        let Some(above) = self.numbers.first().and_then(|least| number.checked_sub(*least)) else { return 0 };
+        let Ok(piece) = usize::try_from(above >> self.shift) else { return self.numbers.len() };
+        match self.starts.get(piece..).unwrap_or_default() {
+            [start, end, ..] => start + self.numbers[*start..*end].partition_point(|other| *other < number),
+            _ => self.numbers.len(),
+        }
+    }
+
+    fn get(&self, at: usize) -> Option<u128> {
+        self.numbers.get(at).copied()
+    }
 }
 
 impl Ranges {
@@ -120,8 +161,8 @@ impl Ranges {
 
     /// The range of a value, of which more than the beginning is only looked at where it decides.
     fn number(&self, first: u128, key: impl FnOnce() -> Key) -> u32 {
-        let mut number = self.firsts.partition_point(|bound| *bound < first);
-        if self.firsts.get(number) == Some(&first) {
+        let mut number = self.firsts.below(first);
+        if self.firsts.get(number) == Some(first) {
             let key = key();
             number += self.bounds[number..].partition_point(|bound| *bound <= key);
         }
@@ -191,6 +232,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_number_has_as_many_below_it_as_are_smaller(
+            mut numbers in prop::collection::vec(prop_oneof![0..50_u128, any::<u128>(), (0..50_u128).prop_map(|n| u128::MAX - n)], 0..80),
+            more in prop::collection::vec(any::<u128>(), 0..20),
+        ) {
+            numbers.sort_unstable();
+            let firsts = Firsts::new(numbers.clone());
+            for number in numbers.iter().flat_map(|n| [n.saturating_sub(1), *n, n.saturating_add(1)]).chain(more).chain([0, u128::MAX]) {
+                prop_assert_eq!(firsts.below(number), numbers.iter().filter(|other| **other < number).count());
+            }
+        }
+
         #[test]
         fn a_smaller_value_is_never_in_a_higher_range(values in prop::collection::vec(prop::option::of(any::<i64>()), 1..300)) {
             let found = numbers(Arc::new(Int64Array::from(values.clone())), 4);

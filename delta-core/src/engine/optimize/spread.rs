@@ -49,7 +49,8 @@ impl Plan {
             }
             keyed.push(batch.columns().iter().cloned().chain([keys]).collect::<Vec<ArrayRef>>());
         }
-        let mut parts: Vec<(usize, Vec<ArrayRef>)> = (0..).zip(&places).filter(|(_, places)| !places.is_empty()).map(|(part, _)| (part, Vec::new())).collect();
+        let mut parts: Vec<(usize, Vec<ArrayRef>)> =
+            (0..).zip(&places).filter(|(_, places)| !places.is_empty()).map(|(part, _)| (part, Vec::new())).collect();
         // Column by column: one of them stays in the processor's cache.
         for column in 0..self.schema.fields().len() {
             let values: Vec<&dyn Array> = keyed.iter().map(|columns| columns[column].as_ref()).collect();

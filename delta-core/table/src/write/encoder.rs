@@ -26,7 +26,7 @@ use parquet::file::writer::SerializedFileWriter;
 use super::choice::{self, Choice};
 use super::columns::{Chunk, Column, leaf_count};
 use super::flat::{Codec, FlatColumn, ScratchPool};
-use super::row_group::{RowGroup, Rows};
+use super::row_group::{RowGroup, Rows, Size};
 use super::upload::{PART_BYTES, Upload};
 
 /// Rows that are handed to the workers at once.
@@ -94,6 +94,8 @@ pub(crate) struct FileEncoder {
     upload: Upload,
     group: Option<RowGroup>,
     group_rows: usize,
+    /// The size of the row group before.
+    before: Size,
     chunk: Rows,
     has_nan: Vec<bool>,
     groups: usize,
@@ -114,6 +116,7 @@ impl FileEncoder {
             upload: Upload::new(store, path),
             group: None,
             group_rows: 0,
+            before: Size::default(),
             chunk: Rows::default(),
             has_nan,
             groups: 0,
@@ -210,7 +213,7 @@ impl FileEncoder {
             Some(group) => group,
             None => {
                 let columns = self.new_columns(&chunk.batches)?;
-                self.group.insert(RowGroup::new(Arc::clone(&self.encoding), columns))
+                self.group.insert(RowGroup::new(Arc::clone(&self.encoding), columns, self.before))
             }
         };
         self.group_rows += chunk.rows;
@@ -259,7 +262,8 @@ impl FileEncoder {
                 self.upload.put(piece).await?;
             }
         }
-        group.close()?;
+        let bytes = group.close()?.compressed_size();
+        self.before = Size { rows: self.group_rows, bytes: usize::try_from(bytes).unwrap_or_default() };
         self.groups += 1;
         self.group_rows = 0;
         Ok(())

@@ -2,6 +2,8 @@
 //!
 //! Every column takes the chunks of rows one after the other. A thread takes any column that is free and behind; so no thread waits
 //! at the end of a chunk for the one that has the largest column.
+//!
+//! How large it is by now is said by chunks that are done for certain, not by those that happen to be: the same rows always give the same files.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,6 +35,25 @@ pub(super) struct Rows {
 pub(super) struct RowGroup {
     shop: Arc<Shop>,
     workers: Vec<JoinHandle<()>>,
+    rows: usize,
+    /// What the rows of the last chunk that is done for certain, and of those before it, have become.
+    known: Size,
+    /// Bytes in memory of the last chunks.
+    last: VecDeque<usize>,
+}
+
+/// Rows, and about how many bytes they are when they are encoded.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Size {
+    pub(super) rows: usize,
+    pub(super) bytes: usize,
+}
+
+impl Size {
+    /// About how many bytes so many rows of this kind are.
+    fn of(self, rows: usize) -> usize {
+        (rows as u128 * self.bytes as u128 / (self.rows as u128).max(1)).try_into().unwrap_or(usize::MAX)
+    }
 }
 
 /// What the threads share.
@@ -50,6 +71,10 @@ struct Desk {
     chunks: VecDeque<Arc<Rows>>,
     /// The number of the first of them.
     first: usize,
+    /// The size of all rows after each chunk, as far as columns have taken it; of those that are done the last ones are kept.
+    sizes: VecDeque<Size>,
+    /// The number of the first of them.
+    first_size: usize,
     columns: Vec<State>,
     /// Threads at work.
     workers: usize,
@@ -68,8 +93,6 @@ struct State {
     is_taken: bool,
     /// Bytes in memory of the first chunk: large columns are taken first.
     weight: usize,
-    /// About how many bytes are encoded.
-    bytes: usize,
     closed: Option<Closed>,
 }
 
@@ -79,10 +102,13 @@ enum Task {
 }
 
 impl RowGroup {
-    pub(super) fn new(encoding: Arc<Encoding>, columns: Vec<Column>) -> Self {
+    /// An empty one, after rows of this size.
+    pub(super) fn new(encoding: Arc<Encoding>, columns: Vec<Column>, before: Size) -> Self {
         let desk = Desk {
             chunks: VecDeque::new(),
             first: 0,
+            sizes: VecDeque::new(),
+            first_size: 0,
             columns: columns.iter().map(|_| State::default()).collect(),
             workers: 0,
             closing: false,
@@ -92,18 +118,17 @@ impl RowGroup {
         };
         let columns = columns.into_iter().map(|column| Mutex::new(Some(column))).collect();
         let shop = Shop { encoding, columns, desk: Mutex::new(desk), done: Notify::new() };
-        Self { shop: Arc::new(shop), workers: Vec::new() }
+        Self { shop: Arc::new(shop), workers: Vec::new(), rows: 0, known: before, last: VecDeque::new() }
     }
 
-    /// About how many bytes are encoded.
+    /// About how many bytes its rows are when they are encoded.
     pub(super) fn bytes(&self) -> usize {
-        self.shop.desk().columns.iter().map(|column| column.bytes).sum()
+        self.known.of(self.rows)
     }
 
     /// About how many bytes it holds in memory.
     pub(super) fn memory(&self) -> usize {
-        let waiting: usize = self.shop.desk().chunks.iter().map(|rows| rows.bytes).sum();
-        waiting + self.bytes()
+        self.last.iter().sum::<usize>() + self.bytes()
     }
 
     /// Hands rows to the workers, once these are not too far behind. Few rows are encoded here and now.
@@ -111,7 +136,12 @@ impl RowGroup {
         let (few, alone) = (Amount::of_bytes(rows.bytes) == Amount::Little, rows.rows < ALONE_ROWS);
         self.until(|desk| desk.chunks.len() < if few { 1 } else { CHUNKS_AHEAD }).await?;
         let most = if alone { 1 } else { self.shop.encoding.workers.clamp(1, self.shop.columns.len().max(1)) };
-        self.shop.desk().push(rows);
+        self.rows += rows.rows;
+        self.last.push_back(rows.bytes);
+        if self.last.len() > CHUNKS_AHEAD {
+            self.last.pop_front();
+        }
+        self.known = self.shop.desk().push(rows).unwrap_or(self.known);
         self.work(if few { None } else { Some(most) }).await
     }
 
@@ -165,7 +195,7 @@ impl RowGroup {
                     desk.stopped = true;
                     return Err(error.into());
                 }
-                if desk.died {
+                if desk.died || desk.stopped {
                     break;
                 }
                 if is(&desk) {
@@ -182,13 +212,22 @@ impl RowGroup {
 }
 
 impl Desk {
-    fn push(&mut self, rows: Rows) {
-        if self.first + self.chunks.len() == 0 {
+    /// Takes one more chunk. Says how large the rows were after the last one that must be done by now.
+    fn push(&mut self, rows: Rows) -> Option<Size> {
+        let number = self.first + self.chunks.len();
+        if number == 0 {
             for (at, column) in self.columns.iter_mut().enumerate() {
                 column.weight = rows.batches.iter().map(|batch| batch.column(at).get_array_memory_size()).sum();
             }
         }
+        let before = self.sizes.back().map_or(0, |size| size.rows);
+        self.sizes.push_back(Size { rows: before + rows.rows, bytes: 0 });
         self.chunks.push_back(Arc::new(rows));
+        let done = number.checked_sub(CHUNKS_AHEAD)?;
+        while self.first_size < done && self.sizes.pop_front().is_some() {
+            self.first_size += 1;
+        }
+        self.sizes.front().copied()
     }
 
     /// What a thread does next: the column that is furthest behind, and of those the largest.
@@ -211,7 +250,11 @@ impl Desk {
 
     fn encoded(&mut self, at: usize, bytes: usize) {
         let column = &mut self.columns[at];
-        (column.is_taken, column.bytes, column.next) = (false, bytes, column.next + 1);
+        let number = column.next;
+        (column.is_taken, column.next) = (false, number + 1);
+        if let Some(size) = number.checked_sub(self.first_size).and_then(|at| self.sizes.get_mut(at)) {
+            size.bytes += bytes;
+        }
         let behind = self.columns.iter().map(|column| column.next).min().unwrap_or(usize::MAX);
         while self.first < behind && self.chunks.pop_front().is_some() {
             self.first += 1;
