@@ -33,7 +33,14 @@ def size():
 shutil.copytree(os.path.join(data, "peer"), output, copy_function=place)
 before = size()
 path = os.path.join(data, "source.arrow")
-source = pa.ipc.open_file(pa.OSFile(path)).read_all() if os.path.exists(path) else None
+
+
+def source():
+    """The rows of the source as they are read: neither side has to hold them."""
+    file = pa.ipc.open_file(pa.OSFile(path))
+    return pa.RecordBatchReader.from_batches(file.schema, (file.get_batch(at) for at in range(file.num_record_batches)))
+
+
 table = DeltaTable(output)
 
 watch = Stopwatch()
@@ -44,7 +51,7 @@ elif claim == "update-scattered":
 elif claim == "cdf":
     rows = sum(batch.num_rows for batch in pa.RecordBatchReader.from_stream(table.load_cdf(starting_version=1)))
 else:
-    merge = table.merge(source, KEYS, source_alias="s", target_alias="t")
+    merge = table.merge(source(), KEYS, source_alias="s", target_alias="t")
     if claim != "merge-insert-only":
         merge = merge.when_matched_update_all()
     metrics = merge.when_not_matched_insert_all().execute()

@@ -14,6 +14,7 @@ use arrow_select::filter::filter_record_batch;
 use boathouse_base::BatchStream;
 use boathouse_delta_core::{DeltaTable, DeltaTableExt, MergeReport};
 use boathouse_storage::{Location, Storage, system_env};
+use datafusion::execution::options::ArrowReadOptions;
 use datafusion::prelude::{DataFrame, SessionContext};
 
 use super::{Bar, Claim, Peer, Run};
@@ -151,9 +152,11 @@ impl Claim for RowChanges {
         link(&data.join("ours"), output)?;
         let table = DeltaTable::at(Storage::open(&Location::from_path(output)?)?, system_env());
         let before = size(output)?;
+        // The rows of the source as they are read: neither side has to hold them.
         let source = || -> Result<DataFrame> {
-            let (_, batches) = data::open(&data.join("source.arrow"))?;
-            Ok(SessionContext::new().read_batches(batches.collect::<Result<Vec<_>, _>>()?)?)
+            let path = data.join("source.arrow");
+            let path = path.to_str().context("the folder of the data is not UTF-8")?;
+            Ok(runtime.block_on(SessionContext::new().read_arrow(path, ArrowReadOptions::default()))?)
         };
         let changed = |report: MergeReport| report.rows_updated + report.rows_inserted;
         let (watch, rows) = match self {
@@ -181,7 +184,7 @@ impl Claim for RowChanges {
             Self::Cdf => {
                 let watch = Stopwatch::start()?;
                 let rows = runtime.block_on(async {
-                    let (mut changes, mut rows) = (table.changes(1..).read().await?, 0);
+                    let (mut changes, mut rows) = (table.changes(1..).with_views().read().await?, 0);
                     while let Some(batch) = changes.next().await {
                         rows += batch?.num_rows() as u64;
                     }

@@ -38,8 +38,8 @@ impl Spill {
     }
 }
 
-/// The batches of a finished file.
-pub(crate) fn open(file: &dyn SpillFile) -> Result<FileReader<BufReader<File>>> {
+/// The batches of a finished file: these columns of them, or all.
+pub(crate) fn open(file: &dyn SpillFile, columns: Option<&[usize]>) -> Result<FileReader<BufReader<File>>> {
     let Some(path) = file.path() else { return Err(internal_datafusion_err!("a temporary file has no path")) };
-    Ok(FileReader::try_new_buffered(File::open(path)?, None)?)
+    Ok(FileReader::try_new_buffered(File::open(path)?, columns.map(<[usize]>::to_vec))?)
 }

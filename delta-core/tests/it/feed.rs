@@ -1,10 +1,13 @@
 //! The change feed: what each version changed, against the rows before and after it.
 
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
+use arrow_schema::DataType;
 use boathouse_base::{DomainError, ErrorKind, TableVersion};
 use boathouse_delta_core::{ChangeRange, DeltaError, DeltaTable, DeltaTableExt, MergeDelete, RowChangeSettings};
 use boathouse_storage::seeded_env;
+use datafusion::arrow::compute::cast;
 
 use crate::rows::{FEED, OwnedRow, VECTORS, batch, frame, owned_rows, row, table_of_with, table_with};
 
@@ -14,7 +17,15 @@ type Changed = (i64, String, OwnedRow);
 async fn read(table: &DeltaTable, range: impl Into<ChangeRange>) -> Result<Vec<Changed>, boathouse_base::Error> {
     let table = DeltaTable::at(table.storage().clone(), seeded_env(9));
     let mut changes = Vec::new();
-    for batch in table.changes(range).read().await?.collect().await? {
+    let (range, views) = (range.into(), |batch: &RecordBatch| batch.column(1).data_type() == &DataType::Utf8View);
+    let viewed = table.changes(range).with_views().read().await?.collect().await?;
+    let batches = table.changes(range).read().await?.collect().await?;
+    assert_eq!(viewed.len(), batches.len());
+    for (viewed, batch) in viewed.iter().zip(batches) {
+        assert!(views(viewed) && !views(&batch));
+        for (viewed, column) in viewed.columns().iter().zip(batch.columns()) {
+            assert_eq!(&cast(viewed, column.data_type()).unwrap(), column);
+        }
         let (what, versions) = (batch.column(3).as_string::<i32>(), batch.column(4).as_primitive::<Int64Type>());
         for (at, row) in owned_rows(&batch).into_iter().enumerate() {
             changes.push((versions.value(at), what.value(at).to_owned(), row));

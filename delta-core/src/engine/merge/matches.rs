@@ -88,7 +88,8 @@ pub(crate) async fn find(
     let only_inserts = plan.matched.is_empty() && plan.by_source.is_empty();
     let [file_name, row_name, source_name] = ["file", "row", "source_row"].map(|name| unused(name, plan));
     let conditions = plan.matched.iter().filter_map(|clause| clause.condition.as_ref()).map(|condition| &condition.expr);
-    let columns = plan.target_columns(std::iter::once(&plan.on).chain(conditions));
+    let read: Vec<&Expr> = std::iter::once(&plan.on).chain(conditions).collect();
+    let columns = plan.target_columns(read.iter().copied());
     let locators = Locators { file: file_name.clone(), row: row_name.clone() };
     let keys = plan.key_filter(source, &columns, attempt)?.map(Arc::new);
     let schema = scan_schema(&plan.table, &columns, Some(&locators)).map_err(|error| attempt.frame(error))?;
@@ -101,12 +102,12 @@ pub(crate) async fn find(
         locators,
         schema,
     };
-    let numbered = source.numbered(&source_name, attempt)?;
+    let of_source = source.numbered(&plan.source_columns(read), &source_name, attempt)?;
     // A source that does not fit into memory is joined by sorting, which goes on on disk.
-    let session = if source.is_spilled() { &sorting(session) } else { session };
+    let session = if of_source.is_on_disk { &sorting(session) } else { session };
     let joined = (|| {
         let target = session.read_table(Arc::new(target))?.alias(&plan.target_alias)?;
-        let source = session.read_table(numbered)?.alias(&plan.source_alias)?;
+        let source = session.read_table(Arc::clone(&of_source.rows))?.alias(&plan.source_alias)?;
         let of = |alias: &str, name: &str| Expr::Column(Column::new(Some(alias), name));
         if only_inserts {
             // Which source rows match is all that matters, not with what.
@@ -148,6 +149,8 @@ pub(crate) async fn find(
             changes.push(RowChange { row: row.value(at), by });
         }
     }
+    drop((pairs, of_source));
+    source.joined();
     if only_inserts {
         return Ok(found);
     }

@@ -1,5 +1,7 @@
 //! The clauses of a merge, compiled.
 
+use std::collections::BTreeSet;
+
 use boathouse_base::{Predicate, SchemaMode};
 use boathouse_delta_protocol::schema::StructField;
 use boathouse_delta_table::Snapshot;
@@ -128,15 +130,20 @@ impl Plan {
 
     /// Columns of the table that these expressions read, in its order.
     pub(crate) fn target_columns<'a>(&self, exprs: impl IntoIterator<Item = &'a Expr>) -> Vec<usize> {
-        let mut wanted = vec![false; self.table.fields().len()];
-        for expr in exprs {
-            for column in expr.column_refs() {
-                if let Some(at) = self.target_column(column) {
-                    wanted[at] = true;
-                }
-            }
-        }
-        (0..wanted.len()).filter(|at| wanted[*at]).collect()
+        let width = self.table.fields().len();
+        self.columns(exprs).into_iter().filter(|at| *at < width).collect()
+    }
+
+    /// Columns of the source that these expressions read, in its order.
+    pub(crate) fn source_columns<'a>(&self, exprs: impl IntoIterator<Item = &'a Expr>) -> Vec<usize> {
+        let width = self.table.fields().len();
+        self.columns(exprs).into_iter().filter_map(|at| at.checked_sub(width)).collect()
+    }
+
+    /// Columns of a pair that these expressions read.
+    fn columns<'a>(&self, exprs: impl IntoIterator<Item = &'a Expr>) -> BTreeSet<usize> {
+        let columns = exprs.into_iter().flat_map(Expr::column_refs);
+        columns.filter_map(|column| self.pair.index_of_column(column).ok()).collect()
     }
 
     fn target_column(&self, column: &Column) -> Option<usize> {

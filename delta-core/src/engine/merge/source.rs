@@ -1,11 +1,13 @@
-//! The rows of the source, read once and held: in memory, or on disk when the memory of the session is used up.
+//! The rows of the source, read once and held: in memory, or on disk when they are many or the memory of the session is used up.
+//!
+//! Of rows on disk the join gets a copy in memory of the columns that it compares, if these fit; the others are read where they are written.
 
 use std::sync::Arc;
 
 use boathouse_base::Value;
 use boathouse_frames::from_datafusion;
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array};
-use datafusion::arrow::compute::{concat, interleave, take};
+use datafusion::arrow::compute::{concat, interleave, take, take_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::streaming::StreamingTable;
@@ -25,6 +27,9 @@ use crate::engine::cast::nullable;
 use crate::engine::error::{Attempt, Result};
 use crate::engine::spill::{Spill, open};
 
+/// Bytes of rows that are held in memory.
+const HELD_BYTES: usize = 32 << 20;
+
 /// The rows of the source, in the order in which they came.
 #[derive(Debug)]
 pub(crate) struct SourceRows {
@@ -37,7 +42,7 @@ pub(crate) struct SourceRows {
     starts: Arc<[usize]>,
     pub(crate) rows: usize,
     /// What it takes of the memory of the session, until it is dropped.
-    _reserved: MemoryReservation,
+    reserved: MemoryReservation,
 }
 
 /// Where the batches are.
@@ -57,7 +62,8 @@ impl std::fmt::Debug for Held {
 }
 
 impl SourceRows {
-    /// Computes the source. When the memory pool of the session has no room for more, all of it goes to a temporary file.
+    /// Computes the source. Beyond 32 MiB, or when the memory pool of the session has no room
+    /// for more, all of it goes to a temporary file.
     pub(crate) async fn collect(source: &DataFrame, alias: &str, session: &SessionContext, attempt: &Attempt) -> Result<Self> {
         // A new list of plain columns: the qualifiers of the query's own tables end here.
         let columns = source.schema().columns();
@@ -72,7 +78,7 @@ impl SourceRows {
         let named = DFSchema::try_from_qualified_schema(alias, &schema).map_err(failed)?;
         let runtime = session.runtime_env();
         let reserved = MemoryConsumer::new("source of a MERGE").with_can_spill(true).register(&runtime.memory_pool);
-        let (mut batches, mut starts, mut rows, mut spill) = (Vec::new(), Vec::new(), 0, None::<Spill>);
+        let (mut batches, mut starts, mut rows, mut bytes, mut spill) = (Vec::new(), Vec::new(), 0, 0, None::<Spill>);
         let mut stream = frame.execute_stream().await.map_err(failed)?;
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(failed)?;
@@ -84,7 +90,9 @@ impl SourceRows {
             let batch = batch.map_err(|source| attempt.compute(source))?;
             starts.push(rows);
             rows += batch.num_rows();
-            if spill.is_none() && reserved.try_grow(batch.get_array_memory_size()).is_err() {
+            bytes += batch.get_array_memory_size();
+            let fits = |batch: &RecordBatch| bytes <= HELD_BYTES && reserved.try_grow(batch.get_array_memory_size()).is_ok();
+            if spill.is_none() && !fits(&batch) {
                 let mut file = Spill::new(&runtime.disk_manager, "the source of a MERGE", &schema).map_err(failed)?;
                 for batch in batches.drain(..) {
                     file.write(&batch).map_err(failed)?;
@@ -102,7 +110,7 @@ impl SourceRows {
             Some(spill) => Held::Disk(spill.finish().map_err(failed)?),
         };
         tracing::debug!(table = attempt.url, rows, ?held, "the source of a merge");
-        Ok(Self { schema, named, held, starts: starts.into(), rows, _reserved: reserved })
+        Ok(Self { schema, named, held, starts: starts.into(), rows, reserved })
     }
 
     /// Whether it lies on disk.
@@ -113,23 +121,42 @@ impl SourceRows {
     /// The batches, one after the other.
     pub(crate) fn batches(&self, attempt: &Attempt) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
         let failed = |error| attempt.rows(from_datafusion("read the source again", error));
-        let batches = batches(&self.held).map_err(failed)?;
+        let batches = batches(&self.held, None).map_err(failed)?;
         Ok(batches.map(move |batch| batch.map_err(failed)))
     }
 
-    /// The rows with the number of each as a further column.
-    pub(crate) fn numbered(&self, name: &str, attempt: &Attempt) -> Result<Arc<dyn TableProvider>> {
-        let mut fields: Vec<Arc<Field>> = self.schema.fields().iter().cloned().collect();
+    /// These columns of the rows, with the number of each row as a further one, for a join.
+    pub(crate) fn numbered(&self, columns: &[usize], name: &str, attempt: &Attempt) -> Result<Joined> {
+        let mut fields: Vec<Arc<Field>> = columns.iter().map(|at| Arc::clone(&self.schema.fields()[*at])).collect();
         fields.push(Arc::new(Field::new(name, DataType::Int64, false)));
-        let numbered =
-            Numbered { schema: Arc::new(Schema::new(fields)), held: self.held.clone(), starts: Arc::clone(&self.starts) };
-        let schema = SchemaRef::clone(&numbered.schema);
+        let schema: SchemaRef = Arc::new(Schema::new(fields));
+        let (held, starts) = (self.held.clone(), Arc::clone(&self.starts));
+        let numbered = Numbered { schema: SchemaRef::clone(&schema), columns: columns.to_vec(), held, starts };
         let failed = |error| attempt.frame(error);
-        if self.is_spilled() {
-            return Ok(Arc::new(StreamingTable::try_new(schema, vec![Arc::new(numbered)]).map_err(failed)?));
+        let mut batches = Vec::new();
+        for batch in numbered.batches().map_err(failed)? {
+            let mut batch = batch.map_err(failed)?;
+            if self.is_spilled() {
+                // What was read lies in one piece with columns that are not wanted.
+                let all = UInt64Array::from_iter_values(0..batch.num_rows() as u64);
+                batch = take_record_batch(&batch, &all).map_err(|source| attempt.compute(source))?;
+                if self.reserved.try_grow(batch.get_array_memory_size()).is_err() {
+                    self.reserved.free();
+                    let rows = StreamingTable::try_new(schema, vec![Arc::new(numbered)]).map_err(failed)?;
+                    return Ok(Joined { rows: Arc::new(rows), is_on_disk: true });
+                }
+            }
+            batches.push(batch);
         }
-        let batches = numbered.batches().map_err(failed)?.collect::<std::result::Result<_, _>>().map_err(failed)?;
-        Ok(Arc::new(MemTable::try_new(schema, vec![batches]).map_err(failed)?))
+        let rows = MemTable::try_new(schema, vec![batches]).map_err(failed)?;
+        Ok(Joined { rows: Arc::new(rows), is_on_disk: false })
+    }
+
+    /// What [`numbered`](Self::numbered) took of the memory of the session for rows on disk is free again.
+    pub(crate) fn joined(&self) {
+        if self.is_spilled() {
+            self.reserved.free();
+        }
     }
 
     /// These rows, column by column.
@@ -155,7 +182,7 @@ impl SourceRows {
         // In the order of the file first, and then as they are wanted.
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_unstable_by_key(|at| places[*at]);
-        let mut reader = open(file.as_ref()).map_err(failed)?;
+        let mut reader = open(file.as_ref(), None).map_err(failed)?;
         let mut parts: Vec<RecordBatch> = Vec::new();
         for same in order.chunk_by(|a, b| places[*a].0 == places[*b].0) {
             let Some(batch) = same.first().map(|at| places[*at].0) else { continue };
@@ -200,20 +227,32 @@ impl SourceRows {
 
 type Batches = Box<dyn Iterator<Item = std::result::Result<RecordBatch, DataFusionError>> + Send>;
 
-fn batches(held: &Held) -> std::result::Result<Batches, DataFusionError> {
+/// The batches: these columns of them, or all.
+fn batches(held: &Held, columns: Option<&[usize]>) -> std::result::Result<Batches, DataFusionError> {
     Ok(match held {
         Held::Memory(batches) => {
-            let batches = Arc::clone(batches);
-            Box::new((0..batches.len()).map(move |at| Ok(batches[at].clone())))
+            let (batches, columns) = (Arc::clone(batches), columns.map(<[usize]>::to_vec));
+            Box::new((0..batches.len()).map(move |at| match &columns {
+                Some(columns) => Ok(batches[at].project(columns)?),
+                None => Ok(batches[at].clone()),
+            }))
         }
-        Held::Disk(file) => Box::new(open(file.as_ref())?.map(|batch| batch.map_err(DataFusionError::from))),
+        Held::Disk(file) => Box::new(open(file.as_ref(), columns)?.map(|batch| batch.map_err(DataFusionError::from))),
     })
+}
+
+/// What a join reads of the source.
+pub(crate) struct Joined {
+    pub(crate) rows: Arc<dyn TableProvider>,
+    /// Then it is as well to join by what goes on on disk, too.
+    pub(crate) is_on_disk: bool,
 }
 
 /// The rows with their numbers, as often as they are asked for.
 #[derive(Debug)]
 struct Numbered {
     schema: SchemaRef,
+    columns: Vec<usize>,
     held: Held,
     starts: Arc<[usize]>,
 }
@@ -228,7 +267,7 @@ impl Numbered {
             columns.push(Arc::new(Int64Array::from_iter_values(numbers)));
             Ok(RecordBatch::try_new(SchemaRef::clone(&schema), columns)?)
         };
-        Ok(Box::new(batches(&self.held)?.enumerate().map(number)))
+        Ok(Box::new(batches(&self.held, Some(&self.columns))?.enumerate().map(number)))
     }
 }
 

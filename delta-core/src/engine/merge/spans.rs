@@ -45,7 +45,8 @@ impl Spans {
         }
         let single = |(least, greatest): &(Value, Value)| least.compare(greatest) == Some(Ordering::Equal);
         if self.ranges.len() <= SINGLE_VALUES && self.ranges.iter().all(single) {
-            let values = self.ranges.into_iter().map(|(value, _)| value).collect();
+            let mut values: Vec<Value> = self.ranges.into_iter().map(|(value, _)| value).collect();
+            values.shrink_to_fit();
             return Some(Predicate::In { column: column.to_owned(), values });
         }
         self.settle(SPANS);
@@ -71,6 +72,7 @@ impl Spans {
         // One that begins within the one before is a part of it: ranges were apart, and all others are single values.
         all.dedup_by(|next, before| order(&next.0, &before.1) != Ordering::Greater);
         if all.len() <= most {
+            all.shrink_to_fit();
             self.ranges = all;
             return;
         }

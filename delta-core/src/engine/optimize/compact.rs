@@ -21,7 +21,7 @@ pub(super) async fn compact(
     if let Some(written) = DataWriter::glue(snapshot, &bin.files, copy_from_rows, settings.clone()).await? {
         return Ok(Rewritten { sources: bin.files, written, kind: Kind::Concatenated });
     }
-    let read = FileRead { row_tracking: snapshot.row_tracking().cloned(), ..FileRead::default() };
+    let read = FileRead { row_tracking: snapshot.row_tracking().cloned(), has_views: true, ..FileRead::default() };
     let mut rows = snapshot.read_files(bin.files.clone(), read)?;
     let mut writer = DataWriter::new(snapshot, settings)?;
     loop {

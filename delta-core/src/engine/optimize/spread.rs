@@ -152,7 +152,7 @@ impl Gathered {
             None => Box::new(held),
             // The file lives as long as somebody reads it.
             Some(file) => {
-                let reader = open(file.as_ref())?;
+                let reader = open(file.as_ref(), None)?;
                 let kept = reader.map(move |batch| {
                     let _ = &file;
                     Ok(batch?)

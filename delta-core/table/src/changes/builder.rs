@@ -49,16 +49,24 @@ pub struct ChangesBuilder {
     table: DeltaTable,
     range: ChangeRange,
     columns: Option<Vec<String>>,
+    has_views: bool,
 }
 
 impl ChangesBuilder {
     pub(crate) fn new(table: DeltaTable, range: ChangeRange) -> Self {
-        Self { table, range, columns: None }
+        Self { table, range, columns: None, has_views: false }
     }
 
     /// Reads these columns of the table, in this order. Without it, all.
     pub fn columns<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.columns = Some(columns.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Gives texts and bytes at the top of the table as views (`Utf8View`, `BinaryView`), which point into the pages of the files and are
+    /// faster to read.
+    pub fn with_views(mut self) -> Self {
+        self.has_views = true;
         self
     }
 
@@ -77,7 +85,7 @@ impl ChangesBuilder {
     ///
     /// **Source**: Delta protocol, "Reader Requirements for AddCDCFile".
     pub async fn read(self) -> Result<BatchStream> {
-        let Self { table, range, columns } = self;
+        let Self { table, range, columns, has_views } = self;
         let shown = table.snapshot_at(range.to).await?;
         let (url, last) = (table.url().to_owned(), shown.version());
         let first = first_version(&table, range.from, last).await?;
@@ -89,6 +97,7 @@ impl ChangesBuilder {
             return Err(DeltaError::ChangesOff { url, version: first });
         }
         let columns = Columns::resolve(&url, shown.layout(), columns.as_deref(), None, None)?;
+        let columns = if has_views { columns.with_views() } else { columns };
         let schema = changes_schema(&columns.schema);
         let times = history::commit_times(table.storage()).await?;
         let source = source(&shown);

@@ -22,6 +22,8 @@ pub(crate) struct Columns {
     layout: Arc<Layout>,
     out: Vec<Out>,
     pub(crate) schema: SchemaRef,
+    /// Whether texts and bytes at the top are views: pages of files are pointed at, not copied.
+    has_views: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +88,7 @@ impl Columns {
             fields.extend([row_id, commit_version].map(|name| Arc::new(Field::new(name, DataType::Int64, false))));
             out.extend([Out::RowId, Out::CommitVersion]);
         }
-        Ok(Self { layout: Arc::clone(layout), out, schema: Arc::new(Schema::new(fields)) })
+        Ok(Self { layout: Arc::clone(layout), out, schema: Arc::new(Schema::new(fields)), has_views: false })
     }
 
     /// The same of a file of changes, with what happened to each row as the last column.
@@ -98,8 +100,20 @@ impl Columns {
         self
     }
 
+    /// The same with views for texts and bytes.
+    pub(crate) fn with_views(mut self) -> Self {
+        self.schema = Arc::new(Schema::new(self.schema.fields().iter().map(as_view).collect::<Vec<_>>()));
+        self.has_views = true;
+        self
+    }
+
     pub(crate) fn layout(&self) -> &Arc<Layout> {
         &self.layout
+    }
+
+    /// The columns of a file as the decoder is to give them; nothing when it is as well as it is.
+    pub(crate) fn decoded(&self, file: &Schema) -> Option<Schema> {
+        self.has_views.then(|| Schema::new(file.fields().iter().map(as_view).collect::<Vec<_>>()))
     }
 
     pub(crate) fn needs_row_numbers(&self) -> bool {
@@ -153,6 +167,21 @@ impl Columns {
     }
 }
 
+fn as_view(field: &FieldRef) -> FieldRef {
+    match view_of(field.data_type()) {
+        Some(view) => Arc::new(field.as_ref().clone().with_data_type(view)),
+        None => Arc::clone(field),
+    }
+}
+
+fn view_of(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::Utf8 => Some(DataType::Utf8View),
+        DataType::Binary => Some(DataType::BinaryView),
+        _ => None,
+    }
+}
+
 /// The columns of a read in one file.
 #[derive(Debug, Clone)]
 pub(crate) struct InFile {
@@ -176,6 +205,11 @@ impl InFile {
         let rows = read.num_rows();
         let columns = self.columns.out.iter().zip(&self.sources).map(|(out, source)| -> Result<ArrayRef, ArrowError> {
             match (out, source) {
+                (Out::File(at), Some(source))
+                    if view_of(layout.physical.field(*at).data_type()).as_ref() == Some(read.column(*source).data_type()) =>
+                {
+                    Ok(Arc::clone(read.column(*source)))
+                }
                 (Out::File(at), Some(source)) => {
                     let physical = conform_field(read.column(*source), layout.physical.field(*at), layout.field_match())?;
                     relabel(&physical, layout.arrow.field(*at).data_type())
@@ -200,7 +234,14 @@ impl InFile {
                 }
             }
         });
-        let columns = columns.collect::<Result<Vec<_>, _>>()?;
+        let mut columns = columns.collect::<Result<Vec<_>, _>>()?;
+        if self.columns.has_views {
+            for (field, column) in self.columns.schema.fields().iter().zip(&mut columns) {
+                if view_of(column.data_type()).as_ref() == Some(field.data_type()) {
+                    *column = cast(column, field.data_type())?;
+                }
+            }
+        }
         for (field, column) in self.columns.schema.fields().iter().zip(&columns) {
             if !field.is_nullable() && column.null_count() > 0 {
                 return Err(ArrowError::SchemaError(format!(

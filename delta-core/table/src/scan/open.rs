@@ -43,6 +43,8 @@ pub struct FileRead {
     pub deleted: DeletedRows,
     /// Only these rows, by their place in the file; `None` for all. Row groups and pages without one of them are not read.
     pub rows: Option<DeletionVector>,
+    /// Texts and bytes at the top come as views (`Utf8View`, `BinaryView`), which point into the pages of the file.
+    pub has_views: bool,
 }
 
 /// Which rows of a file are read.
@@ -110,7 +112,9 @@ impl OpenFile {
         if columns.lack_field_ids(plain.schema().fields()) {
             return Err(DeltaError::NoFieldIds { url: storage.url().to_owned(), path });
         }
-        if let Some(schema) = with_microseconds(&metadata, plain.schema()) {
+        let times = with_microseconds(&metadata, plain.schema());
+        let views = columns.decoded(times.as_ref().unwrap_or(plain.schema()));
+        if let Some(schema) = views.or(times) {
             options = options.with_schema(Arc::new(schema));
         }
         if columns.needs_row_numbers() {

@@ -64,9 +64,10 @@ pub(crate) fn read_file(snapshot: &Snapshot, file: &DataFile, read: FileRead) ->
 
 /// Reads these files, one after the other.
 pub(crate) fn read_each(snapshot: &Snapshot, files: Vec<DataFile>, read: FileRead) -> Result<BatchStream> {
-    let FileRead { projection, predicate, row_index, row_tracking, deleted, rows } = read;
+    let FileRead { projection, predicate, row_index, row_tracking, deleted, rows, has_views } = read;
     let (projection, row_index) = (projection.as_deref(), row_index.as_deref());
     let columns = Columns::resolve(snapshot.url(), snapshot.layout(), projection, row_index, row_tracking.as_ref())?;
+    let columns = if has_views { columns.with_views() } else { columns };
     let schema = Arc::clone(&columns.schema);
     let rows = read_files(source(snapshot), files, columns, Rows { predicate, deleted, only: rows });
     Ok(BatchStream::new(schema, rows.map_err(boathouse_base::Error::from)))
