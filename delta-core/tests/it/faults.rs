@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use boathouse_delta_core::{DeltaError, DeltaTable, DeltaTableExt, EngineError, Retention};
+use boathouse_delta_core::{DeltaError, DeltaTable, DeltaTableExt, EngineError, MergeDelete, Retention};
 use boathouse_storage::testing::{Fault, FaultRule, FaultStore};
 use boathouse_storage::{seeded_env, system_env};
 
@@ -47,6 +47,15 @@ async fn change(table: &DeltaTable, statement: &str) -> Result<(), EngineError> 
     match statement {
         "delete" => table.delete().filter("id = 2").run().await.map(drop),
         "update" => table.update().set("v", "v + 1").filter("id > 1").run().await.map(drop),
+        "merge" => {
+            let merge = table.merge(frame(&[row(2, "b", 20), row(9, "c", 9)]), "t.id = s.id").when_matched_update_all();
+            merge
+                .when_not_matched_insert_all()
+                .when_not_matched_by_source_delete(MergeDelete::only_if("t.id = 6"))
+                .run()
+                .await
+                .map(drop)
+        }
         "replace where" => table.replace_where(frame(&[row(7, "b", 1)]), "part = 'b' AND v < 3").run().await.map(drop),
         "replace partitions" => table.replace_partitions(frame(&[row(7, "b", 7)])).run().await.map(drop),
         _ => table.replace_using(frame(&[row(2, "c", 7), row(5, "c", 5)]), ["id"]).run().await.map(drop),
@@ -60,6 +69,8 @@ async fn a_fault_at_any_request_leaves_each_statement_done_or_not_and_vacuum_tak
         ("delete", vec![VECTORS]),
         ("delete", vec![FEED]),
         ("update", vec![VECTORS, FEED]),
+        ("merge", vec![VECTORS, FEED]),
+        ("merge", vec![]),
         ("replace where", vec![VECTORS]),
         ("replace partitions", vec![FEED]),
         ("replace using", vec![VECTORS, FEED]),

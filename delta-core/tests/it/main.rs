@@ -9,6 +9,7 @@ mod corpora;
 mod fan_out;
 mod faults;
 mod feed;
+mod kills;
 mod marks;
 mod merges;
 mod model;
