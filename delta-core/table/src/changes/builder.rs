@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use boathouse_base::{BatchStream, TableVersion};
 use boathouse_delta_protocol::features;
@@ -163,7 +164,8 @@ fn told(of: &Of, batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch,
     let rows = batch.num_rows();
     let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
     if let Some(change) = of.change {
-        columns.push(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(change.as_str(), rows))));
+        let (text, offsets) = (change.as_str(), OffsetBuffer::from_repeated_length(change.as_str().len(), rows));
+        columns.push(Arc::new(StringArray::try_new(offsets, text.repeat(rows).into_bytes().into(), None)?));
     }
     columns.push(Arc::new(Int64Array::from(vec![i64::try_from(of.version).unwrap_or(i64::MAX); rows])));
     columns.push(Arc::new(TimestampMicrosecondArray::from(vec![of.timestamp_us; rows]).with_timezone("UTC")));

@@ -113,7 +113,10 @@ impl Columns {
 
     /// The columns of a file as the decoder is to give them; nothing when it is as well as it is.
     pub(crate) fn decoded(&self, file: &Schema) -> Option<Schema> {
-        self.has_views.then(|| Schema::new(file.fields().iter().map(as_view).collect::<Vec<_>>()))
+        // What happened to a row is no column of the table, and stays as it is.
+        let told = self.out.iter().any(|out| matches!(out, Out::ChangeType));
+        let view = |field: &FieldRef| if told && field.name() == CHANGE_TYPE { Arc::clone(field) } else { as_view(field) };
+        self.has_views.then(|| Schema::new(file.fields().iter().map(view).collect::<Vec<_>>()))
     }
 
     pub(crate) fn needs_row_numbers(&self) -> bool {
