@@ -7,7 +7,7 @@ use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, Int32Array, Int64Array, ListArray, RecordBatch, StructArray};
 use arrow_schema::{DataType, Field};
 use boathouse_base::{DomainError, ErrorKind, ScanRequest};
-use boathouse_delta_core::{DeltaTable, DeltaTableExt, MergeInsert, MergeUpdate};
+use boathouse_delta_core::{DeltaTable, DeltaTableExt, EngineError, MergeDelete, MergeInsert, MergeUpdate};
 use boathouse_storage::testing::CountingStore;
 use boathouse_storage::{Storage, seeded_env};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -253,4 +253,42 @@ async fn keys_of_another_type_match_by_value_and_one_that_does_not_fit_matches_n
     assert_eq!(merge(fraction, "t.id = s.k").await.unwrap().rows_updated, 1);
     let view = source("SELECT arrow_cast('hit', 'Utf8View') AS k").await;
     assert_eq!(merge(view, "t.part = s.k").await.unwrap().rows_updated, 3);
+}
+
+#[tokio::test]
+async fn an_empty_source_changes_only_what_clauses_for_rows_without_a_match_want() {
+    let rows: Vec<Row> = (0..10).map(|id| row(id, "a", 1)).collect();
+    let table = table_of_with(&[VECTORS], &[&rows]).await;
+    let merge = || table.merge(frame(&[]), "t.id = s.id").when_matched_delete(MergeDelete::all()).when_not_matched_insert_all();
+    let report = merge().run().await.unwrap();
+    assert_eq!((report.version, report.source_rows), (1, 0), "nothing to do is no version");
+    merge().when_not_matched_by_source_delete(MergeDelete::only_if("t.id < 4")).run().await.unwrap();
+    assert_eq!(read(&table).await, sorted(&rows[4..]));
+}
+
+#[tokio::test]
+async fn null_keys_match_nothing_and_are_inserted() {
+    let rows = [(None, Some("old"), Some(1)), row(1, "old", 1)];
+    let table = table_of_with(&[VECTORS], &[&rows]).await;
+    let source = [(None, Some("new"), Some(2)), (None, Some("new"), Some(3)), row(1, "new", 4)];
+    let merge = table.merge(frame(&source), "t.id = s.id").when_matched_update_all().when_not_matched_insert_all();
+    let report = merge.run().await.unwrap();
+    assert_eq!((report.rows_updated, report.rows_inserted), (1, 2));
+    assert_eq!(read(&table).await, sorted(&[rows[0], source[0], source[1], source[2]]));
+}
+
+#[tokio::test]
+async fn rows_that_match_twice_far_down_in_a_file_are_refused_with_their_key_and_may_be_deleted() {
+    // Beyond the first batch of a reader, where others stopped looking.
+    let rows: Vec<Row> = (0..20_000).map(|id| row(id, "a", 1)).collect();
+    for properties in [&[][..], &[VECTORS][..]] {
+        let table = table_of_with(properties, &[&rows]).await;
+        let source: Vec<Row> = [5, 12_345, 19_999, 12_345].map(|id| row(id, "a", 2)).to_vec();
+        let error = table.merge(frame(&source), "t.id = s.id").when_matched_update_all().run().await.unwrap_err();
+        assert!(matches!(&error, EngineError::AmbiguousMatch { rows: 1, key, .. } if key.contains("12345")), "{error}");
+        assert_eq!(read(&table).await, sorted(&rows));
+        let report = table.merge(frame(&source), "t.id = s.id").when_matched_delete(MergeDelete::all()).run().await.unwrap();
+        assert_eq!(report.rows_deleted, 3);
+        assert_eq!(read(&table).await.len(), 19_997);
+    }
 }
