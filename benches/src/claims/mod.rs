@@ -12,6 +12,8 @@ mod row_changes;
 #[cfg(feature = "engine")]
 mod scans;
 #[cfg(feature = "engine")]
+mod shares;
+#[cfg(feature = "engine")]
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -45,7 +47,8 @@ fn of_the_engine() -> Vec<Box<dyn Claim>> {
     let tidying = tidy::Tidy::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>);
     let queries = queries::Queries::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>);
     let scans = scans::Scans::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>);
-    changes.into_iter().chain(tidying).chain(queries).chain(scans).collect()
+    let shares = shares::Shares::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>);
+    changes.into_iter().chain(tidying).chain(queries).chain(scans).chain(shares).collect()
 }
 
 #[cfg(not(feature = "engine"))]

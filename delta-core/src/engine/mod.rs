@@ -27,6 +27,7 @@ mod nearest;
 mod optimize;
 mod origins;
 mod output;
+mod planning;
 mod provider;
 mod replace;
 mod rewrite;
@@ -49,6 +50,7 @@ pub use fate::RowChangeSettings;
 pub use formula::Formula;
 pub use merge::{MergeBuilder, MergeDelete, MergeInsert, MergeReport, MergeUpdate};
 pub use optimize::{FileSizes, OptimizeBuilder, OptimizeCommits, OptimizeReport, OptimizeSettings};
+pub use planning::planned;
 pub use provider::DeltaTableProvider;
 pub use replace::{ReplaceBuilder, ReplaceReport};
 #[cfg(feature = "proto")]

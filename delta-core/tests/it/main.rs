@@ -17,6 +17,7 @@ mod optimize;
 mod optimize_corpora;
 mod optimize_model;
 mod optimize_order;
+mod planning;
 mod queries;
 mod replacing;
 mod rows;

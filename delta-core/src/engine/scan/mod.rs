@@ -27,3 +27,4 @@ pub(crate) use builder::ScanBuilder;
 pub use codec::DeltaPlanCodec;
 pub(crate) use exec::{DeltaScanExec, Locators, Scan, scan_schema};
 pub(crate) use footers::FooterCache;
+pub(crate) use source::DeltaFileSource;

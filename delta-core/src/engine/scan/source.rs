@@ -54,6 +54,11 @@ impl DeltaFileSource {
         &self.parquet
     }
 
+    /// The same, which decides filters row by row before it decodes other columns.
+    pub(crate) fn with_row_filters(&self) -> Self {
+        Self { parquet: self.parquet.clone().with_pushdown_filters(true), ..self.clone() }
+    }
+
     /// The same around another Parquet source, which this one has become.
     fn around(&self, parquet: &Arc<dyn FileSource>) -> Result<Arc<dyn FileSource>> {
         match parquet.downcast_ref::<ParquetSource>() {

@@ -3,12 +3,14 @@
 use boathouse_base::Env;
 use boathouse_delta_table::DeltaTable;
 use boathouse_storage::{Location, Stores, system_env};
+use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 
 use super::dml::{StatementReport, delta_sql};
 use super::lake::Lake;
 use crate::engine::error::Result;
 use crate::engine::ext::register_delta;
+use crate::engine::planning::planned;
 
 /// A session with the system's clock: [`DeltaSession::new`].
 pub fn session() -> DeltaSession {
@@ -67,10 +69,11 @@ pub struct DeltaSession {
 impl DeltaSession {
     /// A session whose tables take time and ids from `env`.
     pub fn new(env: Env) -> Self {
-        Self::with_context(SessionContext::new_with_config(SessionConfig::new()), env)
+        let state = planned(SessionStateBuilder::new().with_config(SessionConfig::new()).with_default_features()).build();
+        Self::with_context(SessionContext::new_with_state(state), env)
     }
 
-    /// A session around one of DataFusion, with its functions, tables and settings.
+    /// A session around one of DataFusion, with its functions, tables, settings and rules: [`planned`] adds ours.
     pub fn with_context(context: SessionContext, env: Env) -> Self {
         Self { context, stores: Stores::new(), env, warehouse: None }.joined()
     }
