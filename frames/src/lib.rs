@@ -41,10 +41,12 @@
 
 mod error;
 mod filter;
+mod physical;
 mod snapshot;
 mod stream;
 
 pub use error::{FrameError, find_cause, from_datafusion, into_datafusion, kind_of};
 pub use filter::{pushdown, to_conjunction, to_predicate, to_value};
+pub use physical::physical_expr;
 pub use snapshot::SnapshotProvider;
 pub use stream::{AlreadyRead, StreamProvider, batch_stream, from_engine, to_engine};

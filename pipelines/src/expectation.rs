@@ -22,6 +22,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, SchemaRef};
 use boathouse_base::{BatchStream, Error, ErrorKind};
+use boathouse_frames::physical_expr;
 use datafusion::common::DFSchema;
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::prelude::SessionContext;
@@ -140,7 +141,7 @@ impl Guard {
             let df_schema = DFSchema::try_from(SchemaRef::clone(schema)).map_err(failed)?;
             let condition = session
                 .parse_sql_expr(&expectation.predicate, &df_schema)
-                .and_then(|expr| session.create_physical_expr(expr, &df_schema))
+                .and_then(|expr| physical_expr(session, expr, &df_schema))
                 .map_err(failed)?;
             match condition.data_type(schema).map_err(failed)? {
                 DataType::Boolean | DataType::Null => Ok(Rule { expectation: expectation.clone(), condition }),

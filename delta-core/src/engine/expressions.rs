@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use boathouse_delta_table::{Expression, Expressions};
-use boathouse_frames::from_datafusion;
+use boathouse_frames::{from_datafusion, physical_expr};
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Fields, SchemaRef};
 use datafusion::common::config::Dialect;
@@ -82,7 +82,7 @@ impl Expressions for SparkExpressions {
         let failed = |error| from_datafusion("understand the expression", error);
         let named = DFSchema::try_from(Arc::clone(schema)).map_err(failed)?;
         let expr = self.logical(sql, &named)?;
-        let physical = self.session.create_physical_expr(expr, &named).map_err(failed)?;
+        let physical = physical_expr(&self.session, expr, &named).map_err(failed)?;
         Ok(Arc::new(Physical(physical)))
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use boathouse_base::Predicate;
-use boathouse_frames::to_predicate;
+use boathouse_frames::{physical_expr, to_predicate};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use datafusion::arrow::compute::prep_null_mask_filter;
 use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
@@ -95,7 +95,7 @@ pub(crate) struct Compiled {
 
 impl Compiled {
     fn new(session: &SessionContext, schema: &DFSchema, attempt: &Attempt, expr: Expr, text: String) -> Result<Self> {
-        let physical = session.create_physical_expr(expr.clone(), schema).map_err(|error| attempt.expression(&text, error))?;
+        let physical = physical_expr(session, expr.clone(), schema).map_err(|error| attempt.expression(&text, error))?;
         Ok(Self { expr, text, physical })
     }
 

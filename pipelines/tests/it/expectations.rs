@@ -26,6 +26,15 @@ async fn warn_keeps_drop_leaves_out_and_null_is_a_violation() {
 }
 
 #[tokio::test]
+async fn a_rule_may_use_functions_that_the_optimizer_rewrites() {
+    let house = House::new();
+    house.append("bronze", &[(1, Some(5)), (2, None)]).await;
+    let rules = [("given", "coalesce(amount, 0) > 0 AND now() IS NOT NULL", OnViolation::Drop)];
+    copy(&rules).update(house.target()).run().await.unwrap().into_result().unwrap();
+    assert_eq!(house.ints("copy", "id").await, [1]);
+}
+
+#[tokio::test]
 async fn fail_writes_nothing_and_says_which_rule_and_how_many_rows() {
     let house = House::new();
     house.append("bronze", &[(1, Some(5))]).await;
