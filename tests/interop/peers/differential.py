@@ -10,23 +10,12 @@ import traceback
 import deltalake
 import duckdb
 import duckdb_extensions
-import pyarrow as pa
 
-TYPES = {"long": pa.int64(), "integer": pa.int32(), "string": pa.string()}
+from rows import by_deltalake, listed, table as given
 
 
 def table(request):
-    columns = request["columns"]
-    arrays = [pa.array([row[at] for row in request["rows"]], TYPES[kind]) for at, (_, kind) in enumerate(columns)]
-    return pa.table(arrays, names=[name for name, _ in columns])
-
-
-def listed(found):
-    """Rows as lists, their columns by name."""
-    found = found.read_all() if hasattr(found, "read_all") else found
-    names = sorted(found.column_names)
-    columns = [found.column(name).to_pylist() for name in names]
-    return {"columns": names, "rows": [list(row) for row in zip(*columns)]}
+    return given(request["columns"], request["rows"])
 
 
 class Peer:
@@ -64,10 +53,8 @@ class Peer:
 
     def look(self, path):
         opened = deltalake.DeltaTable(path)
-        by_deltalake = deltalake.QueryBuilder().register("t", opened).execute("SELECT * FROM t")
-        by_deltalake = listed(pa.RecordBatchReader.from_stream(by_deltalake))
         by_duckdb = listed(self.duckdb.sql("SELECT * FROM delta_scan('" + path.replace("'", "''") + "')").arrow())
-        return {"version": opened.version(), "deltalake": by_deltalake, "duckdb": by_duckdb}
+        return {"version": opened.version(), "deltalake": by_deltalake(path), "duckdb": by_duckdb}
 
 
 def main():

@@ -3,17 +3,14 @@
 //!
 //! The seed is printed; `BOATHOUSE_SEED` replays it, and `BOATHOUSE_TABLES` sets how many tables there are.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, Int64Type};
-use arrow_array::{Array, ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
-use boathouse_base::{BatchStream, Env, TableVersion};
+use boathouse_base::{Env, TableVersion};
 use boathouse_delta_core::{DeltaTable, DeltaTableExt, Retention};
 use boathouse_interop::PythonPeer;
 use boathouse_storage::{Location, Stores, seeded_env, system_env};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+use crate::rows::{Bag, Column, Kind, Row, batch, named};
 
 /// Steps on each table.
 const STEPS: usize = 22;
@@ -22,20 +19,10 @@ const TABLES: u64 = 8;
 /// Values of `part`: what paths and other engines stumble over.
 const PARTS: [Option<&str>; 5] = [Some("a b"), Some("ü/=%25"), Some("plain"), Some("it's"), None];
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Long,
-    Integer,
-    Text,
-}
-
-/// A value of a row: null, a number or text.
-type Row = Vec<Value>;
-
 /// The table as it should be.
 #[derive(Debug, Clone, Default)]
 struct State {
-    columns: Vec<(&'static str, Kind)>,
+    columns: Vec<Column>,
     rows: Vec<Row>,
 }
 
@@ -126,72 +113,23 @@ struct Duel<'p> {
     partitioned: bool,
 }
 
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Long => "long",
-        Kind::Integer => "integer",
-        Kind::Text => "string",
-    }
-}
-
 fn open(path: &str) -> DeltaTable {
     DeltaTable::at(Stores::new().open(&Location::from_path(path).unwrap()).unwrap(), system_env())
 }
 
-fn batch(columns: &[(&'static str, Kind)], rows: &[Row]) -> BatchStream {
-    let column = |(at, (name, kind)): (usize, &(&'static str, Kind))| {
-        let values = rows.iter().map(|row| &row[at]);
-        let array: ArrayRef = match kind {
-            Kind::Long => Arc::new(values.map(Value::as_i64).collect::<Int64Array>()),
-            Kind::Integer => Arc::new(values.map(|v| v.as_i64().map(|v| i32::try_from(v).unwrap())).collect::<Int32Array>()),
-            Kind::Text => Arc::new(values.map(|v| v.as_str().map(str::to_owned)).collect::<StringArray>()),
-        };
-        (*name, array, true)
-    };
-    RecordBatch::try_from_iter_with_nullable(columns.iter().enumerate().map(column)).unwrap().into()
-}
-
-/// Rows as text, sorted, with their columns by name: what all readers are compared by.
-fn canonical(columns: &[String], rows: impl Iterator<Item = Row>) -> Vec<String> {
-    let mut order: Vec<usize> = (0..columns.len()).collect();
-    order.sort_by_key(|at| &columns[*at]);
-    let text = |row: Row| order.iter().map(|at| format!("{}={}", columns[*at], row[*at])).collect::<Vec<_>>().join(" ");
-    let mut texts: Vec<String> = rows.map(text).collect();
-    texts.sort();
-    texts
-}
-
 impl State {
-    fn canonical(&self) -> Vec<String> {
+    fn bag(&self) -> Bag {
         let names: Vec<String> = self.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-        canonical(&names, self.rows.iter().cloned())
+        Bag::of(&names, self.rows.iter().cloned())
     }
 }
 
-async fn by_us(table: &DeltaTable) -> (u64, Vec<String>) {
+async fn by_us(table: &DeltaTable) -> (u64, Bag) {
     let snapshot = table.snapshot().await.unwrap();
     let batches = snapshot.scan(Default::default()).unwrap().collect().await.unwrap();
-    let names: Vec<String> = snapshot.schema().fields().iter().map(|field| field.name().clone()).collect();
-    let value = |array: &ArrayRef, row: usize| match array.data_type() {
-        _ if array.is_null(row) => Value::Null,
-        data_type if data_type.is_integer() => match array.as_primitive_opt::<Int64Type>() {
-            Some(longs) => json!(longs.value(row)),
-            None => json!(array.as_primitive::<Int32Type>().value(row)),
-        },
-        _ => json!(array.as_string::<i32>().value(row)),
-    };
-    let rows: Vec<Row> = batches
-        .iter()
-        .flat_map(|batch| (0..batch.num_rows()).map(|row| batch.columns().iter().map(|c| value(c, row)).collect()))
-        .collect();
-    assert_eq!(snapshot.row_count().await.unwrap(), Some(rows.len() as u64), "the count in the log");
-    (snapshot.version(), canonical(&names, rows.into_iter()))
-}
-
-fn by_peer(answer: &Value) -> Vec<String> {
-    let columns: Vec<String> = serde_json::from_value(answer["columns"].clone()).unwrap();
-    let rows: Vec<Row> = serde_json::from_value(answer["rows"].clone()).unwrap();
-    canonical(&columns, rows.into_iter())
+    let rows = Bag::of_batches(&batches);
+    assert_eq!(snapshot.row_count().await.unwrap(), Some(rows.0.len() as u64), "the count in the log");
+    (snapshot.version(), rows)
 }
 
 impl Duel<'_> {
@@ -204,12 +142,12 @@ impl Duel<'_> {
         (*version, state)
     }
 
-    fn rows(&mut self, columns: &[(&'static str, Kind)], most: u64) -> Vec<Row> {
+    fn rows(&mut self, columns: &[Column], most: u64) -> Vec<Row> {
         let count = 1 + self.below(most);
         let row = |_| {
             let id = self.next_id;
             self.next_id += 1;
-            let cell = |(name, kind): &(&'static str, Kind)| match (*name, *kind) {
+            let cell = |(name, kind): &Column| match (*name, *kind) {
                 ("id", _) => json!(id),
                 ("part", _) => json!(PARTS[usize::try_from(self.env.random_below(5)).unwrap()]),
                 (_, Kind::Text) if self.env.random_below(4) > 0 => json!(format!("ñ\"{id}")),
@@ -278,12 +216,12 @@ impl Duel<'_> {
         let table = &self.kept;
         let columns = &self.newest().1.columns;
         match step {
-            Step::Append(rows) => drop(table.append(batch(columns, rows)).run().await.unwrap()),
+            Step::Append(rows) => drop(table.append(batch(columns, rows).into()).run().await.unwrap()),
             Step::Widen(name, kind, rows) => {
                 let wide: Vec<_> = columns.iter().copied().chain([(*name, *kind)]).collect();
-                table.append(batch(&wide, rows)).merge_schema().run().await.unwrap();
+                table.append(batch(&wide, rows).into()).merge_schema().run().await.unwrap();
             }
-            Step::Overwrite(rows) => drop(table.overwrite(batch(columns, rows)).run().await.unwrap()),
+            Step::Overwrite(rows) => drop(table.overwrite(batch(columns, rows).into()).run().await.unwrap()),
             Step::Delete(condition) => drop(table.delete().filter(condition.sql()).run().await.unwrap()),
             Step::AddToValue(condition) => drop(table.update().set("v", "v + 1").filter(condition.sql()).run().await.unwrap()),
             Step::Move(condition, part) => {
@@ -297,7 +235,6 @@ impl Duel<'_> {
     }
 
     fn do_theirs(&mut self, step: &Step) {
-        let named = |columns: &[(&'static str, Kind)]| columns.iter().map(|(n, k)| json!([n, kind_name(*k)])).collect::<Vec<_>>();
         let columns = self.newest().1.columns.clone();
         let mut request = match step {
             Step::Append(rows) => json!({"do": "append", "columns": named(&columns), "rows": rows}),
@@ -326,12 +263,13 @@ impl Duel<'_> {
         let by: &[&str] = if self.partitioned { &["part"] } else { &[] };
         match who {
             Who::We => {
-                let append = self.kept.append(batch(&columns, &rows)).create_if_absent();
+                let append = self.kept.append(batch(&columns, &rows).into()).create_if_absent();
                 append.partition_by(by.iter().copied()).run().await.unwrap();
             }
             Who::Deltalake => {
-                let named: Vec<Value> = columns.iter().map(|(name, kind)| json!([name, kind_name(*kind)])).collect();
-                self.peer.ask(&json!({"do": "create", "path": self.path, "columns": named, "rows": rows, "partition_by": by}));
+                self.peer.ask(
+                    &json!({"do": "create", "path": self.path, "columns": named(&columns), "rows": rows, "partition_by": by}),
+                );
             }
         }
         self.states.insert(0, State { columns, rows });
@@ -339,14 +277,14 @@ impl Duel<'_> {
 
     /// Compares all readers with the model.
     async fn look(&mut self, expected: &State, what: &str) -> u64 {
-        let expected = expected.canonical();
+        let expected = expected.bag();
         let (version, kept) = by_us(&self.kept).await;
         assert_eq!(kept, expected, "by the handle that was there: {what}");
         let (fresh_version, fresh) = by_us(&open(&self.path)).await;
         assert_eq!(fresh, expected, "by a new handle: {what}");
         let answer = self.peer.ask(&json!({"do": "look", "path": self.path}));
-        assert_eq!(by_peer(&answer["deltalake"]), expected, "by deltalake: {what}");
-        assert_eq!(by_peer(&answer["duckdb"]), expected, "by duckdb: {what}");
+        assert_eq!(Bag::of_answer(&answer["deltalake"]), expected, "by deltalake: {what}");
+        assert_eq!(Bag::of_answer(&answer["duckdb"]), expected, "by duckdb: {what}");
         assert_eq!((version, Some(version)), (fresh_version, answer["version"].as_u64()), "{what}");
         version
     }

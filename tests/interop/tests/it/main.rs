@@ -3,8 +3,12 @@
 
 mod delta;
 mod differential;
+mod features;
+mod merge_statements;
+mod merges;
 mod mlflow;
 mod peers;
+mod rows;
 #[cfg(feature = "s3")]
 mod s3;
 mod tpch;
