@@ -60,7 +60,17 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(asked) if !asked.use_stderr() => {
+            print!("{asked}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("lake: {}", misunderstood(&error));
+            return ExitCode::FAILURE;
+        }
+    };
     match run(args).await {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read the rows has enough of them: `lake cat t | head`.
@@ -103,6 +113,18 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
         cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
     };
     error.chain().any(closed) || error.to_string().contains("Broken pipe")
+}
+
+/// What is wrong with the arguments, on one line: what clap says before it shows how commands are written.
+fn misunderstood(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let said = text.split("\n\n").take_while(|part| !part.starts_with("Usage:") && !part.starts_with("For more"));
+    let words: Vec<&str> = said.flat_map(str::split_whitespace).skip_while(|word| *word == "error:").collect();
+    match words.as_slice() {
+        // Without a command, clap shows its help.
+        [] | ["A", ..] | ["Reads", ..] => "which command? `lake --help` lists them".to_owned(),
+        words => format!("{}; `lake --help` says more", words.join(" ")),
+    }
 }
 
 /// The error and its causes, without those that a message has told already.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use boathouse::base::BatchStream;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
-use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::compute::{cast, concat_batches};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::arrow::util::pretty::pretty_format_batches;
@@ -39,7 +39,7 @@ struct Printer {
 
 enum Form {
     Table { held: Vec<RecordBatch>, printed: bool },
-    Json(datafusion::arrow::json::LineDelimitedWriter<Stdout>),
+    Json(datafusion::arrow::json::LineDelimitedWriter<Stdout>, SchemaRef),
     Csv(Box<datafusion::arrow::csv::Writer<Stdout>>, SchemaRef),
     Parquet(Box<ArrowWriter<Stdout>>),
 }
@@ -49,7 +49,10 @@ impl Printer {
         let out = std::io::stdout();
         let form = match format {
             Format::Table => Form::Table { held: Vec::new(), printed: false },
-            Format::Json => Form::Json(datafusion::arrow::json::LineDelimitedWriter::new(out)),
+            Format::Json => {
+                let texts = Schema::new(schema.fields().iter().map(|field| text_keys(field)).collect::<Vec<_>>());
+                Form::Json(datafusion::arrow::json::LineDelimitedWriter::new(out), Arc::new(texts))
+            }
             Format::Csv => {
                 let flat = flat_schema(&schema);
                 let mut writer = datafusion::arrow::csv::WriterBuilder::new().with_header(true).build(out);
@@ -70,7 +73,7 @@ impl Printer {
                     block(&self.schema, held, printed)?;
                 }
             }
-            Form::Json(writer) => writer.write(&batch)?,
+            Form::Json(writer, texts) => writer.write(&with_text_keys(&batch, texts)?)?,
             Form::Csv(writer, flat) => writer.write(&flattened(&batch, flat)?)?,
             Form::Parquet(writer) => writer.write(&batch)?,
         }
@@ -84,7 +87,7 @@ impl Printer {
                     block(&self.schema, &mut held, &mut printed)?;
                 }
             }
-            Form::Json(mut writer) => writer.finish()?,
+            Form::Json(mut writer, _) => writer.finish()?,
             Form::Csv(_, _) => {}
             Form::Parquet(writer) => drop(writer.close()?),
         }
@@ -98,6 +101,34 @@ fn block(schema: &SchemaRef, held: &mut Vec<RecordBatch>, printed: &mut bool) ->
     *printed = true;
     let shown = pretty_format_batches(&[batch])?;
     Ok(writeln!(std::io::stdout(), "{shown}")?)
+}
+
+/// The column with texts for keys of maps: JSON knows no others.
+fn text_keys(field: &Field) -> Field {
+    field.clone().with_data_type(match field.data_type() {
+        DataType::Map(entries, sorted) => {
+            let mut fields = match entries.data_type() {
+                DataType::Struct(fields) => fields.iter().map(|field| text_keys(field)).collect::<Vec<_>>(),
+                _ => Vec::new(),
+            };
+            if let Some(key) = fields.first_mut() {
+                *key = key.clone().with_data_type(DataType::Utf8);
+            }
+            let entries = entries.as_ref().clone().with_data_type(DataType::Struct(fields.into()));
+            DataType::Map(Arc::new(entries), *sorted)
+        }
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|field| text_keys(field)).collect()),
+        DataType::List(field) => DataType::List(Arc::new(text_keys(field))),
+        DataType::LargeList(field) => DataType::LargeList(Arc::new(text_keys(field))),
+        DataType::ListView(field) => DataType::ListView(Arc::new(text_keys(field))),
+        other => other.clone(),
+    })
+}
+
+fn with_text_keys(batch: &RecordBatch, texts: &SchemaRef) -> Result<RecordBatch> {
+    let columns = batch.columns().iter().zip(texts.fields());
+    let columns = columns.map(|(column, field)| Ok(cast(column, field.data_type())?)).collect::<Result<Vec<_>>>()?;
+    Ok(RecordBatch::try_new(Arc::clone(texts), columns)?)
 }
 
 fn is_nested(data_type: &DataType) -> bool {

@@ -59,7 +59,8 @@ impl Sql {
             }
             statement.push_str(&line);
             if at_end {
-                statement.push(';');
+                // On a line of its own: the last one may be a comment.
+                statement.push_str("\n;");
             }
             while let Some(end) = end_of_statement(&statement) {
                 let rest = statement.split_off(end + 1);
@@ -67,13 +68,14 @@ impl Sql {
                 if whole.trim().trim_end_matches(';').trim().is_empty() {
                     continue;
                 }
-                match self.one(session, &whole).await {
+                match self.one(session, whole.trim_start()).await {
                     Err(error) if is_terminal => eprintln!("lake: {}", one_line(&error)),
                     done => done?,
                 }
             }
             if at_end {
-                return Ok(());
+                // A text or comment without an end: whoever reads statements says so.
+                return if statement.trim().is_empty() { Ok(()) } else { self.one(session, statement.trim()).await };
             }
         }
     }
@@ -81,17 +83,23 @@ impl Sql {
 
 /// Where the first semicolon stands that is in no text, no quoted name and no comment.
 fn end_of_statement(text: &str) -> Option<usize> {
-    let mut inside: Option<u8> = None;
-    let bytes = text.as_bytes();
-    for (at, byte) in bytes.iter().enumerate() {
-        match (inside, byte) {
-            (None, b';') => return Some(at),
-            (None, b'\'' | b'"' | b'`') => inside = Some(*byte),
-            (None, b'-') if bytes.get(at + 1) == Some(&b'-') => inside = Some(b'\n'),
-            // A quote that is doubled ends the text, and begins it again.
-            (Some(end), byte) if end == *byte => inside = None,
-            _ => {}
-        }
+    let mut from = 0;
+    while let Some(next) = text.get(from..)?.find([';', '\'', '"', '`', '-', '/']) {
+        let at = from + next;
+        let rest = &text[at..];
+        // What ends the text, the name or the comment that begins here; a quote that is doubled ends it, and begins it again.
+        let end = match rest.as_bytes() {
+            [b';', ..] => return Some(at),
+            [quote @ (b'\'' | b'"' | b'`'), ..] => char::from(*quote).to_string(),
+            [b'-', b'-', ..] => "\n".to_owned(),
+            [b'/', b'*', ..] => "*/".to_owned(),
+            _ => {
+                from = at + 1;
+                continue;
+            }
+        };
+        let begin = if end.len() == 2 { 2 } else { 1 };
+        from = at + begin + rest.get(begin..)?.find(&end)? + end.len();
     }
     None
 }

@@ -25,6 +25,9 @@ pub(crate) struct Optimize {
     /// Only partitions for which this is true.
     #[arg(long = "where", value_name = "SQL")]
     condition: Option<String>,
+    /// Orders all files of a clustered table again, and not only those that are new.
+    #[arg(long, conflicts_with_all = ["condition", "zorder"])]
+    full: bool,
     /// Orders rows by these columns together, with commas between.
     #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
     zorder: Vec<String>,
@@ -35,6 +38,9 @@ pub(crate) struct Optimize {
 impl Optimize {
     pub(crate) async fn run(self, place: &Place) -> Result<()> {
         let mut sql = "OPTIMIZE t".to_owned();
+        if self.full {
+            sql.push_str(" FULL");
+        }
         if let Some(condition) = &self.condition {
             sql.push_str(&format!(" WHERE {condition}"));
         }

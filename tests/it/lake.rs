@@ -102,6 +102,12 @@ fn an_error_is_one_clear_line() {
     assert!(complaint(&["restore", &nothing]).contains("--version or --timestamp"));
     assert!(complaint(&["convert", &nothing]).contains("holds no Parquet file"));
     assert!(complaint(&["cat", "ftp://nowhere/t"]).contains("ftp"));
+    // What is wrong with the command itself is no longer either.
+    assert!(complaint(&["cta", &nothing]).contains("unrecognized subcommand 'cta'"));
+    assert!(complaint(&["cat"]).contains("<TABLE>"));
+    assert!(complaint(&[]).contains("which command?"));
+    assert!(complaint(&["optimize", &nothing, "--full", "--zorder", "a"]).contains("cannot be used with"));
+    assert!(said(&["--help"]).contains("Usage:") && said(&["cat", "--help"]).contains("--where"));
 }
 
 #[test]
@@ -114,10 +120,39 @@ fn statements_come_from_standard_input_until_one_fails() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let script = "CREATE TABLE t (id INT)\n  USING DELTA;\nINSERT INTO t VALUES (7); SELECT id FROM t; -- a; b\nSELECT 'x;y' AS s;\nSELECT nothing FROM t;\nSELECT 9;\n";
+    let script = "CREATE TABLE t (id INT)\n  USING DELTA;\nINSERT INTO t VALUES (7); SELECT id FROM t; -- a; b\n/* c; d */ SELECT 'x;y' AS s;\nSELECT nothing FROM t;\nSELECT 9;\n";
     child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("id\n7\n") && text.contains("s\nx;y\n") && !text.contains('9'), "{text}");
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// Every table of other writers that can be opened is printed, or says on one line why not.
+#[test]
+fn tables_of_every_writer_are_printed_as_json_and_csv() {
+    let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("delta-core/table/tests/corpora");
+    let lines = std::fs::read_to_string(corpora.join("tables.jsonl")).unwrap();
+    let (mut printed, mut refused) = (0, 0);
+    for group in ["golden", "golden-spark", "spark", "kernel-data", "delta-rs", "duckdb"] {
+        let folder = tempfile::tempdir().unwrap();
+        let packed = std::fs::File::open(corpora.join(format!("{group}.tar.zst"))).unwrap();
+        tar::Archive::new(zstd::stream::read::Decoder::new(packed).unwrap()).unpack(folder.path()).unwrap();
+        for entry in std::fs::read_dir(folder.path().join(group)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let known = lines.lines().find(|line| line.contains(&format!("\"table\":\"{group}/{name}\""))).unwrap();
+            let table = folder.path().join(group).join(&name).join("delta").display().to_string();
+            if known.contains("\"refused\"") || known.contains("\"fails\"") {
+                complaint(&["cat", &table, "--format", "json"]);
+                refused += 1;
+                continue;
+            }
+            let json = said(&["cat", &table, "--format", "json"]);
+            let csv = said(&["cat", &table, "--format", "csv"]);
+            let rows: Vec<serde_json::Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            assert!(csv.lines().count() > rows.len(), "{group}/{name}: {} rows as JSON, and as CSV {csv}", rows.len());
+            printed += 1;
+        }
+    }
+    assert!(printed > 100 && refused > 5, "{printed} printed, {refused} refused");
 }

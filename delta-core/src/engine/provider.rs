@@ -20,7 +20,7 @@ use super::assign::rules;
 use super::expressions::SparkExpressions;
 use super::insert;
 use super::merge::KeyFilter;
-use super::scan::{DeltaScanExec, FooterCache, Locators, Scan, ScanBuilder};
+use super::scan::{DeltaScanExec, FooterCache, Locators, Scan, ScanBuilder, matching, reads_only};
 
 /// A Delta table for the engine: its newest version, or one version of it.
 ///
@@ -30,7 +30,8 @@ use super::scan::{DeltaScanExec, FooterCache, Locators, Scan, ScanBuilder};
 /// as far as a filter translates to a [`Predicate`](boathouse_base::Predicate).
 ///
 /// What the log knows exactly is answered without reading: `count(*)`, and `min` and `max` of integers, dates, booleans
-/// and decimals where no row is deleted. Footers are read once a provider; nothing is listed.
+/// and decimals where no row is deleted. Filters on partition columns are decided by the log alone, so this holds behind
+/// them as well, and for `LIMIT`. Footers are read once a provider; nothing is listed.
 ///
 /// A provider of the newest version looks for it at each scan; two scans in one query may see different versions. Its
 /// columns are those of the version that it was made of.
@@ -106,6 +107,12 @@ impl DeltaTableProvider {
         Ok(Self { snapshot: snapshot.clone(), pinned: true, ..self.clone() })
     }
 
+    /// Whether a filter is the same for all rows of a file. The engine does not ask it again then, and answers counts from
+    /// the log.
+    fn is_decided_by_log(&self, filter: &Expr) -> bool {
+        reads_only(filter, self.snapshot.partition_columns())
+    }
+
     async fn current(&self) -> Result<Snapshot> {
         if self.pinned {
             return Ok(self.snapshot.clone());
@@ -162,17 +169,31 @@ impl TableProvider for DeltaTableProvider {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
         let predicate = to_conjunction(filters);
-        let mut files = snapshot.files(predicate.as_ref()).await.map_err(|error| into_datafusion(error.into()))?;
-        if let Some(limit) = limit.filter(|_| filters.is_empty()) {
+        let files = snapshot.files(predicate.as_ref()).await.map_err(|error| into_datafusion(error.into()))?;
+        let (of_log, of_rows): (Vec<&Expr>, Vec<&Expr>) = filters.iter().partition(|filter| self.is_decided_by_log(filter));
+        if of_log.iter().any(|filter| !reads_only(filter, snapshot.partition_columns())) {
+            return plan_err!(
+                "scan {}: its partition columns are others than when it was registered; register it again",
+                snapshot.url()
+            );
+        }
+        let mut files = matching(session, &snapshot, &self.schema, files, &of_log)?;
+        let limit = limit.filter(|_| of_rows.is_empty());
+        if let Some(limit) = limit {
             truncate(&mut files, limit);
         }
-        let limit = limit.filter(|_| filters.is_empty());
         let (schema, footers) = (&self.schema, &self.footers);
         ScanBuilder { snapshot: &snapshot, schema, files: &files, projection, limit, footers }.build(session)
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(pushdown(filters))
+        let mut answers = pushdown(filters);
+        for (answer, filter) in answers.iter_mut().zip(filters) {
+            if self.is_decided_by_log(filter) {
+                *answer = TableProviderFilterPushDown::Exact;
+            }
+        }
+        Ok(answers)
     }
 
     async fn insert_into(&self, _: &dyn Session, input: Arc<dyn ExecutionPlan>, op: InsertOp) -> Result<Arc<dyn ExecutionPlan>> {

@@ -107,6 +107,58 @@ async fn a_semi_join_goes_down_to_the_table_that_it_decides() {
     assert!(semi < inner && semi.is_some(), "{}", plan(of_both).await);
 }
 
+#[tokio::test]
+async fn filters_on_partitions_are_decided_by_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = session().with_warehouse(&folder.path().display().to_string()).unwrap();
+    lake.sql("CREATE TABLE t (v INT, day DATE, who STRING, n DECIMAL(6, 2)) USING DELTA PARTITIONED BY (day, who, n)")
+        .await
+        .unwrap();
+    let made = "SELECT value, DATE '2024-01-01' + CAST(value % 4 AS INT), CASE value % 3 WHEN 0 THEN 'a b' WHEN 1 THEN 'B' END, \
+                CASE WHEN value % 2 = 0 THEN 1.50 ELSE -2.25 END FROM generate_series(0, 239)";
+    lake.sql(&format!("INSERT INTO t {made}")).await.unwrap();
+    lake.sql("DELETE FROM t WHERE v < 24").await.unwrap();
+    let plain = SessionContext::new();
+    plain
+        .register_batch("t", {
+            let all = lake.query("SELECT * FROM t").await.unwrap().collect().await.unwrap();
+            datafusion::arrow::compute::concat_batches(&all[0].schema(), &all).unwrap()
+        })
+        .unwrap();
+    let explain = |query: String| {
+        let lake = lake.clone();
+        async move { lake.query(&format!("EXPLAIN {query}")).await.unwrap().to_string().await.unwrap() }
+    };
+    for filter in [
+        "day = DATE '2024-01-02'",
+        "who IS NULL",
+        "who = 'a b' AND n > 0",
+        "upper(who) LIKE 'A%' OR n < 0",
+        "day > DATE '2024-01-03' AND who <> 'B'",
+        "who NOT IN ('B')",
+        "n = -2.25",
+        "day = DATE '2030-01-01'",
+        "coalesce(who, 'none') = 'none'",
+    ] {
+        let count = format!("SELECT count(*) AS n FROM t WHERE {filter}");
+        let plan = explain(count.clone()).await;
+        assert!(!plan.contains("DataSourceExec") && !plan.contains("FilterExec"), "{filter}: {plan}");
+        assert_eq!(rows_of(&lake, &count).await, rows(plain.sql(&count).await.unwrap()).await, "{filter}");
+        let all = format!("SELECT * FROM t WHERE {filter}");
+        assert_eq!(rows_of(&lake, &all).await, rows(plain.sql(&all).await.unwrap()).await, "{filter}");
+        let mixed = format!("SELECT * FROM t WHERE {filter} AND v % 5 = 0");
+        assert_eq!(rows_of(&lake, &mixed).await, rows(plain.sql(&mixed).await.unwrap()).await, "{filter}");
+    }
+    let plan = explain("SELECT v FROM t WHERE who = 'B' LIMIT 3".to_owned()).await;
+    assert!(plan.contains("limit=3") && plan.matches(".parquet").count() == 1, "one file has enough rows: {plan}");
+    let over_rows = explain("SELECT count(*) FROM t WHERE who = 'B' AND v > 100".to_owned()).await;
+    assert!(over_rows.contains("FilterExec"), "{over_rows}");
+}
+
+async fn rows_of(lake: &DeltaSession, query: &str) -> Vec<String> {
+    rows(lake.query(query).await.unwrap()).await
+}
+
 #[test]
 fn rules_change_no_answer() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
