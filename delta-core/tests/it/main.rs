@@ -10,6 +10,8 @@ mod fan_out;
 mod faults;
 mod feed;
 mod kills;
+mod life_model;
+mod lives;
 mod marks;
 mod merges;
 mod model;

@@ -30,7 +30,7 @@ fn features() -> impl Strategy<Value = Features> {
 }
 
 #[derive(Debug, Clone)]
-enum Condition {
+pub(crate) enum Condition {
     IdIs(i64),
     IdAbove(i64),
     PartIs(&'static str),
@@ -43,7 +43,7 @@ enum Condition {
 }
 
 impl Condition {
-    fn sql(&self) -> String {
+    pub(crate) fn sql(&self) -> String {
         match self {
             Self::IdIs(k) => format!("id = {k}"),
             Self::IdAbove(k) => format!("id > {k}"),
@@ -79,7 +79,7 @@ impl Condition {
         }
     }
 
-    fn holds(&self, row: &Row) -> bool {
+    pub(crate) fn holds(&self, row: &Row) -> bool {
         self.truth(row) == Some(true)
     }
 }
@@ -94,14 +94,14 @@ enum Step {
     Merge { source: Vec<Row>, delete_zero: bool, update_larger: bool, insert: bool, by_source: bool },
 }
 
-fn rows(most: usize) -> impl Strategy<Value = Vec<Row>> {
+pub(crate) fn rows(most: usize) -> impl Strategy<Value = Vec<Row>> {
     let id = prop_oneof![8 => (0..12_i64).prop_map(Some), 1 => Just(None)];
     let part = prop_oneof![Just(Some("a b")), Just(Some("ü%/")), Just(None)];
     let value = prop_oneof![4 => (0..5_i32).prop_map(Some), 1 => Just(None)];
     prop::collection::vec((id, part, value), 1..most)
 }
 
-fn condition() -> impl Strategy<Value = Condition> {
+pub(crate) fn condition() -> impl Strategy<Value = Condition> {
     let leaf = prop_oneof![
         (0..12_i64).prop_map(Condition::IdIs),
         (0..12_i64).prop_map(Condition::IdAbove),

@@ -6,6 +6,7 @@ use boathouse_delta_protocol::features::{
 };
 
 use super::history::{KEPT, truncate, with_vector};
+use super::vectors::name_vectors;
 use crate::checkpoint::CheckpointForm;
 use crate::error::{DeltaError, FeatureProblem, OnTable, Result};
 use crate::log_cleanup::refuse_managed;
@@ -35,7 +36,8 @@ enum Earlier {
 /// | `deletionVectors`, `v2Checkpoint`, `typeWidening` and others that readers must know | earlier versions stay, behind protected checkpoints (`checkpointProtection`); or go, with [`truncate_history`](Self::truncate_history) |
 /// | `columnMapping` in use, `rowTracking`, `clustering`, types that were widened, tables of a catalog | refused: every file would have to be written again |
 ///
-/// Files with deletion vectors must be written again before, which is for an engine to do.
+/// Files with deletion vectors must be written again before, which is for an engine to do. Vectors that earlier versions need are listed as
+/// removed files: a vacuum by a client that does not know vectors spares them as long as those versions.
 ///
 /// # Example
 /// ```
@@ -88,7 +90,8 @@ impl DropFeatureBuilder {
     /// needs it (wait until it is a day old, and do it again); `Unsupported` when it cannot be dropped; `Conflict` when others change
     /// the table all the time. After an error, its properties may be off already; nothing else has changed.
     ///
-    /// **Cost**: one commit; for a feature that readers must know, the properties' commit, three empty commits, and four checkpoints.
+    /// **Cost**: one commit; for a feature that readers must know, the properties' commit, one for
+    /// `deletionVectors` that lists vectors, three empty commits, and four checkpoints.
     pub async fn run(self) -> Result<DropFeatureReport> {
         let Self { table, feature, earlier } = self;
         let snapshot = table.snapshot().await?;
@@ -101,6 +104,9 @@ impl DropFeatureBuilder {
                 let transaction = Transaction::begin(&snapshot).read_metadata().set_metadata(metadata);
                 let facts = [("properties", serde_json::json!({"feature": feature}).to_string())];
                 transaction.operation("UNSET TBLPROPERTIES", facts).alone().commit().await?;
+            }
+            if feature == "deletionVectors" {
+                name_vectors(&table).await?;
             }
             let checkpoints = if earlier == Earlier::Protect { BARRIER } else { 1 };
             for _ in 0..checkpoints {

@@ -5,8 +5,10 @@
 //!                                       ├─ three checkpoints, which stay ─ checkpointProtection ────▶ protocol ─▶ checkpoint
 //!                                       └─ truncate: older versions go ─ none that is left uses it ─▶ protocol
 //! ```
+//! Before checkpoints are written, files of deletion vectors that earlier versions need are listed as removed ones.
 
 mod builder;
 mod history;
+mod vectors;
 
 pub use builder::{DropFeatureBuilder, DropFeatureReport};

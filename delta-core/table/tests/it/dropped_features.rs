@@ -1,5 +1,7 @@
 //! Features that leave a table.
 
+use std::collections::BTreeSet;
+
 use arrow_schema::{DataType, Field, Schema};
 use boathouse_base::{DomainError, Env, ErrorKind, ManualClock, TableVersion};
 use boathouse_delta_table::protocol::features::{DropProblem, has};
@@ -63,6 +65,59 @@ async fn deletion_vectors_go_when_no_file_has_one_and_earlier_versions_stay_behi
     assert_eq!(crate::rows::ids(&before).await, [1, 3], "earlier versions are read");
     append_each(&fresh, 9..10).await;
     assert_eq!(latest_ids(&table).await, [1, 3, 9]);
+}
+
+/// What a client that knows no vectors spares in a vacuum: files of the table, and removed ones within the retention.
+async fn spared_by_old_clients(table: &DeltaTable) -> BTreeSet<String> {
+    let snapshot = reopened(table).snapshot().await.unwrap();
+    let files = snapshot.files(None).await.unwrap().into_iter().map(|file| file.path().into_owned());
+    let removed = snapshot.tombstones().await.unwrap().into_iter().map(|remove| remove.path);
+    files.chain(removed).collect()
+}
+
+/// The files of vectors in the folder.
+async fn vector_files(table: &DeltaTable) -> BTreeSet<String> {
+    let listed = table.storage().list("").await.unwrap().into_iter().map(|entry| entry.path);
+    listed.filter(|path| path.ends_with(".bin")).collect()
+}
+
+#[tokio::test]
+async fn vectors_that_earlier_versions_need_are_listed_as_removed_files_once() {
+    let table = table();
+    let many: Vec<i64> = (0..5000).collect();
+    table.append(people(&many, "a")).property("delta.enableDeletionVectors", "true").run().await.unwrap();
+    for rows in [0_u64..1000, 2000..3000] {
+        let snapshot = table.snapshot().await.unwrap();
+        let file = snapshot.files(None).await.unwrap().remove(0);
+        // Rows here and there: a vector that is too large for the log.
+        Transaction::begin(&snapshot).delete_rows(&file, rows.map(|row| row * 17 % 4999)).commit().await.unwrap();
+    }
+    let before = latest_ids(&table).await;
+    table.overwrite(people(&[1, 3], "a")).run().await.unwrap();
+    let vectors = vector_files(&table).await;
+    assert_eq!(vectors.len(), 2, "of both deletions");
+    assert!(spared_by_old_clients(&table).await.is_disjoint(&vectors), "nobody names them before");
+    table.drop_feature("deletionVectors").run().await.unwrap();
+    assert!(spared_by_old_clients(&table).await.is_superset(&vectors));
+    let history = table.history(20).await.unwrap();
+    let listed = |history: &[boathouse_delta_table::CommitSummary]| {
+        history.iter().filter(|commit| commit.operation.as_deref() == Some("Deletion Vector Tombstones")).count()
+    };
+    assert_eq!(listed(&history), 1);
+    // A vacuum spares them, the versions that need them are read, and rows of the newest one are what they were.
+    reopened(&table).vacuum().run().await.unwrap();
+    assert_eq!(vector_files(&table).await, vectors);
+    assert_eq!(crate::rows::ids(&reopened(&table).snapshot_at(TableVersion::Number(2)).await.unwrap()).await, before);
+    assert_eq!(latest_ids(&table).await, [1, 3]);
+    assert_eq!(reopened(&table).snapshot().await.unwrap().row_count().await.unwrap(), Some(2));
+    // They are not listed again when the feature comes and goes once more.
+    table.alter().set_property("delta.enableDeletionVectors", "true").run().await.unwrap();
+    table.drop_feature("deletionVectors").run().await.unwrap();
+    assert_eq!(listed(&table.history(40).await.unwrap()), 1);
+    // Older than the retention, nobody needs them.
+    let later = later(&table, 24 * 40);
+    later.vacuum().run().await.unwrap();
+    assert_eq!(latest_ids(&table).await, [1, 3]);
 }
 
 #[tokio::test]
