@@ -335,7 +335,9 @@ impl Life {
                 assert_eq!(result.is_ok(), self.model.mapped, "{result:?}");
                 if self.model.mapped {
                     self.model.columns.retain(|(_, of)| of != number);
-                    self.model.rows.iter_mut().for_each(|row| drop(row.added.remove(number)));
+                    for row in &mut self.model.rows {
+                        row.added.remove(number);
+                    }
                 }
             }
             Step::MoveColumn(at) => {

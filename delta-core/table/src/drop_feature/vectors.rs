@@ -39,7 +39,12 @@ pub(super) async fn name_vectors(table: &DeltaTable) -> Result<()> {
     }
     let count = removes.len() as u64;
     let transaction = removes.into_iter().fold(Transaction::begin(&snapshot), Transaction::remove_action);
-    transaction.operation(OPERATION, []).metrics([("dvTombstonesWithinRetentionPeriod", count)]).alone().commit().await?;
+    transaction
+        .operation(OPERATION, [])
+        .metrics([("dvTombstonesWithinRetentionPeriod", count)])
+        .lists_strangers()
+        .commit()
+        .await?;
     Ok(())
 }
 

@@ -354,11 +354,21 @@ fn leaves(metadata: &ParquetMetaData, wanted: impl Fn(&str, Option<&str>) -> boo
             nulls.is_some_and(|nulls| u64::try_from(column.num_values()).is_ok_and(|values| nulls >= values))
         })
     };
+    // Of the entries of a map, keys and values are read together: `add.partitionValues.key_value.value` may be null everywhere.
+    let of_one_entry = |a: usize, b: usize| {
+        let (a, b) = (schema.column(a), schema.column(b));
+        let (a, b) = (a.path().parts(), b.path().parts());
+        a.len() > 3 && a.len() == b.len() && a[..a.len() - 1] == b[..b.len() - 1]
+    };
+    let beside = |leaf: usize| [leaf.checked_sub(1), Some(leaf + 1).filter(|next| *next < schema.num_columns())];
+    let is_needed = |leaf: usize| {
+        !all_null(leaf) || beside(leaf).into_iter().flatten().any(|other| of_one_entry(leaf, other) && !all_null(other))
+    };
     let kept = |leaf: &usize| {
         let path = schema.column(*leaf);
         let parts = path.path().parts();
         let group = parts.first().map_or("", String::as_str);
-        wanted(group, parts.get(1).map(String::as_str)) && !all_null(*leaf)
+        wanted(group, parts.get(1).map(String::as_str)) && is_needed(*leaf)
     };
     (0..schema.num_columns()).filter(kept).collect()
 }

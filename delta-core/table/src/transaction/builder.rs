@@ -60,6 +60,8 @@ pub struct Transaction {
     pub(super) keeps_row_ids: bool,
     /// Whether it holds for the very next version alone.
     pub(super) only_next: bool,
+    /// Whether files that were never in the table are listed as removed ones.
+    pub(super) lists_strangers: bool,
 }
 
 /// Whether a transaction may share a commit with others.
@@ -99,6 +101,7 @@ impl Transaction {
             grouping: Grouping::Allowed,
             keeps_row_ids: false,
             only_next: false,
+            lists_strangers: false,
         }
     }
 
@@ -196,6 +199,12 @@ impl Transaction {
         self.alone()
     }
 
+    /// Removed files need not be in the table: they are listed, so that a vacuum spares them for some time.
+    pub(crate) fn lists_strangers(mut self) -> Self {
+        self.lists_strangers = true;
+        self.alone()
+    }
+
     fn adds_files(&self) -> bool {
         !self.stake.concatenations.is_empty() || self.actions.iter().any(|action| matches!(action, Action::Add(_)))
     }
@@ -280,6 +289,7 @@ impl Transaction {
         let keeps = |t: &Self| t.keeps_row_ids || !t.adds_files();
         self.keeps_row_ids = keeps(&self) && keeps(&other);
         self.only_next |= other.only_next;
+        self.lists_strangers |= other.lists_strangers;
         self.stake.reads.union_with(other.stake.reads);
         for (path, mark) in other.stake.marks {
             match self.stake.marks.get_mut(&path) {

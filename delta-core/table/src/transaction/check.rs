@@ -106,7 +106,7 @@ impl Transaction {
                 }
                 Action::Remove(remove) => {
                     changed.insert(&remove.path);
-                    gone.push(remove.key());
+                    gone.extend(Some(remove.key()).filter(|_| !self.lists_strangers));
                 }
                 _ => {}
             }

@@ -1,12 +1,16 @@
 //! Checkpoints: written on time, read back equal, and never needed.
 
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, StringArray};
+use arrow_schema::{DataType, Field, Schema};
 use boathouse_base::{AppTransaction, DomainError, ErrorKind, TableVersion};
-use boathouse_delta_table::DeltaTable;
+use boathouse_delta_table::{CheckpointForm, DeltaTable};
 use boathouse_storage::Operation;
 use boathouse_storage::seeded_env;
 use boathouse_storage::testing::CountingStore;
 
-use crate::rows::{append_each, ids, latest_ids, people, reopened, table};
+use crate::rows::{append_each, batch, ids, latest_ids, people, reopened, stream, table};
 
 const CHECKPOINT_10: &str = "_delta_log/00000000000000000010.checkpoint.parquet";
 const CHECKPOINT_20: &str = "_delta_log/00000000000000000020.checkpoint.parquet";
@@ -28,6 +32,28 @@ async fn a_checkpoint_is_written_every_ten_commits_and_makes_opening_cheap() {
     let counted = counts.counts();
     assert_eq!((counted.of(Operation::List), counted.gets()), (1, 2), "pointer, checksum: {:?}", counts.log());
     assert_eq!(ids(&snapshot).await, (0..23).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_checkpoint_whose_partition_values_are_all_null_is_read() {
+    for form in [CheckpointForm::Classic, CheckpointForm::ClassicV2, CheckpointForm::Uuid] {
+        let table = table();
+        let schema = Schema::new(vec![Field::new("id", DataType::Int64, true), Field::new("part", DataType::Utf8, true)]);
+        let create = table.create(schema).partition_by(["part"]);
+        create.property("delta.feature.v2Checkpoint", "supported").run().await.unwrap();
+        let rows = |id: i64| {
+            let part: ArrayRef = Arc::new(StringArray::new_null(1));
+            stream(batch(&[("id", Arc::new(Int64Array::from(vec![id])) as ArrayRef), ("part", part)]))
+        };
+        table.append(rows(1)).run().await.unwrap();
+        table.checkpoint().form(form).run().await.unwrap();
+        table.append(rows(2)).run().await.unwrap();
+        assert_eq!(latest_ids(&table).await, [1, 2], "{form:?}");
+        // Nor is it needed that the commits behind it are there.
+        table.storage().delete("_delta_log/00000000000000000001.json").await.unwrap();
+        assert_eq!(latest_ids(&table).await, [1, 2], "{form:?}");
+        assert_eq!(reopened(&table).snapshot().await.unwrap().tombstones().await.unwrap(), []);
+    }
 }
 
 #[tokio::test]
