@@ -21,23 +21,41 @@ use crate::error::{DeltaError, OnTable, Result};
 /// Bytes at the end of a file that are fetched at first: most footers fit.
 const FOOTER_BYTES: usize = 64 << 10;
 
+/// Files up to this size are fetched as a whole, by the first request: another one costs more than these bytes.
+const WHOLE_BYTES: u64 = 1 << 20;
+
 /// A Parquet file in an object store, for the Parquet reader: what its footer points at is checked before it is fetched.
 #[derive(Debug, Clone)]
 pub struct ObjectReader {
     store: Arc<dyn ObjectStore>,
     path: Path,
     size_bytes: u64,
+    /// All bytes of a small file, once they are here.
+    whole: Option<Bytes>,
 }
 
 impl ObjectReader {
     /// A file of this size. Does no I/O.
     pub fn new(store: Arc<dyn ObjectStore>, path: Path, size_bytes: u64) -> Self {
-        Self { store, path, size_bytes }
+        Self { store, path, size_bytes, whole: None }
     }
 
     /// Whether there is no such object. **Cost**: one HEAD.
     pub async fn is_missing(&self) -> bool {
         matches!(self.store.head(&self.path).await, Err(object_store::Error::NotFound { .. }))
+    }
+
+    /// All bytes, where the file is small.
+    async fn whole(&mut self) -> ParquetResult<Option<&Bytes>> {
+        if self.whole.is_none() && (1..=WHOLE_BYTES).contains(&self.size_bytes) {
+            let bytes = self.store.get_range(&self.path, 0..self.size_bytes).await.map_err(external)?;
+            if bytes.len() as u64 != self.size_bytes {
+                let (found, size) = (bytes.len(), self.size_bytes);
+                return Err(ParquetError::General(format!("the file has {found} bytes, and the log says {size}")));
+            }
+            self.whole = Some(bytes);
+        }
+        Ok(self.whole.as_ref())
     }
 
     /// Ranges come from the file itself: one that cannot lie in it is not asked for, because some stores allocate it first.
@@ -50,6 +68,12 @@ impl ObjectReader {
     }
 }
 
+/// A range that lies within.
+#[expect(clippy::cast_possible_truncation, reason = "below the size of a small file")]
+fn part(whole: &Bytes, range: &Range<u64>) -> Bytes {
+    whole.slice(range.start as usize..range.end as usize)
+}
+
 fn external(error: object_store::Error) -> ParquetError {
     ParquetError::External(Box::new(error))
 }
@@ -58,6 +82,9 @@ impl AsyncFileReader for ObjectReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
         async move {
             self.check(&range)?;
+            if let Some(whole) = self.whole().await? {
+                return Ok(part(whole, &range));
+            }
             self.store.get_range(&self.path, range).await.map_err(external)
         }
         .boxed()
@@ -66,6 +93,9 @@ impl AsyncFileReader for ObjectReader {
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
         async move {
             ranges.iter().try_for_each(|range| self.check(range))?;
+            if let Some(whole) = self.whole().await? {
+                return Ok(ranges.iter().map(|range| part(whole, range)).collect());
+            }
             self.store.get_ranges(&self.path, &ranges).await.map_err(external)
         }
         .boxed()
