@@ -57,7 +57,8 @@ impl Run {
 /// A cargo command, by the cargo that runs this program.
 pub(crate) fn cargo(args: impl IntoIterator<Item = &'static str>) -> Run {
     let mut run = Run::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    run.args(args);
+    // What an incremental build keeps for the next one takes gigabytes, and a fresh clone has no next one.
+    run.env("CARGO_INCREMENTAL", "0").args(args);
     run
 }
 

@@ -407,6 +407,18 @@ pub enum EngineError {
         /// What may have been meant.
         nearest: String,
     },
+    /// A table is to stand in a schema, or a catalog, that is not there.
+    #[error(
+        "run `{statement}`: `{table}` names a schema or a catalog that is not there; there are: {known}; CREATE SCHEMA makes one"
+    )]
+    NoSuchSchema {
+        /// What was to be run.
+        statement: String,
+        /// The table, as it was written.
+        table: String,
+        /// The schemas, or catalogs, that there are.
+        known: String,
+    },
     /// A new table without columns.
     #[error("run `{statement}`: a new table needs columns; name them, or write AS SELECT …")]
     NoColumns {
@@ -451,7 +463,7 @@ impl DomainError for EngineError {
             Self::Rows { source, .. } | Self::Plan { source, .. } => source.kind(),
             Self::CopyFile { source, .. } => source.kind(),
             Self::Location { source, .. } | Self::Source { source, .. } => source.kind(),
-            Self::NoSuchTable { .. } | Self::NoSource { .. } => ErrorKind::NotFound,
+            Self::NoSuchTable { .. } | Self::NoSuchSchema { .. } | Self::NoSource { .. } => ErrorKind::NotFound,
             Self::Syntax { .. } | Self::NoColumns { .. } => ErrorKind::Invalid,
             Self::NotBoolean { .. }
             | Self::Volatile { .. }

@@ -139,3 +139,8 @@ async fn files_are_loaded_once_checked_and_cast() {
 async fn rows_are_inserted_in_every_form_and_subqueries_read_the_row() {
     play("inserting.slt").await;
 }
+
+#[tokio::test]
+async fn tables_stand_in_their_schema_and_versions_of_paths_are_read() {
+    play("names.slt").await;
+}

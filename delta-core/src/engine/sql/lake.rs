@@ -82,9 +82,11 @@ impl Lake {
         self.stores.open(&Location::parse(path).map_err(failed)?).map_err(failed)
     }
 
-    /// The path of a table that is created without one.
-    pub(crate) fn managed(&self, name: &str) -> Option<String> {
-        self.warehouse.as_ref().map(|warehouse| warehouse.join(name).as_str().to_owned())
+    /// The path of a table that is created without one. A schema that has a name is a folder, as in Spark's warehouses.
+    pub(crate) fn managed(&self, schema: Option<&str>, name: &str) -> Option<String> {
+        let folder =
+            |warehouse: &Location| schema.map_or_else(|| warehouse.clone(), |schema| warehouse.join(&format!("{schema}.db")));
+        self.warehouse.as_ref().map(|warehouse| folder(warehouse).join(name).as_str().to_owned())
     }
 
     /// Gives one version of a table a name until the guard is dropped.

@@ -15,7 +15,7 @@ use datafusion::prelude::{DataFrame, SessionContext};
 
 use super::cursor::TableName;
 use super::dml::StatementReport;
-use super::lake::{Lake, default_catalog};
+use super::lake::{Lake, SCHEMA, default_catalog};
 use super::statements::{Change, Create, Statement};
 use super::{show, travel, upkeep};
 use crate::engine::error::{Attempt, EngineError, Result};
@@ -183,9 +183,35 @@ impl Run<'_> {
         frame.select(fitted).map_err(|error| self.failed("fit the query to the table", error))
     }
 
+    /// The schema that a table is to stand in, which must be there before anything is written; `None` for the one of names
+    /// without a schema, and for paths.
+    fn known_schema(&self, name: &TableName) -> Result<Option<String>> {
+        if name.path().is_some() {
+            return Ok(None);
+        }
+        let (catalog, schema) = default_catalog(self.session);
+        let wanted = reference(name).resolve(&catalog, &schema);
+        let found = self.session.catalog(&wanted.catalog);
+        if found.as_ref().and_then(|catalog| catalog.schema(&wanted.schema)).is_none() {
+            let known = found.map_or_else(|| self.session.catalog_names(), |catalog| catalog.schema_names());
+            return Err(EngineError::NoSuchSchema {
+                statement: self.text.to_owned(),
+                table: name.to_string(),
+                known: known
+                    .iter()
+                    .filter(|name| *name != SCHEMA && *name != "information_schema")
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            });
+        }
+        Ok((*wanted.schema != *schema).then(|| wanted.schema.to_string()))
+    }
+
     /// Where a new table is to be.
     pub(super) fn place_of(&self, name: &TableName, location: Option<&str>) -> Result<String> {
-        let place = location.or(name.path()).map(str::to_owned).or_else(|| self.lake.managed(name.last()));
+        let folder = self.known_schema(name)?;
+        let place = location.or(name.path()).map(str::to_owned).or_else(|| self.lake.managed(folder.as_deref(), name.last()));
         place.ok_or_else(|| EngineError::Unsupported {
             statement: self.text.to_owned(),
             what: "a table without a place",

@@ -71,7 +71,11 @@ pub(crate) async fn resolve(session: &SessionContext, lake: &Lake, text: &str) -
             continue;
         }
         let Some((table, version)) = travelled_table(session, &mut cursor).await? else {
-            cursor.go_to(place + 1);
+            // Of a path no part is a name of its own.
+            cursor.go_to(place);
+            if !cursor.table().is_ok_and(|table| table.path().is_some()) {
+                cursor.go_to(place + 1);
+            }
             continue;
         };
         let provider = table_named(session, lake, &table, text).await?.provider_at(version).await?;
@@ -106,6 +110,12 @@ fn has_alias(cursor: &Cursor<'_>) -> bool {
     }
 }
 
+/// Whether a path is that of a table as it is written, so that `@v3` at its end belongs to its name.
+async fn is_folder(session: &SessionContext, table: &TableName) -> Result<bool> {
+    let Some(path) = table.path() else { return Ok(false) };
+    Ok(Lake::of(session)?.open(path)?.exists().await.unwrap_or(false))
+}
+
 /// A table with a version, if one begins here.
 pub(crate) async fn travelled_table(
     session: &SessionContext,
@@ -118,7 +128,7 @@ pub(crate) async fn travelled_table(
     // To the tokenizer `t@v3` is one name.
     let said = table.last().rsplit_once('@').and_then(|(name, said)| Some((name.to_owned(), at_sign(said)?)));
     if let Some((name, version)) = said
-        && table.path().is_none()
+        && !is_folder(session, &table).await?
     {
         table.parts.pop();
         table.parts.push(name);
