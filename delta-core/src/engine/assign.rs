@@ -108,7 +108,7 @@ pub(crate) fn rules(snapshot: &Snapshot) -> Result<Rules> {
 }
 
 fn nullable(schema: &SchemaRef) -> SchemaRef {
-    let fields: Vec<_> = schema.fields().iter().map(|field| super::cast::nullable(field)).collect();
+    let fields: Vec<_> = schema.fields().iter().map(|field| super::cast::loose(field)).collect();
     Arc::new(Schema::new(fields))
 }
 

@@ -75,6 +75,16 @@ pub enum EngineError {
         /// The column.
         column: String,
     },
+    /// DEFAULT for a column that has none, and cannot have one.
+    #[error("{attempted} the table {url}: the table fills in column `{column}` itself, so it has no DEFAULT; leave it out")]
+    NoDefault {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The table.
+        url: String,
+        /// The column.
+        column: String,
+    },
     /// Nothing would be changed.
     #[error("{attempted} the table {url}: no column is set; name at least one")]
     NothingSet {
@@ -88,6 +98,18 @@ pub enum EngineError {
     NoClause {
         /// The table.
         url: String,
+    },
+    /// A clause of a merge that no row reaches.
+    #[error(
+        "merge into the table {url}: the {nth}. WHEN {kind} clause has no condition, so no row reaches the ones behind it; give it one, or put it last"
+    )]
+    Unreached {
+        /// The table.
+        url: String,
+        /// Which rows it is for: `MATCHED`, `NOT MATCHED` or `NOT MATCHED BY SOURCE`.
+        kind: &'static str,
+        /// Which of these clauses it is, from 1.
+        nth: usize,
     },
     /// A column of the table has no namesake in the source.
     #[error(
@@ -471,6 +493,8 @@ impl DomainError for EngineError {
             | Self::SetTwice { .. }
             | Self::SetsIdentity { .. }
             | Self::NothingSet { .. }
+            | Self::NoDefault { .. }
+            | Self::Unreached { .. }
             | Self::NoClause { .. }
             | Self::MissingInSource { .. }
             | Self::AmbiguousMatch { .. }
@@ -497,7 +521,7 @@ impl DomainError for EngineError {
 }
 
 /// What is being done to which table: the beginning of every message.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Attempt {
     pub(crate) attempted: &'static str,
     pub(crate) url: String,

@@ -39,7 +39,7 @@ use super::error::EngineError;
 /// table.append(rows(vec![7]).into()).create_if_absent().run().await?;
 /// table.alter().add_constraint("in_store", "stock >= 0").run().await?;
 /// let error = table.append(rows(vec![3, -1]).into()).run().await.unwrap_err();
-/// assert!(error.to_string().ends_with("row 1 of a batch violates the CHECK constraint `in_store`, `stock >= 0`: stock = -1"));
+/// assert!(error.to_string().ends_with("the CHECK constraint `in_store`, `stock >= 0`, does not hold for the row stock = -1"));
 /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
@@ -58,16 +58,39 @@ impl SparkExpressions {
     pub(crate) fn logical(&self, sql: &str, schema: &DFSchema) -> boathouse_base::Result<Expr> {
         let failed = |error| from_datafusion("understand the expression", error);
         let state = self.session.state();
-        let mut parsed = state.sql_to_expr_with_alias(sql, &Dialect::Databricks).map_err(failed)?;
-        let translated = ast::visit_expressions_mut(&mut parsed.expr, |expr| match translate(expr, schema.as_arrow().fields()) {
+        let parsed = self.translated(sql, |expr| translate(expr, schema.as_arrow().fields()))?;
+        let planned = state.create_logical_expr_from_sql_expr(parsed, schema).map_err(failed)?;
+        planned.transform_up(|expr| divide(expr, schema)).map(|transformed| transformed.data).map_err(failed)
+    }
+}
+
+impl SparkExpressions {
+    /// An expression without columns as a piece of a statement of the engine.
+    pub(crate) fn in_statement(&self, sql: &str) -> boathouse_base::Result<ast::Expr> {
+        let none = Fields::empty();
+        let parsed = self.translated(sql, |expr| match expr {
+            // What it means is known only once the types are.
+            ast::Expr::BinaryOp { op: ast::BinaryOperator::Divide, .. } => Err("a division in the place of DEFAULT"),
+            expr => translate(expr, &none),
+        });
+        Ok(parsed?.expr)
+    }
+
+    fn translated(
+        &self,
+        sql: &str,
+        mut translate: impl FnMut(&mut ast::Expr) -> Result<(), &'static str>,
+    ) -> boathouse_base::Result<ast::ExprWithAlias> {
+        let parsed = self.session.state().sql_to_expr_with_alias(sql, &Dialect::Databricks);
+        let mut parsed = parsed.map_err(|error| from_datafusion("understand the expression", error))?;
+        let translated = ast::visit_expressions_mut(&mut parsed.expr, |expr| match translate(expr) {
             Ok(()) => ControlFlow::Continue(()),
             Err(what) => ControlFlow::Break(what),
         });
-        if let ControlFlow::Break(what) = translated {
-            return Err(EngineError::ForeignExpression { expression: sql.to_owned(), what }.into());
+        match translated {
+            ControlFlow::Break(what) => Err(EngineError::ForeignExpression { expression: sql.to_owned(), what }.into()),
+            ControlFlow::Continue(()) => Ok(parsed),
         }
-        let planned = state.create_logical_expr_from_sql_expr(parsed, schema).map_err(failed)?;
-        planned.transform_up(|expr| divide(expr, schema)).map(|transformed| transformed.data).map_err(failed)
     }
 }
 
@@ -198,7 +221,7 @@ fn text(text: &str) -> ast::Expr {
     ast::Expr::Value(ast::Value::SingleQuotedString(text.to_owned()).into())
 }
 
-fn call(name: &str, arguments: Vec<ast::Expr>) -> ast::Expr {
+pub(crate) fn call(name: &str, arguments: Vec<ast::Expr>) -> ast::Expr {
     let unnamed = |expr| ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr));
     ast::Expr::Function(ast::Function {
         name: ast::ObjectName::from(vec![ast::Ident::new(name)]),

@@ -19,6 +19,7 @@ mod expressions;
 mod ext;
 mod fan_out;
 mod fate;
+mod fit;
 mod formula;
 mod insert;
 mod leaving;

@@ -6,6 +6,7 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Arra
 use datafusion::arrow::compute::{filter, filter_record_batch, nullif};
 use datafusion::arrow::datatypes::Int64Type;
 
+use super::cast::loose_rows;
 use super::error::{Attempt, Result};
 
 /// Rows, and where they come from when the table wants to know.
@@ -27,6 +28,11 @@ impl Known {
             Some((rows, origins)) => Self { rows, origins: Some(origins) },
             None => Self { rows: batch, origins: None },
         }
+    }
+
+    /// The same rows as columns of [`loose_schema`](super::cast::loose_schema): the form in which they are changed.
+    pub(crate) fn loose(self, attempt: &Attempt) -> Result<Self> {
+        Ok(Self { rows: loose_rows(self.rows, attempt)?, origins: self.origins })
     }
 
     /// The rows for which this is true.

@@ -17,6 +17,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::assign::rules;
+use super::cast::loose_schema;
 use super::expressions::SparkExpressions;
 use super::insert;
 use super::merge::KeyFilter;
@@ -32,6 +33,12 @@ use super::scan::{DeltaScanExec, FooterCache, Locators, Scan, ScanBuilder, match
 /// What the log knows exactly is answered without reading: `count(*)`, and `min` and `max` of integers, dates, booleans
 /// and decimals where no row is deleted. Filters on partition columns are decided by the log alone, so this holds behind
 /// them as well, and for `LIMIT`. Footers are read once a provider; nothing is listed.
+///
+/// Fields within structs, lists and maps may be null here, also where the table says NOT NULL: the engine cannot promise what is in
+/// a struct that it computes, and the writer looks.
+///
+/// `INSERT` through the session of DataFusion casts as DataFusion does, which may change values; [`delta_sql`](crate::delta_sql)
+/// refuses such rows.
 ///
 /// A provider of the newest version looks for it at each scan; two scans in one query may see different versions. Its
 /// columns are those of the version that it was made of.
@@ -80,7 +87,13 @@ impl DeltaTableProvider {
     }
 
     fn new(snapshot: Snapshot, pinned: bool) -> Self {
-        Self { schema: snapshot.schema(), defaults: defaults(&snapshot), snapshot, pinned, footers: Arc::default() }
+        Self {
+            schema: loose_schema(&snapshot.schema()),
+            defaults: defaults(&snapshot),
+            snapshot,
+            pinned,
+            footers: Arc::default(),
+        }
     }
 
     /// The same table with texts and binaries as views (`Utf8View`, `BinaryView`), which the engine filters and compares
@@ -124,7 +137,7 @@ impl DeltaTableProvider {
 
     /// Whether a version has the columns that the engine was told of.
     fn check(&self, snapshot: &Snapshot) -> Result<()> {
-        let now = snapshot.schema();
+        let now = loose_schema(&snapshot.schema());
         let views = transform_schema_to_view(&now);
         for field in self.schema.fields() {
             let found = now.field_with_name(field.name()).ok();

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{Expr, Operator, binary_expr};
 use datafusion::prelude::{DataFrame, SessionContext};
 
 use super::assign::{names, place};
-use super::cast::{nullable, to_column};
+use super::cast::{loose, to_column};
 use super::error::{Attempt, EngineError, Result};
 use super::fan_out::{Partitions, arranged};
 use super::fate::RowChangeSettings;
@@ -207,11 +207,12 @@ fn narrow(batch: &RecordBatch, columns: &[String], table: &SchemaRef, attempt: &
     let (mut fields, mut arrays): (Vec<_>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
     for column in columns {
         let field = table.field_with_name(column).map_err(|source| attempt.compute(source))?;
+        let field = loose(field);
         arrays.push(match place(&batch.schema(), column) {
-            Some(at) => to_column(std::sync::Arc::clone(batch.column(at)), field, attempt)?,
+            Some(at) => to_column(std::sync::Arc::clone(batch.column(at)), &field, attempt)?,
             None => new_null_array(field.data_type(), batch.num_rows()),
         });
-        fields.push(nullable(field));
+        fields.push(field);
     }
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     let batch = RecordBatch::try_new_with_options(std::sync::Arc::new(Schema::new(fields)), arrays, &options);

@@ -8,6 +8,7 @@ use datafusion::common::DFSchema;
 use datafusion::prelude::{SessionContext, lit};
 
 use super::assign::{Assignments, weave};
+use super::cast::{loose, loose_schema};
 use super::error::{Attempt, Result};
 use super::fate::{Fate, RowChangeSettings};
 use super::formula::{Filter, Formula};
@@ -115,7 +116,7 @@ impl UpdateBuilder {
     pub async fn run(self) -> Result<UpdateReport> {
         let mut running = self.statement.begin("update", RowChange::Rewrite).await?;
         let (snapshot, session, attempt) = (&running.snapshot, &running.session, &running.attempt);
-        let schema = snapshot.schema();
+        let schema = loose_schema(&snapshot.schema());
         let row = DFSchema::try_from(schema.clone()).map_err(|error| attempt.frame(error))?;
         let assignments = Assignments::new(&self.sets, &schema, &row, session, attempt)?.of_update(snapshot, attempt)?;
         let text = self.condition.as_ref().map(ToString::to_string);
@@ -185,7 +186,8 @@ impl Change<'_> {
         let mut updated = 0;
         let mut rows = read_known(snapshot, &touched.file, FileRead { rows: touched.rows.clone(), ..FileRead::default() })?;
         while let Some(batch) = rows.next().await {
-            let Known { rows: before, origins } = Known::of(snapshot, batch.map_err(|error| attempt.rows(error))?);
+            let Known { rows: before, origins } =
+                Known::of(snapshot, batch.map_err(|error| attempt.rows(error))?).loose(attempt)?;
             let origins = origins.map(|from| RowOrigins::changed(from.ids));
             let after = self.assignments.columns(&before, attempt, |at| before.column(at).clone())?;
             let after = checked(snapshot, after, attempt)?;
@@ -203,7 +205,8 @@ impl Change<'_> {
         let mut updated = 0;
         let mut rows = read_known(snapshot, file, FileRead::default())?;
         while let Some(batch) = rows.next().await {
-            let Known { rows: batch, origins } = Known::of(snapshot, batch.map_err(|error| attempt.rows(error))?);
+            let Known { rows: batch, origins } =
+                Known::of(snapshot, batch.map_err(|error| attempt.rows(error))?).loose(attempt)?;
             let matching = self.filter.wide.is_true(&batch, attempt)?;
             let before = filter_record_batch(&batch, &matching).map_err(|source| attempt.compute(source))?;
             updated += before.num_rows() as u64;
@@ -239,7 +242,7 @@ fn places(matching: &BooleanArray) -> Vec<(usize, usize)> {
 /// A batch of the table. Nulls where none may be are left to the writer, which names the column.
 pub(crate) fn checked(snapshot: &Snapshot, columns: Vec<ArrayRef>, attempt: &Attempt) -> Result<RecordBatch> {
     let schema = snapshot.schema();
-    let fields: Vec<_> = schema.fields().iter().map(|field| super::cast::nullable(field)).collect();
+    let fields: Vec<_> = schema.fields().iter().map(|field| loose(field)).collect();
     let schema = std::sync::Arc::new(datafusion::arrow::datatypes::Schema::new(fields));
     RecordBatch::try_new(schema, columns).map_err(|source| attempt.compute(source))
 }

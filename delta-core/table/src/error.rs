@@ -83,7 +83,7 @@ pub enum DeltaError {
         asked: String,
     },
     /// A null in a column that allows none.
-    #[error("write to the table {url}: column `{column}` is NOT NULL, and row {row} of a batch has a null in it")]
+    #[error("write to the table {url}: column `{column}` is NOT NULL, and has a null in the row {values}")]
     NullInRequiredColumn {
         /// The table.
         url: String,
@@ -91,6 +91,8 @@ pub enum DeltaError {
         column: String,
         /// The first such row of the batch, from 0.
         row: usize,
+        /// The row, as far as it fits a message; of a field within a column, that column.
+        values: Box<str>,
     },
     /// A table cannot be clustered by these columns.
     #[error("cluster the table {url}: {problem}")]
@@ -182,9 +184,11 @@ pub enum DeltaError {
     },
     /// A row does not satisfy a condition of the table.
     #[error(
-        "write to the table {url}: row {row} of a batch violates the CHECK constraint `{constraint}`, `{expression}`: {values}"
+        "{attempted} the table {url}: the CHECK constraint `{constraint}`, `{expression}`, does not hold for the row {values}"
     )]
     CheckViolated {
+        /// What was attempted: `write to`, `add a constraint to`.
+        attempted: &'static str,
         /// The table.
         url: String,
         /// The constraint, or the column whose invariant it is.
@@ -194,7 +198,7 @@ pub enum DeltaError {
         /// The first such row of the batch, from 0.
         row: usize,
         /// The row, as far as it fits a message.
-        values: String,
+        values: Box<str>,
     },
     /// A generated column was given another value than the one that it must have.
     #[error(

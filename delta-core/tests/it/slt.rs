@@ -144,3 +144,8 @@ async fn rows_are_inserted_in_every_form_and_subqueries_read_the_row() {
 async fn tables_stand_in_their_schema_and_versions_of_paths_are_read() {
     play("names.slt").await;
 }
+
+#[tokio::test]
+async fn rows_are_checked_before_they_are_written_and_words_mean_what_they_mean_in_spark() {
+    play("writing.slt").await;
+}

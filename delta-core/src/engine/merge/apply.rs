@@ -73,7 +73,8 @@ impl Apply<'_> {
         let mut batches = read_known(self.snapshot, file, request)?;
         let mut next = 0;
         while let Some(batch) = batches.next().await {
-            let Known { rows: batch, origins } = Known::of(self.snapshot, batch.map_err(|error| self.attempt.rows(error))?);
+            let Known { rows: batch, origins } =
+                Known::of(self.snapshot, batch.map_err(|error| self.attempt.rows(error))?).loose(self.attempt)?;
             let Some((numbers, columns)) = batch.columns().split_last() else { continue };
             let numbers = numbers.as_primitive::<Int64Type>().values();
             // Changes and rows both ascend.

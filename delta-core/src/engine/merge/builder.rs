@@ -217,6 +217,7 @@ impl MergeBuilder {
         if self.matched.is_empty() && self.not_matched.is_empty() && self.by_source.is_empty() {
             return Err(EngineError::NoClause { url: self.statement.url().to_owned() });
         }
+        self.check_reach()?;
         let insert_only = self.matched.is_empty() && self.by_source.is_empty();
         let change = if insert_only { RowChange::None } else { RowChange::RemoveFiles };
         let mut running = self.statement.clone().begin("merge into", change).await?;
@@ -311,6 +312,20 @@ impl MergeBuilder {
         let set: Vec<&String> = clauses.into_iter().flatten().flatten().map(|(column, _)| column).collect();
         let is_set = |name: &str| set.iter().any(|column| column.to_lowercase() == name.to_lowercase());
         Schema::new(source.schema.fields().iter().filter(|field| is_set(field.name())).cloned().collect::<Vec<_>>())
+    }
+
+    /// Only the last clause of a kind may be without a condition.
+    fn check_reach(&self) -> Result<()> {
+        let matched = self.matched.iter().map(|change| change.condition().is_none()).collect::<Vec<_>>();
+        let inserts = self.not_matched.iter().map(|insert| insert.condition.is_none()).collect();
+        let by_source = self.by_source.iter().map(|change| change.condition().is_none()).collect();
+        for (kind, all) in [("MATCHED", matched), ("NOT MATCHED", inserts), ("NOT MATCHED BY SOURCE", by_source)] {
+            let but_last = all.len().saturating_sub(1);
+            if let Some(at) = all.iter().take(but_last).position(|takes_all| *takes_all) {
+                return Err(EngineError::Unreached { url: self.statement.url().to_owned(), kind, nth: at + 1 });
+            }
+        }
+        Ok(())
     }
 
     fn has_updates(&self) -> bool {

@@ -20,6 +20,7 @@ use super::keys::{Equality, KeyFilter, as_target, usable};
 use super::matches::By;
 use super::source::SourceRows;
 use crate::engine::assign::{Assignments, names, place};
+use crate::engine::cast::loose_schema;
 use crate::engine::error::{Attempt, EngineError, Result};
 use crate::engine::formula::{Compiled, Formula};
 
@@ -62,7 +63,7 @@ impl Plan {
         session: &SessionContext,
         attempt: &Attempt,
     ) -> Result<Self> {
-        let table = snapshot.schema();
+        let table = loose_schema(&snapshot.schema());
         let named =
             |alias: &str| DFSchema::try_from_qualified_schema(alias, &table).map_err(|error| attempt.expression(alias, error));
         let target = named(&builder.target_alias)?;
@@ -242,8 +243,8 @@ impl Plan {
 /// Beyond so many source rows most rows of the table would pass the filter.
 const MOST_KEYS: usize = 4_000_000;
 
-/// Every column of the table from the source's column of that name. What the table fills in may be missing there; in a merge that
-/// evolves the schema, any column may.
+/// Every column of the table from the source's column of that name. What the table computes or numbers may be missing there; in a merge
+/// that evolves the schema, any column may. A default is for rows that say nothing of a column, and a star speaks of all of them.
 fn namesakes(
     snapshot: &Snapshot,
     source: &SourceRows,
@@ -255,7 +256,7 @@ fn namesakes(
             let column = Column::new(Some(builder.source_alias.as_str()), source.schema.field(at).name());
             Some(Ok((field.name.clone(), Formula::from(Expr::Column(column)))))
         }
-        None if field.is_filled_in() || builder.schema_mode == SchemaMode::Merge => None,
+        None if is_computed(field) || builder.schema_mode == SchemaMode::Merge => None,
         None => Some(Err(EngineError::MissingInSource {
             url: attempt.url.clone(),
             column: field.name.clone(),
@@ -263,4 +264,9 @@ fn namesakes(
         })),
     };
     snapshot.delta_schema().fields.iter().filter_map(set).collect()
+}
+
+/// Whether the table has an own value for each row.
+fn is_computed(field: &StructField) -> bool {
+    field.is_filled_in() && !field.metadata.contains_key("CURRENT_DEFAULT")
 }

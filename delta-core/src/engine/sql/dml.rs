@@ -1,6 +1,5 @@
 //! DELETE, UPDATE and MERGE as SQL statements.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use boathouse_delta_table::{
@@ -18,14 +17,12 @@ use datafusion::logical_expr::dml::{MergeIntoAction, MergeIntoClauseKind, MergeI
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{DmlStatement, Expr, LogicalPlan, WriteOp};
 use datafusion::prelude::{DataFrame, SessionContext};
-use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast;
 
 use super::correlated::{Decision, is_correlated};
 use super::lake::Lake;
 use super::run::{Run, name_again, nearest};
 use super::stars::Stars;
-use super::{stars, statements, subqueries, travel, upkeep};
+use super::{assignments, stars, statements, subqueries, travel, upkeep, with_clause};
 
 use crate::engine::copy::CopyReport;
 use crate::engine::delete::DeleteReport;
@@ -186,13 +183,19 @@ fn one(session: &SessionContext, statement: &str, columns: Vec<(&str, ArrayRef)>
 /// ```
 pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<StatementReport> {
     let lake = Lake::of(session)?;
+    let moved = with_clause::moved(statement)?;
+    let statement = moved.as_deref().unwrap_or(statement);
     if let Some(parsed) = statements::parse(session, statement).await? {
         return Run { session, lake: &lake, text: statement }.statement(parsed).await;
     }
     let (text, _versions) = travel::resolve(session, &lake, statement).await?;
     let (text, stars) = stars::take_out(session, &lake, &text).await?;
-    let planned = session.state().create_logical_plan(&text).await;
-    let plan = planned.map_err(|error| unplanned(session, statement, error))?;
+    let state = session.state();
+    let dialect = state.config().options().sql_parser.dialect;
+    let parsed = state.sql_to_statement(&text, &dialect);
+    let mut parsed = parsed.map_err(|error| unplanned(session, statement, error))?;
+    let prepared = assignments::prepare(session, &lake, &mut parsed, statement).await?;
+    let plan = state.statement_to_plan(parsed).await.map_err(|error| unplanned(session, statement, error))?;
     // From here on it is the statement without what only Delta knows.
     let statement = text.as_str();
     let LogicalPlan::Dml(dml) = &plan else {
@@ -200,19 +203,7 @@ pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<Stat
         return Ok(StatementReport::Rows(Box::new(frame)));
     };
     match &dml.op {
-        WriteOp::Delete => {
-            let table = target(dml, statement)?;
-            let conditions = conditions(&dml.input, statement)?;
-            if conditions.iter().any(is_correlated) {
-                let decision = Decision { session, table: &table, input: &dml.input, conditions: &conditions, statement };
-                return Ok(StatementReport::Delete(deleted(decision.delete().await?)));
-            }
-            let mut delete = table.table().delete().with_session(session);
-            if let Some(condition) = condition(session, &conditions, statement).await? {
-                delete = delete.filter(condition);
-            }
-            Ok(StatementReport::Delete(delete.run().await?))
-        }
+        WriteOp::Delete => Ok(StatementReport::Delete(delete_rows(session, dml, &dml.input, statement).await?)),
         WriteOp::Truncate => {
             let table = target(dml, statement)?;
             Ok(StatementReport::Delete(table.table().delete().run().await?))
@@ -222,11 +213,13 @@ pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<Stat
             let LogicalPlan::Projection(projection) = dml.input.as_ref() else {
                 return Err(unsupported(statement, "this form of UPDATE", "write a MERGE"));
             };
+            if prepared.deletes {
+                return Ok(StatementReport::Delete(delete_rows(session, dml, &projection.input, statement).await?));
+            }
             let conditions = conditions(&projection.input, statement)?;
-            let cast = cast_columns(session, statement)?;
             let mut sets: Vec<(String, Expr)> = Vec::new();
             for (expr, field) in projection.expr.iter().zip(dml.input.schema().fields()) {
-                if let Some(value) = assigned(expr, field.name(), cast.contains(&field.name().to_lowercase())) {
+                if let Some(value) = assigned(expr, field.name(), prepared.casts.contains(field.name())) {
                     sets.push((field.name().clone(), value.clone()));
                 }
             }
@@ -265,6 +258,21 @@ pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<Stat
             Ok(StatementReport::Rows(Box::new(frame)))
         }
     }
+}
+
+/// Deletes the rows of `input`, which is the table with its conditions.
+async fn delete_rows(session: &SessionContext, dml: &DmlStatement, input: &LogicalPlan, statement: &str) -> Result<DeleteReport> {
+    let table = target(dml, statement)?;
+    let conditions = conditions(input, statement)?;
+    if conditions.iter().any(is_correlated) {
+        let decision = Decision { session, table: &table, input, conditions: &conditions, statement };
+        return Ok(deleted(decision.delete().await?));
+    }
+    let mut delete = table.table().delete().with_session(session);
+    if let Some(condition) = condition(session, &conditions, statement).await? {
+        delete = delete.filter(condition);
+    }
+    delete.run().await
 }
 
 /// The error of a statement that the engine does not understand. A table that is not there comes with the nearest name.
@@ -392,27 +400,6 @@ fn assigned<'a>(expr: &'a Expr, column: &str, is_cast: bool) -> Option<&'a Expr>
         Expr::Cast(cast) if !is_cast || matches!(cast.expr.as_ref(), Expr::Cast(_) | Expr::TryCast(_)) => Some(&cast.expr),
         value => Some(value),
     }
-}
-
-/// The columns whose new value is a cast in the statement itself, in lower case.
-fn cast_columns(session: &SessionContext, statement: &str) -> Result<BTreeSet<String>> {
-    let state = session.state();
-    let dialect = state.config().options().sql_parser.dialect;
-    let parsed = state.sql_to_statement(statement, &dialect).map_err(|error| plan_error(statement, error))?;
-    let Statement::Statement(parsed) = parsed else { return Ok(BTreeSet::new()) };
-    let ast::Statement::Update(update) = *parsed else { return Ok(BTreeSet::new()) };
-    let is_cast = |assignment: &ast::Assignment| {
-        let mut value = &assignment.value;
-        while let ast::Expr::Nested(inner) = value {
-            value = inner;
-        }
-        matches!(value, ast::Expr::Cast { .. })
-    };
-    let column = |assignment: &ast::Assignment| match &assignment.target {
-        ast::AssignmentTarget::ColumnName(name) => name.0.last().and_then(|part| part.as_ident()).map(|i| i.value.to_lowercase()),
-        ast::AssignmentTarget::Tuple(_) => None,
-    };
-    Ok(update.assignments.iter().filter(|assignment| is_cast(assignment)).filter_map(column).collect())
 }
 
 async fn run_merge(

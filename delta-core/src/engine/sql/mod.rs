@@ -5,10 +5,12 @@
 //!                                   ├─ DELETE, UPDATE, MERGE ─ the builders                        dml.rs
 //!                                   └─ anything else ─ DataFusion
 //!        └─ VERSION AS OF, table@v3, table_changes(), UPDATE SET * ─ rewritten first              travel.rs, changes.rs, stars.rs
+//!           WITH … INSERT, SET s.x = …, DEFAULT                      ─ likewise                    with_clause.rs, assignments.rs, defaults.rs
 //! ```
 //! Words and their order are Spark's. Names without quotes are lower case, except those of columns that are created.
 //! Quotes of names are `` ` `` or `"`.
 
+mod assignments;
 mod changes;
 mod clone;
 mod convert;
@@ -16,6 +18,7 @@ mod copy;
 mod correlated;
 mod cursor;
 mod data_types;
+mod defaults;
 mod dml;
 mod insert;
 mod lake;
@@ -29,6 +32,7 @@ mod statements;
 mod subqueries;
 mod travel;
 mod upkeep;
+mod with_clause;
 
 pub(crate) use lake::Lake;
 

@@ -6,18 +6,19 @@ use boathouse_base::BatchStream;
 use boathouse_delta_protocol::schema::StructType;
 use boathouse_delta_table::{DataWriterSettings, DeltaError, DeltaTable};
 use boathouse_frames::{batch_stream, from_datafusion};
-use datafusion::arrow::datatypes::{FieldRef, Fields, Schema};
+use datafusion::arrow::datatypes::Schema;
 use datafusion::catalog::TableProvider;
-use datafusion::common::{Column, TableReference};
+use datafusion::common::TableReference;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Expr, cast};
 use datafusion::prelude::{DataFrame, SessionContext};
 
 use super::cursor::TableName;
 use super::dml::StatementReport;
 use super::lake::{Lake, SCHEMA, default_catalog};
 use super::statements::{Change, Create, Statement};
-use super::{show, travel, upkeep};
+use super::{defaults, show, travel, upkeep};
+use crate::engine::assign::place;
+use crate::engine::cast::loose;
 use crate::engine::error::{Attempt, EngineError, Result};
 use crate::engine::ext::DeltaTableExt;
 use crate::engine::fan_out::{Partitions, arranged};
@@ -53,7 +54,7 @@ fn reference(name: &TableName) -> TableReference {
     }
 }
 
-async fn provider_named(session: &SessionContext, name: &TableName, text: &str) -> Result<Arc<dyn TableProvider>> {
+pub(super) async fn provider_named(session: &SessionContext, name: &TableName, text: &str) -> Result<Arc<dyn TableProvider>> {
     match session.table_provider(reference(name)).await {
         Ok(provider) => Ok(provider),
         Err(_) => Err(EngineError::NoSuchTable {
@@ -170,19 +171,6 @@ impl Run<'_> {
         self.session.sql(&query).await.map_err(|error| self.failed("plan the query", error))
     }
 
-    /// Rows with the names and types of the table's columns, by their place. Another number of columns stays: the writer
-    /// says what is missing.
-    fn fitted(&self, frame: DataFrame, fields: &Fields) -> Result<DataFrame> {
-        let columns = frame.schema().columns();
-        if columns.len() != fields.len() {
-            return Ok(frame);
-        }
-        let fit =
-            |(column, field): (Column, &FieldRef)| cast(Expr::Column(column), field.data_type().clone()).alias(field.name());
-        let fitted: Vec<Expr> = columns.into_iter().zip(fields).map(fit).collect();
-        frame.select(fitted).map_err(|error| self.failed("fit the query to the table", error))
-    }
-
     /// The schema that a table is to stand in, which must be there before anything is written; `None` for the one of names
     /// without a schema, and for paths.
     fn known_schema(&self, name: &TableName) -> Result<Option<String>> {
@@ -258,7 +246,15 @@ impl Run<'_> {
         let unsupported = |what, instead| EngineError::Unsupported { statement: self.text.to_owned(), what, instead };
         let (schema, rows) = match &new.query {
             None if new.columns.is_empty() => return Err(EngineError::NoColumns { statement: self.text.to_owned() }),
-            None => (Schema::new(new.columns.clone()), None),
+            None => {
+                let attempt = Attempt::new("create", table.url());
+                for field in &new.columns {
+                    if let Some(default) = field.metadata().get("CURRENT_DEFAULT") {
+                        defaults::check(field, default, self.session, &attempt)?;
+                    }
+                }
+                (Schema::new(new.columns.clone()), None)
+            }
             Some(_) if !new.columns.is_empty() => {
                 return Err(unsupported(
                     "columns and a query in one CREATE TABLE",
@@ -267,7 +263,9 @@ impl Run<'_> {
             }
             Some(query) => {
                 let rows = self.stream(self.query(query).await?).await?;
-                let columns = StructType::from_arrow(&rows.schema());
+                // What a query promises of its rows is no rule for those that come later.
+                let columns: Vec<_> = rows.schema().fields().iter().map(|field| loose(field)).collect();
+                let columns = StructType::from_arrow(&Schema::new(columns));
                 let columns = columns.map_err(|source| DeltaError::Protocol { url: table.url().to_owned(), source })?;
                 (columns.as_data().to_arrow(), Some(rows))
             }
@@ -321,7 +319,15 @@ impl Run<'_> {
                 Change::Drop(column) => alter.drop_column(column),
                 Change::Widen { column, to } => alter.widen_column(column, to),
                 Change::AllowNulls(column) => alter.allow_nulls(column),
-                Change::SetDefault { column, expression } => alter.set_default(column, expression),
+                Change::SetDefault { column, expression } => {
+                    let schema = table.snapshot().await?.schema();
+                    // A column that is not there is named by the change itself.
+                    if let Some(at) = place(&schema, &column) {
+                        let attempt = Attempt::new("set a default of", table.url());
+                        defaults::check(schema.field(at), &expression, self.session, &attempt)?;
+                    }
+                    alter.set_default(column, expression)
+                }
                 Change::DropDefault(column) => alter.drop_default(column),
                 Change::AddConstraint { name, expression } => alter.add_constraint(name, expression),
                 Change::DropConstraint { name, if_exists: true } => alter.drop_constraint_if_exists(name),
@@ -334,25 +340,5 @@ impl Run<'_> {
         let report = alter.run().await?;
         name_again(self.session, &table, name, self.text).await?;
         Ok(StatementReport::Alter(report))
-    }
-
-    async fn replace_where(&self, name: &TableName, condition: &str, query: &str) -> Result<StatementReport> {
-        let (table, rows) = self.new_rows(name, query).await?;
-        let replace = table.replace_where(rows, condition).with_session(self.session);
-        Ok(StatementReport::Replace(replace.run().await?))
-    }
-
-    async fn replace_using(&self, name: &TableName, columns: Vec<String>, query: &str) -> Result<StatementReport> {
-        let (table, rows) = self.new_rows(name, query).await?;
-        let replace = table.replace_using(rows, columns).with_session(self.session);
-        Ok(StatementReport::Replace(replace.run().await?))
-    }
-
-    /// A table, and the rows of a query that fit it.
-    async fn new_rows(&self, name: &TableName, query: &str) -> Result<(DeltaTable, DataFrame)> {
-        let table = self.table(name).await?;
-        let fields = table.snapshot().await?.schema().fields().clone();
-        let frame = self.query(query).await?;
-        Ok((table, self.fitted(frame, &fields)?))
     }
 }

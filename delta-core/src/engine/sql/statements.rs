@@ -155,7 +155,7 @@ pub(crate) async fn parse(session: &SessionContext, text: &str) -> Result<Option
             }
             Some(Statement::Properties(table, key))
         }
-        () if cursor.takes(&["INSERT"]) => insert::parse(&mut cursor)?,
+        () if cursor.takes(&["INSERT"]) => insert::parse(session, &mut cursor).await?,
         () => None,
     };
     if statement.is_some() {
@@ -296,6 +296,14 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
         let many = cursor.takes_token(&Token::LParen);
         loop {
             let field = column(cursor)?;
+            if field.metadata().contains_key("CURRENT_DEFAULT") {
+                // Rows that are there would have no value, and the table would seem to say that they have this one.
+                return unsupported(
+                    cursor,
+                    "ADD COLUMN with a DEFAULT",
+                    "add the column, and then ALTER COLUMN … SET DEFAULT, which is for rows that come later",
+                );
+            }
             changes.push(Change::Add { field, place: place(cursor)? });
             if !many || !cursor.takes_token(&Token::Comma) {
                 break;

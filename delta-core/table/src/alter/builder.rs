@@ -345,7 +345,12 @@ async fn check_rows(table: &DeltaTable, snapshot: &Snapshot, layout: &Layout, ru
     while let Some(batch) = rows.next().await {
         let batch = batch.map_err(|source| DeltaError::Input { url: snapshot.url().to_owned(), source })?;
         checked += batch.num_rows() as u64;
-        enforcer.changed(&batch)?;
+        enforcer.changed(&batch).map_err(|error| match error {
+            DeltaError::CheckViolated { url, constraint, expression, row, values, .. } => {
+                DeltaError::CheckViolated { attempted: "add a constraint to", url, constraint, expression, row, values }
+            }
+            other => other,
+        })?;
     }
     Ok(checked)
 }

@@ -10,4 +10,4 @@ mod required;
 mod rows;
 
 pub(crate) use required::first_null;
-pub(crate) use rows::{Enforcer, cast_error};
+pub(crate) use rows::{Enforcer, cast_error, shown_row};

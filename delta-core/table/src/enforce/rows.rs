@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_ord::cmp::not_distinct;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use boathouse_delta_protocol::rules::{Check, IdentityColumn, IdentityValues, Rules, ValueOf};
@@ -186,11 +187,12 @@ impl Enforcer {
             };
             if let Some(row) = first {
                 return Err(DeltaError::CheckViolated {
+                    attempted: "write to",
                     url: self.url.clone(),
                     constraint: check.name.clone(),
                     expression: check.expression.clone(),
                     row,
-                    values: shown_row(batch, row),
+                    values: shown_row(batch, row).into(),
                 });
             }
         }
@@ -228,7 +230,8 @@ impl Enforcer {
 /// Says what did not fit: a null where none may be, or a value that is none of the type.
 pub(crate) fn cast_error(url: &str, array: &ArrayRef, field: &Field, source: arrow_schema::ArrowError) -> DeltaError {
     if let Some((column, row)) = super::first_null(array, field) {
-        return DeltaError::NullInRequiredColumn { url: url.to_owned(), column, row };
+        let values = within(format!("{} = {}", field.name(), shown(array, row))).into();
+        return DeltaError::NullInRequiredColumn { url: url.to_owned(), column, row, values };
     }
     DeltaError::Cast {
         attempted: "write",
@@ -278,23 +281,24 @@ fn number(
 
 /// A value for a message.
 fn shown(array: &ArrayRef, row: usize) -> String {
-    arrow_cast::display::array_value_to_string(array, row).unwrap_or_else(|_| "a value that cannot be shown".to_owned())
+    let options = FormatOptions::default().with_null("NULL");
+    let shown = ArrayFormatter::try_new(array.as_ref(), &options).and_then(|values| values.value(row).try_to_string());
+    shown.unwrap_or_else(|_| "a value that cannot be shown".to_owned())
 }
 
 /// The longest row in a message.
 const SHOWN_CHARACTERS: usize = 300;
 
 /// A row for a message.
-fn shown_row(batch: &RecordBatch, row: usize) -> String {
+pub(crate) fn shown_row(batch: &RecordBatch, row: usize) -> String {
     let schema = batch.schema();
     let columns = schema.fields().iter().zip(batch.columns());
-    let values: Vec<String> = columns
-        .map(|(field, column)| {
-            let value = if column.is_null(row) { "NULL".to_owned() } else { shown(column, row) };
-            format!("{} = {value}", field.name())
-        })
-        .collect();
-    let mut text = values.join(", ");
+    let values: Vec<String> = columns.map(|(field, column)| format!("{} = {}", field.name(), shown(column, row))).collect();
+    within(values.join(", "))
+}
+
+/// What of a text fits a message.
+fn within(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(SHOWN_CHARACTERS) {
         text.truncate(end);
         text.push('…');

@@ -25,7 +25,7 @@ use super::flat::ScratchPool;
 use super::partition::{Part, PartitionKey, Splitter};
 use super::statistics::{self, Leaf};
 use crate::conform::{FieldMatch, conform_field, find_field, relabel};
-use crate::enforce::{Enforcer, cast_error};
+use crate::enforce::{Enforcer, cast_error, shown_row};
 use crate::error::{DeltaError, OnTable, Result};
 use crate::layout::Layout;
 use crate::row_tracking::RowOrigins;
@@ -631,7 +631,8 @@ impl DataWriter {
         {
             let row = nulls.iter().position(|valid| !valid).unwrap_or_default();
             let (url, column) = (self.storage.url().to_owned(), field.name().clone());
-            return Err(DeltaError::NullInRequiredColumn { url, column, row });
+            let values = shown_row(batch, row).into();
+            return Err(DeltaError::NullInRequiredColumn { url, column, row, values });
         }
         Ok(array)
     }
