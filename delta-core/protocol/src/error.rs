@@ -212,6 +212,16 @@ pub enum ProtocolError {
         /// What would be right.
         expected: &'static str,
     },
+    /// A property asks for what no writer here does.
+    #[error("set the table property `{key}` = {value:?}: nothing would come of it here; {instead}")]
+    PropertyWithoutEffect {
+        /// The property.
+        key: String,
+        /// The value.
+        value: String,
+        /// What would help.
+        instead: &'static str,
+    },
     /// The table needs a feature that this build does not have.
     #[error("{access} the table: it needs the table feature `{feature}`, which this version cannot {}{}", match .access { Access::Read => "read", Access::Write => "write" }, .reason)]
     UnsupportedFeature {
@@ -518,6 +528,7 @@ impl DomainError for ProtocolError {
             Self::UnsupportedType { .. }
             | Self::UnsupportedTypeChange { .. }
             | Self::UnsupportedFeature { .. }
+            | Self::PropertyWithoutEffect { .. }
             | Self::UnsupportedVersion { .. } => ErrorKind::Unsupported,
             Self::UnsupportedArrowType { .. }
             | Self::DuplicateColumn { .. }

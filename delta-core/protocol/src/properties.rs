@@ -329,3 +329,42 @@ fn bytes(text: &str) -> Option<u64> {
     };
     digits.trim().parse::<u64>().ok()?.checked_mul(factor).filter(|b| *b > 0)
 }
+
+/// Whether a property that a user sets comes to anything. Tables that have it from elsewhere are read and written all the same.
+///
+/// Hints for where and how files are laid out (`delta.randomizeFilePrefixes`, `delta.checkpoint.partSize`, …) are kept and need not be
+/// followed.
+///
+/// **Errors**: `Unsupported` says what would help; `Invalid` for a version of the protocol that does not exist.
+///
+/// # Example
+/// ```
+/// use boathouse_delta_protocol::properties::check_effect;
+///
+/// assert!(check_effect("delta.universalFormat.enabledFormats", "iceberg").is_err());
+/// assert!(check_effect("delta.minReaderVersion", "9").is_err());
+/// check_effect("delta.minReaderVersion", "3")?;
+/// # Ok::<_, boathouse_delta_protocol::ProtocolError>(())
+/// ```
+pub fn check_effect(key: &str, value: &str) -> Result<()> {
+    let without = |instead| Err(ProtocolError::PropertyWithoutEffect { key: key.to_owned(), value: value.to_owned(), instead });
+    let within = |most: u32, expected| match value.trim().parse::<u32>() {
+        Ok(version) if (1..=most).contains(&version) => Ok(()),
+        _ => Err(ProtocolError::InvalidProperty { key: key.to_owned(), value: value.to_owned(), expected }),
+    };
+    let is_on = value.trim().eq_ignore_ascii_case("true");
+    match key.to_ascii_lowercase().as_str() {
+        "delta.universalformat.enabledformats" if !value.trim().is_empty() => {
+            without("no metadata of other formats is written; leave it out")
+        }
+        "delta.compatibility.symlinkformatmanifest.enabled" if is_on => {
+            without("write the manifest after changes, with GENERATE symlink_format_manifest FOR TABLE")
+        }
+        "delta.enablefullretentionrollback" if is_on => {
+            without("set `delta.logRetentionDuration` and `delta.deletedFileRetentionDuration` to the same interval")
+        }
+        "delta.minreaderversion" => within(3, "a version of the protocol, from 1 to 3"),
+        "delta.minwriterversion" => within(7, "a version of the protocol, from 1 to 7"),
+        _ => Ok(()),
+    }
+}

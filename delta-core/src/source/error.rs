@@ -38,6 +38,19 @@ pub enum DeltaSourceError {
         /// The version with which it ends.
         end: u64,
     },
+    /// The version at which the stream is to begin is not there yet.
+    #[error(
+        "stream the table {url} from version {version} on: its newest version is {latest}; begin at that one or before, or with \
+         `StreamStart::Later` at whatever comes next"
+    )]
+    StartTooLate {
+        /// The table.
+        url: String,
+        /// The version that was asked for.
+        version: u64,
+        /// The newest one.
+        latest: u64,
+    },
     /// A commit changed rows that were there.
     #[error(
         "stream the table {url}: version {version} ({operation}) removed {files} files with their rows, and a stream of \
@@ -96,7 +109,11 @@ pub enum DeltaSourceError {
 impl DomainError for DeltaSourceError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Offset { .. } | Self::OtherTable { .. } | Self::Backwards { .. } | Self::EventTime { .. } => ErrorKind::Invalid,
+            Self::Offset { .. }
+            | Self::OtherTable { .. }
+            | Self::Backwards { .. }
+            | Self::StartTooLate { .. }
+            | Self::EventTime { .. } => ErrorKind::Invalid,
             Self::NotAppendOnly { .. } | Self::ColumnsChanged { .. } => ErrorKind::Unsupported,
             Self::CommitGone { .. } => ErrorKind::NotFound,
             Self::Protocol(source) => source.kind(),

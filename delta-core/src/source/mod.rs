@@ -14,6 +14,8 @@ mod position;
 mod read;
 mod recent_commits;
 
+use std::sync::{Arc, OnceLock};
+
 use boathouse_base::{BatchStream, BoxFuture, Offset, PlannedBatch, ReadLimit, Result, StreamSource};
 use boathouse_delta_table::DeltaTable;
 
@@ -65,12 +67,14 @@ pub struct DeltaSource {
     table: DeltaTable,
     options: DeltaSourceOptions,
     recent: RecentCommits,
+    /// Where a stream of what comes later begins, once it is known.
+    later: Arc<OnceLock<u64>>,
 }
 
 impl DeltaSource {
     /// The rows of `table`, and those that come.
     pub fn new(table: DeltaTable) -> Self {
-        Self { table, options: DeltaSourceOptions::default(), recent: RecentCommits::default() }
+        Self { table, options: DeltaSourceOptions::default(), recent: RecentCommits::default(), later: Arc::default() }
     }
 
     /// Reads it another way. The offsets of a stream belong to its options.

@@ -5,6 +5,8 @@
 /// | option of Delta's streaming source | here |
 /// | --- | --- |
 /// | `startingVersion`, `startingTimestamp` | [`start`](Self::start) |
+/// | `startingVersion` = `latest` | [`StreamStart::Later`] |
+/// | `excludeRegex` | not there: a commit's files are read whole, or the commit is passed over |
 /// | `readChangeFeed` | [`rows`](Self::rows) |
 /// | `ignoreDeletes`, `ignoreChanges`, `skipChangeCommits` | [`on_change`](Self::on_change) |
 /// | `failOnDataLoss` | [`on_data_loss`](Self::on_data_loss) |
@@ -41,8 +43,10 @@ pub enum StreamStart {
     /// With all rows that are there when it is planned first; then commit by commit.
     #[default]
     Snapshot,
-    /// With what this version did.
+    /// With what this version did. It must be there.
     Version(u64),
+    /// With what comes after the source, or a clone of it, planned first. A stream that stops before it has an offset begins anew.
+    Later,
     /// With what the first version did that was committed then or later.
     ///
     /// **Units**: microseconds since the Unix epoch, UTC.

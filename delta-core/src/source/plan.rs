@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use boathouse_base::{PlannedBatch, ReadLimit, TableVersion};
+use boathouse_base::{DomainError, ErrorKind, PlannedBatch, ReadLimit, TableVersion};
 use boathouse_delta_protocol::action::{Add, Metadata};
 use boathouse_delta_protocol::schema::Widening;
 use boathouse_delta_table::{CommittedChanges, DataFile, Snapshot};
@@ -57,13 +57,21 @@ impl DeltaSource {
         limit: ReadLimit,
     ) -> Result<Option<PlannedBatch>, DeltaSourceError> {
         self.check_options()?;
-        let Some(snapshot) = self.table.try_snapshot().await? else { return Ok(None) };
+        let Some(snapshot) = self.table.try_snapshot().await? else {
+            // All that the table will ever do comes later.
+            self.later.get_or_init(|| 0);
+            return Ok(None);
+        };
         let (id, latest) = (snapshot.metadata().id.clone(), snapshot.version());
         let cursor = match start {
             Some(start) => self.position(start, &id)?.cursor(),
             None => Cursor::at(match self.options.start {
                 StreamStart::Snapshot => Begun::Snapshot(latest),
+                StreamStart::Version(version) if version > latest => {
+                    return Err(DeltaSourceError::StartTooLate { url: self.table.url().to_owned(), version, latest });
+                }
                 StreamStart::Version(version) => Begun::Commit(version),
+                StreamStart::Later => Begun::Commit(*self.later.get_or_init(|| latest.saturating_add(1))),
                 StreamStart::AtUs(at_us) => Begun::Commit(self.table.first_version(TableVersion::AtUs(at_us)).await?),
             }),
         };
@@ -172,7 +180,11 @@ impl DeltaSource {
             return Ok(());
         }
         // Where the version before is not there any more, nothing was given of it.
-        let Ok(before) = self.table.snapshot_at(TableVersion::Number(before)).await else { return Ok(()) };
+        let before = match self.table.snapshot_at(TableVersion::Number(before)).await {
+            Ok(before) => before,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
         let (old, new) = (before.delta_schema(), metadata.schema()?);
         let fits = new.merge_widening(&old.as_data(), Widening::Off).is_ok_and(|merged| merged == new);
         let same_names = |name: &str| {

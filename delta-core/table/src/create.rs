@@ -6,7 +6,7 @@ use arrow_schema::Schema;
 use boathouse_base::BatchStream;
 use boathouse_delta_protocol::action::{Metadata, Protocol};
 use boathouse_delta_protocol::features::{self, FEATURE_PREFIX};
-use boathouse_delta_protocol::properties::TableProperties;
+use boathouse_delta_protocol::properties::{TableProperties, check_effect};
 use boathouse_delta_protocol::rules::Rules;
 use boathouse_delta_protocol::schema::StructType;
 
@@ -155,6 +155,7 @@ impl CreateBuilder {
     pub async fn run(self) -> Result<CreateReport> {
         let Self { table, schema, partition_columns, clustering, properties, name, description, if_exists, rows } = self;
         let url = table.url().to_owned();
+        properties.iter().try_for_each(|(key, value)| check_effect(key, value)).on(&url)?;
         let present = table.try_snapshot().await?;
         if let Some(found) = present.as_ref().filter(|_| if_exists != IfExists::Replace) {
             return exists(if_exists, url, found.version());

@@ -268,7 +268,8 @@ pub enum DeltaError {
     },
     /// A time before the first version that can be loaded.
     #[error(
-        "load the table {url} as of {asked_us} µs: the oldest version that can be loaded, {oldest_version}, is of {oldest_us} µs"
+        "load the table {url} as of {}: the oldest version that can be loaded, {oldest_version}, is of {}",
+        moment(*asked_us), moment(*oldest_us)
     )]
     BeforeOldestVersion {
         /// The table.
@@ -535,8 +536,10 @@ pub enum DeltaError {
     },
     /// Files would be deleted that old versions still need.
     #[error(
-        "vacuum the table {url}: {asked_us} µs are below the table's retention of {required_us} µs (`delta.deletedFileRetentionDuration`); \
-         readers and time travel may need those files. Set the property, or use `Retention::Unsafe`"
+        "vacuum the table {url}: {} are below the table's retention of {} (`delta.deletedFileRetentionDuration`); readers and time travel may \
+         need those files. Leave RETAIN out, or make the property shorter with ALTER TABLE … SET TBLPROPERTIES \
+         ('delta.deletedFileRetentionDuration' = 'interval … hours'); in code there is `Retention::Unsafe`",
+        hours(*asked_us), hours(*required_us)
     )]
     RetentionTooShort {
         /// The table.
@@ -743,6 +746,12 @@ pub enum AlterProblem {
         /// Its name.
         name: String,
     },
+    /// Writers do not number it.
+    #[error("column `{column}` is no identity column, and has no numbers to go on with; look at the columns with DESCRIBE")]
+    NotIdentity {
+        /// The column.
+        column: String,
+    },
     /// A rule needs the column as it was.
     #[error("column `{column}` is used by the {subject}, `{expression}`; drop or change that first")]
     UsedByRule {
@@ -782,7 +791,9 @@ pub enum AlterProblem {
         path: String,
     },
     /// Rows are read as the columns are, and not as they will be.
-    #[error("a CHECK constraint, or NOT NULL, is added in one step with changes of columns; add it in a step of its own")]
+    #[error(
+        "a CHECK constraint, or NOT NULL, is added, or an identity column synced, in one step with changes of columns; add it in a step of its own"
+    )]
     ConstraintWithColumns,
     /// Nothing was asked for.
     #[error("no change was asked for")]
@@ -987,6 +998,24 @@ pub enum TransactionProblem {
         /// The other's table.
         url: String,
     },
+}
+
+/// A time as people read it.
+fn moment(us: i64) -> String {
+    match arrow_array::temporal_conversions::timestamp_us_to_datetime(us) {
+        Some(time) => format!("{time} UTC"),
+        None => format!("{us} µs"),
+    }
+}
+
+/// A length of time in hours, as VACUUM takes it.
+fn hours(us: u64) -> String {
+    let (whole, rest) = (us / 3_600_000_000, us % 3_600_000_000);
+    // To a thousandth of an hour.
+    match rest / 3_600_000 {
+        0 => format!("{whole} hours"),
+        part => format!("{whole}.{part:03} hours"),
+    }
 }
 
 impl DomainError for DeltaError {

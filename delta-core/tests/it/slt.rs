@@ -149,3 +149,8 @@ async fn tables_stand_in_their_schema_and_versions_of_paths_are_read() {
 async fn rows_are_checked_before_they_are_written_and_words_mean_what_they_mean_in_spark() {
     play("writing.slt").await;
 }
+
+#[tokio::test]
+async fn definitions_of_tables_are_taken_as_spark_writes_them_or_refused_by_name() {
+    play("definitions.slt").await;
+}

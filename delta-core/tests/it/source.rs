@@ -12,7 +12,7 @@ use boathouse_delta_core::{
     DeltaSource, DeltaSourceOptions, DeltaTable, DeltaTableExt, EventTime, OnChange, OnDataLoss, OnNewColumns, StreamRows,
     StreamStart,
 };
-use boathouse_storage::testing::CountingStore;
+use boathouse_storage::testing::{CountingStore, Fault, FaultRule, FaultStore};
 use boathouse_storage::{Storage, seeded_env};
 
 use crate::rows::{batch, row, table_of};
@@ -124,10 +124,39 @@ async fn a_stream_begins_at_a_version_or_at_a_time() {
     let start = |start| source_with(&table, DeltaSourceOptions { start, ..Default::default() });
     let ids = async |source: DeltaSource| batches_of(&source, None, ReadLimit::default()).await.0.concat();
     assert_eq!(ids(start(StreamStart::Version(2))).await, [2, 3]);
-    assert_eq!(ids(start(StreamStart::Version(4))).await, [] as [i64; 0]);
+    let error = start(StreamStart::Version(4)).plan(None, ReadLimit::default()).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("its newest version is 3"), "{error}");
     let at_us = table.snapshot_at(boathouse_base::TableVersion::Number(3)).await.unwrap().timestamp_us();
     assert_eq!(ids(start(StreamStart::AtUs(at_us))).await, [3]);
     assert_eq!(ids(start(StreamStart::AtUs(0))).await, [1, 2, 3]);
+    let later = start(StreamStart::Later);
+    assert_eq!(later.plan(None, ReadLimit::default()).await.unwrap(), None, "nothing came yet");
+    table.append(batch(&[row(4, "a", 4)]).into()).run().await.unwrap();
+    assert_eq!(ids(later).await, [4], "what came between two plans is not lost");
+}
+
+#[tokio::test]
+async fn a_rename_stops_the_stream_even_when_the_columns_before_it_cannot_be_read_at_first() {
+    let table = crate::rows::table_of_with(&[("delta.columnMapping.mode", "name")], &[&[row(1, "a", 1)]]).await;
+    table.alter().rename_column("v", "value").run().await.unwrap();
+    table.append(table.snapshot().await.unwrap().scan(Default::default()).unwrap()).run().await.unwrap();
+    let (mut failed, mut nth) = (0, 0);
+    loop {
+        let store = FaultStore::new(Arc::clone(table.storage().object_store()));
+        let storage = table.storage().with_object_store(|_| Arc::new(store.clone()));
+        let fresh = DeltaTable::at(storage, seeded_env(5));
+        // The store fails at one request of the plan, for good.
+        store.inject(FaultRule::new(Fault::FailBefore).skip(nth));
+        let options = DeltaSourceOptions { start: StreamStart::Version(2), ..Default::default() };
+        let planned = source_with(&fresh, options).plan(None, ReadLimit::default()).await;
+        let error = planned.expect_err("a rename never passes");
+        if store.injected().is_empty() {
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            break;
+        }
+        (failed, nth) = (failed + 1, nth + 1);
+    }
+    assert!(failed > 2, "{failed} requests failed");
 }
 
 #[tokio::test]

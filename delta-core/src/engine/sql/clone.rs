@@ -6,7 +6,7 @@ use datafusion::prelude::SessionContext;
 
 use super::cursor::{Cursor, TableName};
 use super::run::Run;
-use super::statements::properties;
+use super::statements::table_properties;
 use super::travel::travelled_table;
 use crate::engine::error::Result;
 
@@ -69,7 +69,7 @@ pub(crate) async fn parse(session: &SessionContext, cursor: &mut Cursor<'_>) -> 
     let mut clone = Clone { table, source, version, depth, if_exists, properties: Vec::new(), location: None };
     while !cursor.is_at_end() {
         if cursor.takes(&["TBLPROPERTIES"]) {
-            clone.properties.extend(properties(cursor)?);
+            clone.properties.extend(table_properties(cursor)?);
         } else if cursor.takes(&["LOCATION"]) {
             clone.location = Some(cursor.string("a path or URL")?);
         } else {

@@ -245,6 +245,17 @@ impl<'a> Cursor<'a> {
         Err(self.wanted(what))
     }
 
+    /// A number from 0 on, with or without a fraction.
+    pub(crate) fn fraction(&mut self, what: &str) -> Result<f64> {
+        if let Some(Token::Number(digits, _)) = self.token()
+            && let Ok(number) = digits.parse()
+        {
+            self.at += 1;
+            return Ok(number);
+        }
+        Err(self.wanted(what))
+    }
+
     /// The text in parentheses that comes next.
     pub(crate) fn parenthesised(&mut self) -> Result<&'a str> {
         self.expect_token(&Token::LParen)?;

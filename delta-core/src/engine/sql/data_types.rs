@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use boathouse_delta_protocol::schema::VARIANT_EXTENSION;
 use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
@@ -25,7 +26,7 @@ pub(crate) fn data_type(cursor: &mut Cursor<'_>) -> Result<DataType> {
         "float" | "real" => DataType::Float32,
         "double" => DataType::Float64,
         "date" => DataType::Date32,
-        "timestamp" => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        "timestamp" | "timestamp_ltz" => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         "timestamp_ntz" => DataType::Timestamp(TimeUnit::Microsecond, None),
         "binary" => DataType::Binary,
         "string" => DataType::Utf8,
@@ -39,15 +40,15 @@ pub(crate) fn data_type(cursor: &mut Cursor<'_>) -> Result<DataType> {
         "decimal" | "dec" | "numeric" => decimal(cursor)?,
         "array" => {
             cursor.expect_token(&Token::Lt)?;
-            let element = data_type(cursor)?;
+            let element = field(cursor, "element".to_owned(), true)?;
             closing(cursor)?;
-            DataType::List(Arc::new(Field::new("element", element, true)))
+            DataType::List(Arc::new(element))
         }
         "map" => {
             cursor.expect_token(&Token::Lt)?;
             let key = Field::new("key", data_type(cursor)?, false);
             cursor.expect_token(&Token::Comma)?;
-            let value = Field::new("value", data_type(cursor)?, true);
+            let value = field(cursor, "value".to_owned(), true)?;
             closing(cursor)?;
             let entries = Field::new("key_value", DataType::Struct(vec![key, value].into()), false);
             DataType::Map(Arc::new(entries), false)
@@ -58,11 +59,11 @@ pub(crate) fn data_type(cursor: &mut Cursor<'_>) -> Result<DataType> {
             loop {
                 let name = cursor.spelled("a field")?;
                 cursor.takes_token(&Token::Colon);
-                let data_type = data_type(cursor)?;
+                let field = field(cursor, name, true)?;
                 let nullable = !cursor.takes(&["NOT", "NULL"]);
-                let mut field = Field::new(name, data_type, nullable);
+                let mut field = field.with_nullable(nullable);
                 if cursor.takes(&["COMMENT"]) {
-                    field = field.with_metadata(HashMap::from([("comment".to_owned(), cursor.string("a comment")?)]));
+                    field.metadata_mut().insert("comment".to_owned(), cursor.string("a comment")?);
                 }
                 fields.push(field);
                 if !cursor.takes_token(&Token::Comma) {
@@ -74,6 +75,16 @@ pub(crate) fn data_type(cursor: &mut Cursor<'_>) -> Result<DataType> {
         }
         _ => return Err(here.wanted("a type, such as INT, BIGINT, STRING, DECIMAL(10, 2) or ARRAY<INT>")),
     })
+}
+
+/// A field of the type that stands here. That it holds variants is said by the field, and not by its type.
+fn field(cursor: &mut Cursor<'_>, name: String, nullable: bool) -> Result<Field> {
+    if cursor.takes(&["VARIANT"]) {
+        let parts = ["metadata", "value"].map(|name| Field::new(name, DataType::Binary, false));
+        let says = HashMap::from([("ARROW:extension:name".to_owned(), VARIANT_EXTENSION.to_owned())]);
+        return Ok(Field::new(name, DataType::Struct(parts.to_vec().into()), nullable).with_metadata(says));
+    }
+    Ok(Field::new(name, data_type(cursor)?, nullable))
 }
 
 fn closing(cursor: &mut Cursor<'_>) -> Result<()> {
@@ -104,9 +115,14 @@ fn small<T: TryFrom<i64>>(number: i64, here: &Cursor<'_>) -> Result<T> {
 /// A column: `name type [NOT NULL] [DEFAULT …] [GENERATED …] [COMMENT '…']`.
 pub(crate) fn column(cursor: &mut Cursor<'_>) -> Result<Field> {
     let name = cursor.spelled("a column")?;
-    let data_type = data_type(cursor)?;
+    column_named(cursor, name)
+}
+
+/// What stands behind the name of a column.
+pub(crate) fn column_named(cursor: &mut Cursor<'_>, name: String) -> Result<Field> {
+    let column = field(cursor, name, true)?;
     let mut nullable = true;
-    let mut metadata: HashMap<String, String> = HashMap::new();
+    let mut metadata = column.metadata().clone();
     loop {
         if cursor.takes(&["NOT", "NULL"]) {
             nullable = false;
@@ -123,7 +139,7 @@ pub(crate) fn column(cursor: &mut Cursor<'_>) -> Result<Field> {
         } else if cursor.takes(&["GENERATED", "ALWAYS", "AS"]) {
             metadata.insert("delta.generationExpression".to_owned(), cursor.parenthesised()?.to_owned());
         } else {
-            return Ok(Field::new(name, data_type, nullable).with_metadata(metadata));
+            return Ok(column.with_nullable(nullable).with_metadata(metadata));
         }
     }
 }

@@ -5,7 +5,7 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::{Cursor, TableName};
-use crate::engine::error::Result;
+use crate::engine::error::{EngineError, Result};
 use crate::engine::ext::DeltaTableExt;
 use crate::engine::optimize::OptimizeReport;
 
@@ -59,6 +59,13 @@ pub(super) fn reorg(cursor: &mut Cursor<'_>) -> Result<Optimize> {
 
 /// Behind `CLUSTER BY`: columns, or `NONE`.
 pub(super) fn cluster_by(cursor: &mut Cursor<'_>) -> Result<Vec<String>> {
+    if cursor.sees(&["AUTO"]) {
+        return Err(EngineError::Unsupported {
+            statement: cursor.text().to_owned(),
+            what: "CLUSTER BY AUTO",
+            instead: "name the columns by which queries filter most",
+        });
+    }
     if cursor.takes(&["NONE"]) { Ok(Vec::new()) } else { columns(cursor) }
 }
 

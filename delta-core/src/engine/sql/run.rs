@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use boathouse_base::BatchStream;
 use boathouse_delta_protocol::schema::StructType;
-use boathouse_delta_table::{DataWriterSettings, DeltaError, DeltaTable};
+use boathouse_delta_table::{AlterReport, DataWriterSettings, DeltaError, DeltaTable};
 use boathouse_frames::{batch_stream, from_datafusion};
 use datafusion::arrow::datatypes::Schema;
 use datafusion::catalog::TableProvider;
@@ -198,6 +198,15 @@ impl Run<'_> {
 
     /// Where a new table is to be.
     pub(super) fn place_of(&self, name: &TableName, location: Option<&str>) -> Result<String> {
+        if let (Some(path), Some(location)) = (name.path(), location)
+            && path.trim_end_matches('/') != location.trim_end_matches('/')
+        {
+            return Err(EngineError::Unsupported {
+                statement: self.text.to_owned(),
+                what: "a path as the name of a table, and another one as its LOCATION",
+                instead: "name one place",
+            });
+        }
         let folder = self.known_schema(name)?;
         let place = location.or(name.path()).map(str::to_owned).or_else(|| self.lake.managed(folder.as_deref(), name.last()));
         place.ok_or_else(|| EngineError::Unsupported {
@@ -306,17 +315,32 @@ impl Run<'_> {
     async fn alter(&self, name: &TableName, changes: Vec<Change>) -> Result<StatementReport> {
         let table = self.table(name).await?;
         let mut alter = table.alter();
+        let (snapshot, asked) = (table.snapshot().await?, changes.len());
+        let there = |column: &str| snapshot.delta_schema().clone().edit_column(column, |_, _| ()).is_ok();
+        let changes: Vec<Change> = changes
+            .into_iter()
+            .filter(|change| match change {
+                Change::Add { field, if_not_exists: true, .. } => !there(field.name()),
+                Change::Drop { column, if_exists: true } => there(column),
+                _ => true,
+            })
+            .collect();
+        if changes.is_empty() && asked > 0 {
+            let nothing = AlterReport { version: snapshot.version(), rows_checked: 0, protocol: None };
+            return Ok(StatementReport::Alter(nothing));
+        }
         for change in changes {
             alter = match change {
-                Change::Add { field, place: None } => alter.add_column(field),
-                Change::Add { field, place: Some(place) } => alter.add_column_at(field, place),
+                Change::Add { field, place: None, .. } => alter.add_column(field),
+                Change::Add { field, place: Some(place), .. } => alter.add_column_at(field, place),
                 Change::Move { column, place } => alter.move_column(column, place),
                 Change::Comment { column, text } if text.is_empty() => alter.drop_comment(column),
                 Change::Comment { column, text } => alter.comment_column(column, text),
                 Change::Describe(text) => alter.describe(text),
                 Change::Require(column) => alter.require_values(column),
                 Change::Rename { column, to } => alter.rename_column(column, to),
-                Change::Drop(column) => alter.drop_column(column),
+                Change::SyncIdentity(column) => alter.sync_identity(column),
+                Change::Drop { column, .. } => alter.drop_column(column),
                 Change::Widen { column, to } => alter.widen_column(column, to),
                 Change::AllowNulls(column) => alter.allow_nulls(column),
                 Change::SetDefault { column, expression } => {

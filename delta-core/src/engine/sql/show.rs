@@ -102,6 +102,10 @@ pub(crate) fn properties(snapshot: &Snapshot, key: Option<&str>) -> Batch {
     all.insert("delta.minWriterVersion".to_owned(), snapshot.protocol().min_writer_version.to_string());
     if let Some(key) = key {
         all.retain(|property, _| property.eq_ignore_ascii_case(key));
+        // As Spark says it: a row, and no error.
+        if all.is_empty() {
+            all.insert(key.to_owned(), format!("Table {} does not have property: {key}", snapshot.url()));
+        }
     }
     RecordBatch::try_from_iter([
         ("key", texts(all.keys().map(|key| Some(key.as_str())))),

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use boathouse_base::TableVersion;
+use boathouse_delta_protocol::rules::CONSTRAINT_PREFIX;
 use boathouse_delta_table::{ColumnPlace, Retention, VacuumScope};
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::{Cursor, TableName};
-use super::data_types::{column, data_type};
+use super::data_types::{column, column_named, data_type};
 use super::optimize::Optimize;
 use super::{clone, convert, copy, insert, optimize, property_names, travel, upkeep};
 use crate::engine::error::{EngineError, Result};
@@ -73,13 +74,14 @@ pub(crate) struct Create {
 /// One change of a table.
 #[derive(Debug)]
 pub(crate) enum Change {
-    Add { field: Field, place: Option<ColumnPlace> },
+    Add { field: Field, place: Option<ColumnPlace>, if_not_exists: bool },
     Move { column: String, place: ColumnPlace },
     Comment { column: String, text: String },
     Describe(Option<String>),
     Require(String),
     Rename { column: String, to: String },
-    Drop(String),
+    Drop { column: String, if_exists: bool },
+    SyncIdentity(String),
     Widen { column: String, to: DataType },
     AllowNulls(String),
     SetDefault { column: String, expression: String },
@@ -99,6 +101,17 @@ const UNSUPPORTED: [(&[&str], &str, &str); 7] = [
     (&["CREATE", "BLOOMFILTER"], "CREATE BLOOMFILTER INDEX", "write files with bloom filters"),
     (&["SHOW", "CREATE"], "SHOW CREATE TABLE", "use DESCRIBE DETAIL and SHOW TBLPROPERTIES"),
     (&["SHOW", "PARTITIONS"], "SHOW PARTITIONS", "use SELECT DISTINCT on the partition columns"),
+];
+
+/// Changes of a table that are in Spark's SQL and not here, with what would help.
+const NOT_ALTERED: [(&[&str], &str, &str); 7] = [
+    (&["RENAME", "TO"], "ALTER TABLE … RENAME TO", "register the table under the other name"),
+    (&["SET", "LOCATION"], "ALTER TABLE … SET LOCATION", "register the table of the other place under this name"),
+    (&["SET", "SERDEPROPERTIES"], "ALTER TABLE … SET SERDEPROPERTIES", "write SET TBLPROPERTIES"),
+    (&["REPLACE", "COLUMNS"], "ALTER TABLE … REPLACE COLUMNS", "write ADD COLUMNS, DROP COLUMNS and ALTER COLUMN"),
+    (&["ADD", "PARTITION"], "ALTER TABLE … ADD PARTITION", "leave it out: the log knows the partitions"),
+    (&["DROP", "PARTITION"], "ALTER TABLE … DROP PARTITION", "write DELETE FROM with a condition on the partition columns"),
+    (&["ADD", "CONSTRAINT", "IF", "NOT", "EXISTS"], "IF NOT EXISTS of a constraint", "look at SHOW TBLPROPERTIES first"),
 ];
 
 /// Reads a statement; nothing when it is one for the engine.
@@ -179,6 +192,10 @@ fn create(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<Option<Statement>
         location: None,
         query: None,
     };
+    let unsupported = |what, instead| Err(EngineError::Unsupported { statement: cursor.text().to_owned(), what, instead });
+    if cursor.sees(&["LIKE"]) {
+        return unsupported("CREATE TABLE … LIKE", "write CREATE TABLE … USING DELTA AS SELECT * FROM … WHERE false");
+    }
     let definition = cursor.clone();
     // Without USING DELTA it is a table of the engine, in memory: its columns are in the engine's dialect.
     if cursor.takes_token(&Token::LParen) {
@@ -195,14 +212,14 @@ fn create(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<Option<Statement>
     *cursor = definition;
     if cursor.takes_token(&Token::LParen) {
         loop {
-            if cursor.sees(&["CONSTRAINT"]) {
-                return Err(EngineError::Unsupported {
-                    statement: cursor.text().to_owned(),
-                    what: "CONSTRAINT among the columns of CREATE TABLE",
-                    instead: "add it with ALTER TABLE … ADD CONSTRAINT",
-                });
+            if cursor.takes(&["CONSTRAINT"]) {
+                let name = cursor.spelled("a name")?;
+                cursor.expect(&["CHECK"])?;
+                let check = cursor.parenthesised()?.to_owned();
+                new.properties.push((format!("{CONSTRAINT_PREFIX}{name}"), check));
+            } else {
+                new.columns.push(column(cursor)?);
             }
-            new.columns.push(column(cursor)?);
             if !cursor.takes_token(&Token::Comma) {
                 break;
             }
@@ -215,7 +232,12 @@ fn create(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<Option<Statement>
         } else if cursor.takes(&["PARTITIONED", "BY"]) {
             cursor.expect_token(&Token::LParen)?;
             loop {
-                new.partition_columns.push(cursor.spelled("a column")?);
+                let name = cursor.spelled("a column")?;
+                // With a type it is a column of its own, behind the others.
+                if !matches!(cursor.token(), Some(Token::Comma | Token::RParen)) {
+                    new.columns.push(column_named(cursor, name.clone())?);
+                }
+                new.partition_columns.push(name);
                 if !cursor.takes_token(&Token::Comma) {
                     break;
                 }
@@ -229,6 +251,12 @@ fn create(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<Option<Statement>
             new.comment = Some(cursor.string("a comment")?);
         } else if cursor.takes(&["LOCATION"]) {
             new.location = Some(cursor.string("a path or URL")?);
+        } else if cursor.sees(&["OPTIONS"]) {
+            return Err(EngineError::Unsupported {
+                statement: cursor.text().to_owned(),
+                what: "OPTIONS of CREATE TABLE",
+                instead: "write TBLPROPERTIES for what the table keeps",
+            });
         } else if cursor.takes(&["AS"]) {
             new.query = Some(query(cursor)?);
         } else {
@@ -239,7 +267,7 @@ fn create(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<Option<Statement>
 }
 
 /// Properties of a table, whose names are nobody's slip of the pen.
-fn table_properties(cursor: &mut Cursor<'_>) -> Result<Vec<(String, String)>> {
+pub(crate) fn table_properties(cursor: &mut Cursor<'_>) -> Result<Vec<(String, String)>> {
     let here = cursor.clone();
     let properties = properties(cursor)?;
     match properties.iter().find_map(|(key, _)| property_names::meant(key).map(|meant| (key, meant))) {
@@ -284,6 +312,11 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
     let table = cursor.table()?;
     let unsupported =
         |cursor: &Cursor<'_>, what, instead| Err(EngineError::Unsupported { statement: cursor.text().to_owned(), what, instead });
+    for (words, what, instead) in NOT_ALTERED {
+        if cursor.sees(words) {
+            return unsupported(cursor, what, instead);
+        }
+    }
     let mut changes = Vec::new();
     if cursor.takes(&["ADD", "CONSTRAINT"]) {
         let name = cursor.spelled("a name")?;
@@ -295,6 +328,7 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
     } else if cursor.takes(&["ADD", "COLUMNS"]) || cursor.takes(&["ADD", "COLUMN"]) {
         let many = cursor.takes_token(&Token::LParen);
         loop {
+            let if_not_exists = cursor.takes(&["IF", "NOT", "EXISTS"]);
             let field = column(cursor)?;
             if field.metadata().contains_key("CURRENT_DEFAULT") {
                 // Rows that are there would have no value, and the table would seem to say that they have this one.
@@ -304,7 +338,7 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
                     "add the column, and then ALTER COLUMN … SET DEFAULT, which is for rows that come later",
                 );
             }
-            changes.push(Change::Add { field, place: place(cursor)? });
+            changes.push(Change::Add { field, place: place(cursor)?, if_not_exists });
             if !many || !cursor.takes_token(&Token::Comma) {
                 break;
             }
@@ -317,9 +351,10 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
         cursor.expect(&["TO"])?;
         changes.push(Change::Rename { column, to: cursor.spelled("a name")? });
     } else if cursor.takes(&["DROP", "COLUMNS"]) || cursor.takes(&["DROP", "COLUMN"]) {
+        let if_exists = cursor.takes(&["IF", "EXISTS"]);
         let many = cursor.takes_token(&Token::LParen);
         loop {
-            changes.push(Change::Drop(cursor.column()?));
+            changes.push(Change::Drop { column: cursor.column()?, if_exists });
             if !cursor.takes_token(&Token::Comma) {
                 break;
             }
@@ -327,6 +362,8 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
         if many {
             cursor.expect_token(&Token::RParen)?;
         }
+    } else if cursor.sees(&["CHANGE"]) && is_column_anew(cursor) {
+        column_anew(cursor, &mut changes)?;
     } else if cursor.takes(&["ALTER", "COLUMN"]) || cursor.takes(&["CHANGE", "COLUMN"]) {
         let column = cursor.column()?;
         changes.push(if cursor.takes(&["TYPE"]) {
@@ -335,6 +372,8 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
             Change::AllowNulls(column)
         } else if cursor.takes(&["SET", "DEFAULT"]) {
             Change::SetDefault { column, expression: cursor.text_until(&[])?.to_owned() }
+        } else if cursor.takes(&["SYNC", "IDENTITY"]) {
+            Change::SyncIdentity(column)
         } else if cursor.takes(&["DROP", "DEFAULT"]) {
             Change::DropDefault(column)
         } else if cursor.takes(&["SET", "NOT", "NULL"]) {
@@ -344,7 +383,7 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
         } else if let Some(place) = place(cursor)? {
             Change::Move { column, place }
         } else {
-            return Err(cursor.wanted("TYPE, COMMENT, FIRST, AFTER, SET or DROP NOT NULL, SET or DROP DEFAULT"));
+            return Err(cursor.wanted("TYPE, COMMENT, FIRST, AFTER, SET or DROP NOT NULL, SET or DROP DEFAULT, SYNC IDENTITY"));
         });
     } else if cursor.takes(&["SET", "TBLPROPERTIES"]) {
         changes.extend(table_properties(cursor)?.into_iter().map(|(key, value)| match key.as_str() {
@@ -368,12 +407,38 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
     } else if cursor.takes(&["DROP", "FEATURE"]) {
         let feature = cursor.spelled("a feature")?;
         return Ok(Statement::DropFeature { table, feature, truncate_history: cursor.takes(&["TRUNCATE", "HISTORY"]) });
-    } else if cursor.sees(&["RENAME", "TO"]) {
-        return unsupported(cursor, "ALTER TABLE … RENAME TO", "register the table under the other name");
     } else {
         return Err(cursor.wanted("ADD, DROP, RENAME COLUMN, ALTER COLUMN, SET TBLPROPERTIES or UNSET TBLPROPERTIES"));
     }
     Ok(Statement::Alter(table, changes))
+}
+
+/// Whether `CHANGE COLUMN name name type …` stands here: an old way to say several changes at once.
+fn is_column_anew(cursor: &Cursor<'_>) -> bool {
+    let mut ahead = cursor.clone();
+    ahead.takes(&["CHANGE"]);
+    ahead.takes(&["COLUMN"]);
+    let verbs = ["TYPE", "COMMENT", "FIRST", "AFTER", "SET", "DROP", "SYNC"];
+    ahead.column().is_ok() && !ahead.is_at_end() && !verbs.iter().any(|verb| ahead.sees(&[verb]))
+}
+
+/// Reads `CHANGE [COLUMN] name new_name type [COMMENT '…'] [FIRST | AFTER column]`.
+fn column_anew(cursor: &mut Cursor<'_>, changes: &mut Vec<Change>) -> Result<()> {
+    cursor.expect(&["CHANGE"])?;
+    cursor.takes(&["COLUMN"]);
+    let column = cursor.column()?;
+    let name = cursor.spelled("a name")?;
+    changes.push(Change::Widen { column: column.clone(), to: data_type(cursor)? });
+    if cursor.takes(&["COMMENT"]) {
+        changes.push(Change::Comment { column: column.clone(), text: cursor.string("a comment in quotes")? });
+    }
+    if let Some(place) = place(cursor)? {
+        changes.push(Change::Move { column: column.clone(), place });
+    }
+    if column.rsplit('.').next() != Some(name.as_str()) {
+        changes.push(Change::Rename { column, to: name });
+    }
+    Ok(())
 }
 
 /// `FIRST` or `AFTER column`, if it stands here.
@@ -396,11 +461,17 @@ fn vacuum(cursor: &mut Cursor<'_>) -> Result<Statement> {
         } else if cursor.takes(&["FULL"]) {
             scope = VacuumScope::Full;
         } else if cursor.takes(&["RETAIN"]) {
-            let hours = cursor.integer("a number of hours")?;
-            let seconds = u64::try_from(hours).ok().and_then(|hours| hours.checked_mul(3600));
-            let Some(seconds) = seconds else { return Err(cursor.wanted("a number of hours")) };
+            let here = cursor.clone();
+            let hours = cursor.fraction("a number of hours")?;
+            let length = Duration::try_from_secs_f64(hours * 3600.0).map_err(|_| here.wanted("a number of hours"))?;
             let _ = cursor.takes(&["HOURS"]) || cursor.takes(&["HOUR"]);
-            retention = Retention::AtLeastTable(Duration::from_secs(seconds));
+            retention = Retention::AtLeastTable(length);
+        } else if cursor.sees(&["USING", "INVENTORY"]) {
+            return Err(EngineError::Unsupported {
+                statement: cursor.text().to_owned(),
+                what: "VACUUM … USING INVENTORY",
+                instead: "leave it out, or give the inventory to the builder that `DeltaTable::vacuum` makes",
+            });
         } else if cursor.takes(&["DRY", "RUN"]) {
             dry_run = true;
         } else {

@@ -13,6 +13,7 @@ use boathouse_delta_protocol::stats::indexed_columns;
 
 use super::change::{Absent, Change, ColumnPlace};
 use super::draft::Draft;
+use super::identity::new_marks;
 use super::required::check_required;
 use crate::create::{name_hidden_columns, require_times};
 use crate::enforce::Enforcer;
@@ -136,6 +137,13 @@ impl AlterBuilder {
         self.with(Change::RequireValues { column: column.into() })
     }
 
+    /// Lets an identity column go on behind the values that are there: above the greatest one, and below the least one when it counts
+    /// down. Numbers that were given out are not given again, and none lies before the start. Of use where rows came with values of
+    /// their own, from writers that do not count.
+    pub fn sync_identity(self, column: impl Into<String>) -> Self {
+        self.with(Change::SyncIdentity { column: column.into() })
+    }
+
     /// Sets the value of a column for rows that give none: SQL text. Rows that are there stay as they are.
     pub fn set_default(self, column: impl Into<String>, expression: impl Into<String>) -> Self {
         self.with(Change::SetDefault { column: column.into(), expression: expression.into() })
@@ -187,7 +195,7 @@ impl AlterBuilder {
     /// column that is not there; `Unsupported` names a feature that cannot be written, or the rule for which an
     /// engine must be handed in; `Conflict` when another writer changed the table meanwhile.
     ///
-    /// **Cost**: one commit; a new constraint reads all rows, NOT NULL the column where statistics do not tell. `delta.enableRowTracking` gives row ids to all files that have none:
+    /// **Cost**: one commit; a new constraint reads all rows, an identity column that is synced is read in all files, NOT NULL the column where statistics do not tell. `delta.enableRowTracking` gives row ids to all files that have none:
     /// the log of that version names each of them again.
     pub async fn run(self) -> Result<AlterReport> {
         let mut attempt = 0;
@@ -218,10 +226,13 @@ impl AlterBuilder {
             has_files: snapshot.file_count().await? > 0,
             description: snapshot.metadata().description.clone(),
             required: Vec::new(),
+            synced: Vec::new(),
         };
         let Some(first) = changes.first() else { return Err(draft.problem(AlterProblem::Nothing)) };
-        let adds_constraint =
-            changes.iter().any(|change| matches!(change, Change::AddConstraint { .. } | Change::RequireValues { .. }));
+        let reads_rows = |change: &Change| {
+            matches!(change, Change::AddConstraint { .. } | Change::RequireValues { .. } | Change::SyncIdentity { .. })
+        };
+        let adds_constraint = changes.iter().any(reads_rows);
         let changes_columns = |change: &Change| {
             matches!(change, Change::RenameColumn { .. } | Change::DropColumn { .. } | Change::WidenColumn { .. })
         };
@@ -247,6 +258,8 @@ impl AlterBuilder {
         let new = Rules { checks: rules.checks.iter().filter(is_new).cloned().collect(), ..Rules::default() };
         let rows_checked =
             check_rows(table, &snapshot, &layout, &new).await? + check_required(&snapshot, &layout, &draft.required).await?;
+        let marks = new_marks(&snapshot, &rules, &draft.synced).await?;
+        let metadata = Metadata { schema_string: draft.schema.with_high_water_marks(&marks).to_json(), ..metadata };
 
         let mut transaction = Transaction::begin(&snapshot).read_metadata().set_metadata(metadata);
         if let Some(protocol) = &protocol {
@@ -255,7 +268,7 @@ impl AlterBuilder {
         if layout.row_tracking.is_some() && snapshot.row_tracking().is_none() {
             transaction = transaction.add_all(without_row_ids(&snapshot).await?).keeps_row_ids().only_next();
         }
-        if !new.is_empty() || !draft.required.is_empty() {
+        if !new.is_empty() || !draft.required.is_empty() || !draft.synced.is_empty() {
             // A row that another writer adds meanwhile was not checked.
             transaction = transaction.read_whole_table();
         }

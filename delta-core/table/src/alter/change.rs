@@ -35,6 +35,7 @@ pub(super) enum Change {
     RequireValues { column: String },
     Comment { column: String, text: Option<String> },
     Describe { text: Option<String> },
+    SyncIdentity { column: String },
     SetDefault { column: String, expression: String },
     DropDefault { column: String },
     AddConstraint { name: String, expression: String },
@@ -64,6 +65,7 @@ impl Change {
             | Self::Comment { .. }
             | Self::SetDefault { .. }
             | Self::DropDefault { .. } => "CHANGE COLUMN",
+            Self::SyncIdentity { .. } => "SYNC IDENTITY",
             // As the reference writer has it: the comment of a table is one of its properties there.
             Self::Describe { .. } => "SET TBLPROPERTIES",
             Self::AddConstraint { .. } => "ADD CONSTRAINT",
@@ -96,7 +98,7 @@ impl Change {
             Self::SetDefault { column, expression } => {
                 BTreeMap::from([("column", column.clone()), ("default", expression.clone())])
             }
-            Self::DropDefault { column } => BTreeMap::from([("column", column.clone())]),
+            Self::SyncIdentity { column } | Self::DropDefault { column } => BTreeMap::from([("column", column.clone())]),
             Self::AddConstraint { name, expression } => BTreeMap::from([("name", name.clone()), ("expr", expression.clone())]),
             Self::DropConstraint { name, .. } => BTreeMap::from([("name", name.clone())]),
             Self::SetProperty { key, value } => BTreeMap::from([("key", key.clone()), ("value", value.clone())]),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow_schema::Schema;
 use boathouse_delta_protocol::ProtocolError;
 use boathouse_delta_protocol::features::FEATURE_PREFIX;
-use boathouse_delta_protocol::properties::TableProperties;
+use boathouse_delta_protocol::properties::{TableProperties, check_effect};
 use boathouse_delta_protocol::rules::CONSTRAINT_PREFIX;
 use boathouse_delta_protocol::schema::{ColumnMappingMode, StructField, StructType};
 use serde_json::Value;
@@ -47,6 +47,8 @@ pub(super) struct Draft<'a> {
     pub(super) description: Option<String>,
     /// Columns that must have values from now on, as they were asked for.
     pub(super) required: Vec<String>,
+    /// Identity columns that go on behind the values that are there.
+    pub(super) synced: Vec<String>,
 }
 
 impl Draft<'_> {
@@ -67,6 +69,10 @@ impl Draft<'_> {
                 if was_nullable {
                     self.required.push(column.clone());
                 }
+                Ok(())
+            }
+            Change::SyncIdentity { column } => {
+                self.synced.push(column.clone());
                 Ok(())
             }
             Change::Comment { column, text } => self.edit(column, |columns, at| match text {
@@ -213,25 +219,29 @@ impl Draft<'_> {
 
     fn widen(&mut self, column: &str, to: &arrow_schema::DataType) -> Result<()> {
         let properties = self.properties()?;
+        let asked = boathouse_delta_protocol::schema::DataType::from_arrow(column, to).on(self.url)?;
+        if self.edit(column, |columns, at| columns[at].data_type == asked)? {
+            return Ok(());
+        }
         if !properties.enable_type_widening {
             return Err(self.problem(AlterProblem::WideningOff { column: column.to_owned() }));
         }
         self.not_partition(column)?;
-        let wanted = boathouse_delta_protocol::schema::DataType::from_arrow(column, to).on(self.url)?;
         let iceberg = properties.enable_iceberg_compat_v1 || properties.enable_iceberg_compat_v2;
         let refused = self.edit(column, |columns, at| {
             let from = columns[at].data_type.to_string();
-            let widened = wanted.as_primitive().is_some_and(|to| columns[at].widen(to, iceberg));
+            let widened = asked.as_primitive().is_some_and(|to| columns[at].widen(to, iceberg));
             (!widened).then_some(from)
         })?;
         match refused {
             None => Ok(()),
-            Some(from) => Err(self.problem(AlterProblem::NotWider { column: column.to_owned(), from, to: wanted.to_string() })),
+            Some(from) => Err(self.problem(AlterProblem::NotWider { column: column.to_owned(), from, to: asked.to_string() })),
         }
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<()> {
         self.check_key(key)?;
+        check_effect(key, value).on(self.url)?;
         if key.starts_with(FEATURE_PREFIX) {
             self.asked.insert(key.to_owned(), value.to_owned());
             return Ok(());

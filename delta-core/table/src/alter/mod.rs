@@ -7,6 +7,7 @@
 mod builder;
 mod change;
 mod draft;
+mod identity;
 mod required;
 
 pub use builder::{AlterBuilder, AlterReport};
