@@ -1,14 +1,15 @@
 //! Carrying out what a merge wants of the rows of a file.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use boathouse_delta_protocol::deletion_vector::DeletionVector;
-use boathouse_delta_table::{ChangeType, DataFile, FileRead, RowOrigins, Snapshot};
+use boathouse_delta_table::{ChangeType, FileRead, RowOrigins, Snapshot};
 use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
 use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
 
-use super::matches::{By, RowChange};
+use super::matches::{By, FoundIn, RowChange, Settled};
 use super::plan::Plan;
 use super::report::Counts;
 use super::source::{Picked, SourceRows};
@@ -25,7 +26,70 @@ pub(crate) struct Apply<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) plan: &'a Plan,
     pub(crate) source: &'a SourceRows,
+    /// So many changes and their source rows are held at once.
+    pub(crate) rows_at_once: usize,
     pub(crate) attempt: &'a Attempt,
+}
+
+/// The next changes of a file, and the source rows that they need.
+struct Window {
+    file: u32,
+    skips_deletes: bool,
+    changes: VecDeque<RowChange>,
+    picked: Picked,
+    /// No more will come.
+    is_last: bool,
+}
+
+impl Window {
+    fn new(file: u32, skips_deletes: bool) -> Self {
+        Self { file, skips_deletes, changes: VecDeque::new(), picked: Picked::default(), is_last: false }
+    }
+
+    /// Has the changes of all rows up to this one.
+    fn reach(&mut self, row: u64, apply: &Apply<'_>, settled: &mut Settled<'_>, counts: &mut Counts) -> Result<()> {
+        let mut came = false;
+        while !self.is_last && self.changes.back().is_none_or(|last| last.row < row) {
+            let wanted = self.changes.len() + apply.rows_at_once;
+            while self.changes.len() < wanted {
+                match settled.next_in(self.file)? {
+                    Some(change) if self.skips_deletes && apply.is_delete(change.by) => counts.deleted(change.by),
+                    Some(change) => self.changes.push_back(change),
+                    None => {
+                        self.is_last = true;
+                        break;
+                    }
+                }
+            }
+            came = true;
+        }
+        if came {
+            let of_source = self.changes.iter().filter_map(|change| match change.by {
+                By::Matched { source, .. } if !apply.is_delete(change.by) => Some(source),
+                _ => None,
+            });
+            self.picked = Picked::new(apply.source, of_source.collect(), apply.attempt)?;
+        }
+        Ok(())
+    }
+
+    /// What happens to a row; rows ascend.
+    fn take(&mut self, row: u64) -> Option<By> {
+        while self.changes.front().is_some_and(|change| change.row < row) {
+            self.changes.pop_front();
+        }
+        self.changes.pop_front_if(|change| change.row == row).map(|change| change.by)
+    }
+
+    /// Counts the rows that go without being read.
+    fn pass_over(&mut self, apply: &Apply<'_>, settled: &mut Settled<'_>, counts: &mut Counts) -> Result<()> {
+        while let Some(change) = settled.next_in(self.file)? {
+            if self.skips_deletes && apply.is_delete(change.by) {
+                counts.deleted(change.by);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A batch after its changes.
@@ -41,58 +105,49 @@ struct Changed {
 }
 
 impl Apply<'_> {
-    /// Writes what becomes of these rows of a file, and when it is copied, all its other rows, too.
+    /// Writes what becomes of the rows of a file that change, and when it is copied, of all its other rows, too.
     ///
-    /// `changes` are in the order of the file, each row once.
+    /// `settled` has come to this file: files are carried out in the order in which they were found.
     pub(crate) async fn file(
         &self,
-        (file, fate): (&DataFile, Fate),
-        changes: &[RowChange],
+        found: &FoundIn,
+        fate: Fate,
+        settled: &mut Settled<'_>,
         output: &mut Output,
         counts: &mut Counts,
     ) -> Result<()> {
         // Rows that are only deleted have to be read where they are copied around, or told to readers of the change feed.
         let skips_deletes = fate != Fate::Copy && !output.is_recording();
-        let is_read = |change: &&RowChange| !(skips_deletes && self.is_delete(change.by));
-        let read: Vec<RowChange> = changes.iter().filter(is_read).copied().collect();
-        changes.iter().filter(|change| !is_read(change)).for_each(|change| counts.deleted(change.by));
-        if read.is_empty() {
-            return Ok(());
-        }
-        let of_source = read.iter().filter_map(|change| match change.by {
-            By::Matched { source, .. } => Some(source),
-            _ => None,
-        });
-        let picked = Picked::new(self.source, of_source.collect(), self.attempt)?;
         let rows: Option<DeletionVector> = match fate {
             Fate::Copy => None,
-            Fate::Mark | Fate::Remove => Some(read.iter().filter_map(|change| u64::try_from(change.row).ok()).collect()),
+            Fate::Mark | Fate::Remove if skips_deletes => Some(found.updated.clone()),
+            Fate::Mark | Fate::Remove => Some(found.changed().collect()),
         };
+        let mut window = Window::new(found.at, skips_deletes);
+        if rows.as_ref().is_some_and(DeletionVector::is_empty) {
+            return window.pass_over(self, settled, counts);
+        }
         let names: Vec<&String> = self.plan.table.fields().iter().map(|field| field.name()).collect();
         let request = FileRead { row_index: Some(unused_name(&names)), rows, ..FileRead::default() };
-        let mut batches = read_known(self.snapshot, file, request)?;
-        let mut next = 0;
+        let mut batches = read_known(self.snapshot, &found.file, request)?;
         while let Some(batch) = batches.next().await {
             let Known { rows: batch, origins } =
                 Known::of(self.snapshot, batch.map_err(|error| self.attempt.rows(error))?).loose(self.attempt)?;
             let Some((numbers, columns)) = batch.columns().split_last() else { continue };
             let numbers = numbers.as_primitive::<Int64Type>().values();
+            let last = numbers.last().and_then(|row| u64::try_from(*row).ok()).unwrap_or(0);
+            window.reach(last, self, settled, counts)?;
             // Changes and rows both ascend.
-            let from = next;
-            let mut by_row = Vec::with_capacity(numbers.len());
-            for row in numbers {
-                let change = read.get(next).filter(|change| change.row == *row);
-                next += usize::from(change.is_some());
-                by_row.push(change.map(|change| change.by));
-            }
-            if next == from {
+            let by_row: Vec<Option<By>> = numbers.iter().map(|row| window.take(u64::try_from(*row).ok()?)).collect();
+            if by_row.iter().all(Option::is_none) {
                 counts.copied += batch.num_rows() as u64;
                 output.keep(&checked(self.snapshot, columns.to_vec(), self.attempt)?, origins.as_ref()).await?;
                 continue;
             }
-            self.batch((columns, origins.as_ref()), &by_row, &picked, output, counts).await?;
+            self.batch((columns, origins.as_ref()), &by_row, &window.picked, output, counts).await?;
         }
-        Ok(())
+        // What is left are rows that are not read.
+        window.pass_over(self, settled, counts)
     }
 
     async fn batch(
@@ -120,11 +175,7 @@ impl Apply<'_> {
     }
 
     fn is_delete(&self, by: By) -> bool {
-        match by {
-            By::Nothing => false,
-            By::Matched { clause, .. } => self.plan.matched[clause].update.is_none(),
-            By::Source { clause } => self.plan.by_source[clause].update.is_none(),
-        }
+        by != By::Nothing && !self.plan.is_update(by)
     }
 
     fn taken(&self, columns: &[ArrayRef], rows: &[usize]) -> Result<Vec<ArrayRef>> {

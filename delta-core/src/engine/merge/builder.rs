@@ -1,16 +1,18 @@
 //! The builder of a merge, and its steps in order.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use boathouse_base::SchemaMode;
 use boathouse_delta_protocol::features::RowChange;
 use boathouse_delta_table::{DataFile, DataWriterSettings, DeltaTable};
+use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::prelude::{DataFrame, SessionContext};
 
 use super::apply::Apply;
+use super::budget::Budget;
 use super::clause::{Change, MergeDelete, MergeInsert, MergeUpdate};
+use super::matches::FoundIn;
 use super::plan::Plan;
 use super::report::{Counts, FileCounts, MergeReport};
 use super::source::SourceRows;
@@ -202,8 +204,10 @@ impl MergeBuilder {
 
     /// Merges. The table is at a new version afterwards, or as it was.
     ///
-    /// **Cost**: holds the source in memory, or on disk when the memory pool of the session has no room for it, and 32 bytes of that
-    /// pool for each matching pair; a merge that only inserts holds one byte for each source row instead. Of the table the columns of the conditions are read, then all columns of the rows that change. Where the
+    /// **Cost**: the source and the pairs of its rows with the table's are held in memory up to 32 MiB each, or an eighth of the memory
+    /// pool of the session, and on disk beyond that; a pair takes 24 bytes, and a merge that only inserts keeps one bit for each source
+    /// row instead. What is compared is joined by hashing while the pool has room, and then by sorting on disk. In memory stay, for each
+    /// row of the table that matches or changes, two bytes or less, in sets of row numbers. Of the table the columns of the conditions are read, then all columns of the rows that change. Where the
     /// table has deletion vectors only these are written; other files with a change, and those of which
     /// [too much changes](RowChangeSettings), are written again. Files, row groups and pages are skipped by what `on` says of
     /// the table alone, and by the values of the source's columns that it compares for equality; rows are joined only when a
@@ -225,7 +229,7 @@ impl MergeBuilder {
             rewrite::check(&running.snapshot, RowChange::Rewrite)?;
         }
         let (session, attempt) = (running.session.clone(), running.attempt.clone());
-        let source = SourceRows::collect(&self.source, &self.source_alias, &session, &attempt).await?;
+        let mut source = SourceRows::collect(&self.source, &self.source_alias, &session, &attempt).await?;
         if self.schema_mode == SchemaMode::Merge
             && let Some(evolution) = running.snapshot.evolve(&self.brought(&source))?
         {
@@ -235,29 +239,29 @@ impl MergeBuilder {
         let plan = Plan::new(&self, &snapshot, &source, &session, &attempt)?;
         let predicate = plan.target_predicate(&source, &attempt)?;
         let candidates = snapshot.files(predicate.as_ref()).await?;
-        let mut found = matches::find(&snapshot, &candidates, &source, &plan, predicate.as_ref(), &session, &attempt).await?;
+        let mut found = matches::find(&snapshot, &candidates, &mut source, &plan, predicate.as_ref(), &session, &attempt).await?;
         if !plan.by_source.is_empty() {
             matches::add_unmatched(&snapshot, &mut found, &plan, &attempt).await?;
         }
         if self.replaced_by.is_some() {
-            found.source_matched.fill(false);
+            found.source_matched = BooleanBuffer::new_unset(source.rows);
         }
         running.scanned();
-        let fate = |(file, changes): (&DataFile, _)| {
-            let rows: Cow<'_, [matches::RowChange]> = changes;
-            (running.treatment.fate(file, Some(rows.len() as u64)), file.clone(), rows)
-        };
-        let changed: Vec<(Fate, DataFile, Cow<'_, [matches::RowChange]>)> = found.changes().into_iter().map(fate).collect();
-        let copies = changed.iter().any(|(fate, ..)| *fate == Fate::Copy);
-        let updates = changed.iter().flat_map(|(_, _, changes)| changes.iter()).any(|change| plan.is_update(change.by));
+        let changed = found.files.iter().filter(|found| found.changes() > 0);
+        let changed: Vec<(Fate, &FoundIn)> =
+            changed.map(|found| (running.treatment.fate(&found.file, Some(found.changes())), found)).collect();
+        let copies = changed.iter().any(|(fate, _)| *fate == Fate::Copy);
+        let updates = changed.iter().any(|(_, found)| !found.updated.is_empty());
         if copies {
             rewrite::check(&snapshot, RowChange::Rewrite)?;
         }
         let fill = async |output: &mut Output| {
             let mut counts = Counts::of_source(source.rows as u64);
-            let apply = Apply { snapshot: &snapshot, plan: &plan, source: &source, attempt: &attempt };
-            for (fate, file, changes) in &changed {
-                apply.file((file, *fate), changes, output, &mut counts).await?;
+            let rows_at_once = Budget::of(&session.runtime_env()).rows_at_once(source.row_bytes());
+            let apply = Apply { snapshot: &snapshot, plan: &plan, source: &source, rows_at_once, attempt: &attempt };
+            let mut settled = found.settled(&attempt)?;
+            for (fate, file) in &changed {
+                apply.file(file, *fate, &mut settled, output, &mut counts).await?;
             }
             insert::write(&snapshot, &plan, &source, &found.source_matched, output, &mut counts, &attempt).await?;
             Ok(counts)
@@ -266,7 +270,7 @@ impl MergeBuilder {
         if changed.is_empty() && counts.inserted == 0 {
             return Ok(MergeReport { version: snapshot.version(), source_rows: counts.source_rows, ..MergeReport::default() });
         }
-        let removed = changed.iter().filter(|(fate, ..)| *fate != Fate::Mark).map(|(_, file, _)| file);
+        let removed = changed.iter().filter(|(fate, _)| *fate != Fate::Mark).map(|(_, found)| &found.file);
         let files = FileCounts {
             added: written.files.adds.len() as u64,
             removed: removed.clone().count() as u64,
@@ -284,16 +288,16 @@ impl MergeBuilder {
         if copies || updates {
             transaction = transaction.row_change(RowChange::Rewrite);
         }
-        for (fate, file, changes) in &changed {
+        for (fate, found) in &changed {
             if *fate == Fate::Mark {
-                transaction = transaction.delete_rows(file, changes.iter().filter_map(|change| u64::try_from(change.row).ok()));
+                transaction = transaction.delete_rows(&found.file, found.changed());
             }
         }
         // In files that were looked through, rows count that some source row matches, and no others.
         let gone: BTreeSet<&str> =
-            changed.iter().filter(|(fate, ..)| *fate != Fate::Mark).map(|(_, file, _)| file.add().path.as_str()).collect();
-        for (file, rows) in found.looked_at().filter(|(file, _)| !gone.contains(file.add().path.as_str())) {
-            transaction = transaction.read_rows(file, rows);
+            changed.iter().filter(|(fate, _)| *fate != Fate::Mark).map(|(_, found)| found.file.add().path.as_str()).collect();
+        for found in found.files.iter().filter(|found| !gone.contains(found.file.add().path.as_str())) {
+            transaction = transaction.read_rows(&found.file, found.seen());
         }
         let report = running.commit(transaction, &written).await?;
         Ok(counts.report(report, &files))

@@ -2,6 +2,7 @@
 
 use boathouse_delta_table::Snapshot;
 use datafusion::arrow::array::{BooleanArray, RecordBatch, new_null_array};
+use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::compute::{filter_record_batch, not};
 
 use super::plan::Plan;
@@ -16,7 +17,7 @@ pub(crate) async fn write(
     snapshot: &Snapshot,
     plan: &Plan,
     source: &SourceRows,
-    matched: &[bool],
+    matched: &BooleanBuffer,
     output: &mut Output,
     counts: &mut Counts,
     attempt: &Attempt,
@@ -27,9 +28,8 @@ pub(crate) async fn write(
     let mut start = 0;
     for batch in source.batches(attempt)? {
         let batch = batch?;
-        let end = start + batch.num_rows();
-        let free: BooleanArray = matched.iter().take(end).skip(start).map(|matched| Some(!matched)).collect();
-        start = end;
+        let free = BooleanArray::new(!&matched.slice(start, batch.num_rows()), None);
+        start += batch.num_rows();
         let mut left = keep(&batch, &free, attempt)?;
         for clause in &plan.inserts {
             if left.num_rows() == 0 {

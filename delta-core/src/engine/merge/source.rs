@@ -15,6 +15,7 @@ use datafusion::common::DFSchema;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, SpillFile, TaskContext};
 use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -22,13 +23,14 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::StreamExt;
 
+use super::budget::Budget;
 use super::spans::Spans;
 use crate::engine::cast::nullable;
 use crate::engine::error::{Attempt, Result};
 use crate::engine::spill::{Spill, open};
 
-/// Bytes of rows that are held in memory.
-const HELD_BYTES: usize = 32 << 20;
+/// What a join takes for each row that it holds, beside its columns: the row's entry in a table of hashes, and its links.
+const HASHED_ROW_BYTES: usize = 32;
 
 /// The rows of the source, in the order in which they came.
 #[derive(Debug)]
@@ -41,8 +43,12 @@ pub(crate) struct SourceRows {
     /// The number of the first row of each batch.
     starts: Arc<[usize]>,
     pub(crate) rows: usize,
+    /// What it took as it came, all together.
+    bytes: usize,
     /// What it takes of the memory of the session, until it is dropped.
     reserved: MemoryReservation,
+    /// Joins read it where it is written.
+    is_joined_from_disk: bool,
 }
 
 /// Where the batches are.
@@ -62,7 +68,7 @@ impl std::fmt::Debug for Held {
 }
 
 impl SourceRows {
-    /// Computes the source. Beyond 32 MiB, or when the memory pool of the session has no room
+    /// Computes the source. Beyond 32 MiB or an eighth of the memory pool of the session, or when this pool has no room
     /// for more, all of it goes to a temporary file.
     pub(crate) async fn collect(source: &DataFrame, alias: &str, session: &SessionContext, attempt: &Attempt) -> Result<Self> {
         // A new list of plain columns: the qualifiers of the query's own tables end here.
@@ -77,6 +83,7 @@ impl SourceRows {
         let schema: SchemaRef = Arc::new(Schema::new(fields));
         let named = DFSchema::try_from_qualified_schema(alias, &schema).map_err(failed)?;
         let runtime = session.runtime_env();
+        let held_bytes = Budget::of(&runtime).held_bytes();
         let reserved = MemoryConsumer::new("source of a MERGE").with_can_spill(true).register(&runtime.memory_pool);
         let (mut batches, mut starts, mut rows, mut bytes, mut spill) = (Vec::new(), Vec::new(), 0, 0, None::<Spill>);
         let mut stream = frame.execute_stream().await.map_err(failed)?;
@@ -91,7 +98,7 @@ impl SourceRows {
             starts.push(rows);
             rows += batch.num_rows();
             bytes += batch.get_array_memory_size();
-            let fits = |batch: &RecordBatch| bytes <= HELD_BYTES && reserved.try_grow(batch.get_array_memory_size()).is_ok();
+            let fits = |batch: &RecordBatch| bytes <= held_bytes && reserved.try_grow(batch.get_array_memory_size()).is_ok();
             if spill.is_none() && !fits(&batch) {
                 let mut file = Spill::new(&runtime.disk_manager, "the source of a MERGE", &schema).map_err(failed)?;
                 for batch in batches.drain(..) {
@@ -110,7 +117,31 @@ impl SourceRows {
             Some(spill) => Held::Disk(spill.finish().map_err(failed)?),
         };
         tracing::debug!(table = attempt.url, rows, ?held, "the source of a merge");
-        Ok(Self { schema, named, held, starts: starts.into(), rows, reserved })
+        Ok(Self { schema, named, held, starts: starts.into(), rows, bytes, reserved, is_joined_from_disk: false })
+    }
+
+    /// Moves it to disk.
+    pub(crate) fn to_disk(&mut self, runtime: &RuntimeEnv, attempt: &Attempt) -> Result<()> {
+        let Held::Memory(batches) = &self.held else { return Ok(()) };
+        let failed = |error| attempt.rows(from_datafusion("write the source to a temporary file", error));
+        let mut file = Spill::new(&runtime.disk_manager, "the source of a MERGE", &self.schema).map_err(failed)?;
+        for batch in batches.iter() {
+            file.write(batch).map_err(failed)?;
+        }
+        self.held = Held::Disk(file.finish().map_err(failed)?);
+        self.reserved.free();
+        Ok(())
+    }
+
+    /// Joins get no copy in memory of what lies on disk.
+    pub(crate) fn no_copies(&mut self) {
+        self.is_joined_from_disk = true;
+        self.joined();
+    }
+
+    /// About the bytes of a row.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.bytes / self.rows.max(1)
     }
 
     /// Whether it lies on disk.
@@ -126,29 +157,43 @@ impl SourceRows {
     }
 
     /// These columns of the rows, with the number of each row as a further one, for a join.
-    pub(crate) fn numbered(&self, columns: &[usize], name: &str, attempt: &Attempt) -> Result<Joined> {
+    ///
+    /// Of rows on disk these columns come into memory when the pool of the session has room for them and for what a join makes of them.
+    pub(crate) fn numbered(&self, columns: &[usize], name: &str) -> std::result::Result<Joined, DataFusionError> {
         let mut fields: Vec<Arc<Field>> = columns.iter().map(|at| Arc::clone(&self.schema.fields()[*at])).collect();
         fields.push(Arc::new(Field::new(name, DataType::Int64, false)));
         let schema: SchemaRef = Arc::new(Schema::new(fields));
         let (held, starts) = (self.held.clone(), Arc::clone(&self.starts));
         let numbered = Numbered { schema: SchemaRef::clone(&schema), columns: columns.to_vec(), held, starts };
-        let failed = |error| attempt.frame(error);
-        let mut batches = Vec::new();
-        for batch in numbered.batches().map_err(failed)? {
-            let mut batch = batch.map_err(failed)?;
+        let from_disk = |numbered: Numbered| {
+            self.joined();
+            let rows = StreamingTable::try_new(SchemaRef::clone(&schema), vec![Arc::new(numbered)])?;
+            Ok(Joined { rows: Arc::new(rows), is_on_disk: true })
+        };
+        if self.is_joined_from_disk {
+            return from_disk(numbered);
+        }
+        let (mut batches, mut bytes) = (Vec::new(), 0);
+        for batch in numbered.batches()? {
+            let mut batch = batch?;
             if self.is_spilled() {
                 // What was read lies in one piece with columns that are not wanted.
                 let all = UInt64Array::from_iter_values(0..batch.num_rows() as u64);
-                batch = take_record_batch(&batch, &all).map_err(|source| attempt.compute(source))?;
-                if self.reserved.try_grow(batch.get_array_memory_size()).is_err() {
-                    self.reserved.free();
-                    let rows = StreamingTable::try_new(schema, vec![Arc::new(numbered)]).map_err(failed)?;
-                    return Ok(Joined { rows: Arc::new(rows), is_on_disk: true });
+                batch = take_record_batch(&batch, &all)?;
+                bytes += batch.get_array_memory_size();
+                // The join will put the batches together, and has both for a while.
+                let joined = 2 * batch.get_array_memory_size() + HASHED_ROW_BYTES * batch.num_rows();
+                if self.reserved.try_grow(joined).is_err() {
+                    drop(batches);
+                    return from_disk(numbered);
                 }
             }
             batches.push(batch);
         }
-        let rows = MemTable::try_new(schema, vec![batches]).map_err(failed)?;
+        if self.is_spilled() {
+            self.reserved.resize(bytes);
+        }
+        let rows = MemTable::try_new(schema, vec![batches])?;
         Ok(Joined { rows: Arc::new(rows), is_on_disk: false })
     }
 
@@ -286,7 +331,7 @@ impl PartitionStream for Numbered {
 }
 
 /// Some rows of the source under their numbers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Picked {
     /// Nothing: the source itself is at hand.
     rows: Option<(Vec<usize>, Vec<ArrayRef>)>,
