@@ -13,6 +13,7 @@ mod kills;
 mod life_model;
 mod lives;
 mod marks;
+mod merge_memory;
 mod merges;
 mod model;
 mod optimize;
