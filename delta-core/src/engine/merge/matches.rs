@@ -277,13 +277,17 @@ fn is_exhausted(error: &DataFusionError) -> bool {
 fn sorting(session: &SessionContext) -> std::result::Result<(SessionContext, Option<MemoryReservation>), DataFusionError> {
     let runtime = session.runtime_env();
     let mut config = session.copied_config();
-    config.options_mut().optimizer.prefer_hash_join = false;
+    // With one partition the engine hashes, whatever is preferred.
+    let optimizer = &mut config.options_mut().optimizer;
+    (optimizer.prefer_hash_join, optimizer.repartition_joins) = (false, true);
+    let partitions = config.target_partitions().max(2);
+    config.options_mut().execution.target_partitions = partitions;
     let shared = Budget::of(&runtime).shared(&runtime);
     let (runtime, reserved) = match shared {
         Some((memory_pool, reserved)) => {
             let execution = &mut config.options_mut().execution;
             // Both sides are sorted in each partition, and each sort keeps this for merging what it spilled.
-            execution.target_partitions = (reserved.size() / PARTITION_BYTES).clamp(1, execution.target_partitions.max(1));
+            execution.target_partitions = (reserved.size() / PARTITION_BYTES).clamp(2, partitions);
             let each = reserved.size() / (8 * execution.target_partitions);
             execution.sort_spill_reservation_bytes = execution.sort_spill_reservation_bytes.min(each);
             (Arc::new(RuntimeEnv { memory_pool, ..runtime.as_ref().clone() }), Some(reserved))
