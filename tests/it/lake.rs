@@ -133,7 +133,7 @@ fn statements_come_from_standard_input_until_one_fails() {
 fn tables_of_every_writer_are_printed_as_json_and_csv() {
     let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("delta-core/table/tests/corpora");
     let lines = std::fs::read_to_string(corpora.join("tables.jsonl")).unwrap();
-    let (mut printed, mut refused) = (0, 0);
+    let (mut printed, mut refused, mut gone) = (0, 0, 0);
     for group in ["golden", "golden-spark", "spark", "kernel-data", "delta-rs", "duckdb"] {
         let folder = tempfile::tempdir().unwrap();
         let packed = std::fs::File::open(corpora.join(format!("{group}.tar.zst"))).unwrap();
@@ -147,6 +147,14 @@ fn tables_of_every_writer_are_printed_as_json_and_csv() {
                 refused += 1;
                 continue;
             }
+            if known.contains("\"expected\":") {
+                assert!(lake(&["cat", &table]).status.success(), "{table} has rows to compare with, and files");
+            } else if !lake(&["cat", &table]).status.success() {
+                // Some writers' tables are logs without files.
+                assert!(complaint(&["cat", &table]).contains("the file is gone"));
+                gone += 1;
+                continue;
+            }
             let json = said(&["cat", &table, "--format", "json"]);
             let csv = said(&["cat", &table, "--format", "csv"]);
             let rows: Vec<serde_json::Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -154,5 +162,5 @@ fn tables_of_every_writer_are_printed_as_json_and_csv() {
             printed += 1;
         }
     }
-    assert!(printed > 100 && refused > 5, "{printed} printed, {refused} refused");
+    assert!(printed > 80 && refused > 5 && gone < 40, "{printed} printed, {refused} refused, {gone} without files");
 }

@@ -11,6 +11,7 @@
 //! ```
 
 mod assign;
+mod boxed;
 mod cast;
 mod copy;
 mod delete;

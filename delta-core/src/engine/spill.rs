@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -16,25 +16,31 @@ use datafusion::execution::{SpillFile, SpillWriter};
 /// A temporary file that is being written. It is deleted when nobody holds it any more.
 pub(crate) struct Spill {
     file: Arc<dyn SpillFile>,
-    writer: FileWriter<Box<dyn SpillWriter>>,
+    /// One writes at a time: behind a mutex that is never locked, so that what holds it goes from thread to thread.
+    writer: Mutex<FileWriter<Box<dyn SpillWriter>>>,
 }
 
 impl Spill {
     /// An empty file for `what`, where the session has its temporary files.
     pub(crate) fn new(disk: &Arc<DiskManager>, what: &str, schema: &SchemaRef) -> Result<Self> {
         let file = disk.create_tmp_file(what)?;
-        let writer = FileWriter::try_new(file.open_writer()?, schema)?;
+        let writer = Mutex::new(FileWriter::try_new(file.open_writer()?, schema)?);
         Ok(Self { file, writer })
     }
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        Ok(self.writer.write(batch)?)
+        Ok(self.writer().write(batch)?)
     }
 
     pub(crate) fn finish(mut self) -> Result<Arc<dyn SpillFile>> {
-        self.writer.finish()?;
-        self.writer.get_mut().finish()?;
+        let writer = self.writer();
+        writer.finish()?;
+        writer.get_mut().finish()?;
         Ok(self.file)
+    }
+
+    fn writer(&mut self) -> &mut FileWriter<Box<dyn SpillWriter>> {
+        self.writer.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

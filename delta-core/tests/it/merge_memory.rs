@@ -29,16 +29,16 @@ async fn numbers(table: &DeltaTable, query: &str) -> Vec<i64> {
 
 #[tokio::test]
 async fn a_source_and_matches_of_several_times_the_pool_are_merged_and_too_small_a_pool_changes_nothing() {
-    const ROWS: i64 = 1_000_000;
+    const ROWS: i64 = 500_000;
     let table = table_of_with(&[VECTORS], &[]).await;
     for file in 0..4 {
         let ids = file * ROWS / 4..(file + 1) * ROWS / 4;
         let rows: Vec<Row> = ids.map(|id| (Some(id), Some("old"), Some(1))).collect();
         table.append(batch(&rows).into()).run().await.unwrap();
     }
-    // Two million rows in an order of their own, half of which match.
-    let source = "SELECT (value * 7919) % 2000000 AS id, 'this is what a row of the source says, and it is long' AS part,
-        CAST((value * 7919) % 2000000 % 1000 AS INT) AS v FROM generate_series(0, 1999999)";
+    // A million rows in an order of their own, half of which match.
+    let source = "SELECT (value * 7919) % 1000000 AS id, 'this is what a row of the source says, and it is long' AS part,
+        CAST((value * 7919) % 1000000 % 1000 AS INT) AS v FROM generate_series(0, 999999)";
     let merge = async |pool_bytes| {
         let source = session(64 << 20).sql(source).await.unwrap();
         let merge = table.merge(source, "t.id = s.id").with_session(&session(pool_bytes));
@@ -54,12 +54,12 @@ async fn a_source_and_matches_of_several_times_the_pool_are_merged_and_too_small
     assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
     assert_eq!(version(&table).await, before);
     assert_eq!(numbers(&table, "SELECT count(*), sum(v) FROM t").await, [ROWS, ROWS]);
-    // The pairs alone are 24 MB, the source 160.
-    let report = merge(16 << 20).await.unwrap();
-    assert_eq!((report.rows_deleted, report.rows_updated, report.rows_inserted), (10_000, 990_000, 1_000_000));
-    let right = "count(*) FILTER (WHERE v = id % 1000 AND part LIKE 'this is%' AND (v >= 10 OR id >= 1000000))";
+    // The pairs alone are 12 MB, the source 80.
+    let report = merge(12 << 20).await.unwrap();
+    assert_eq!((report.rows_deleted, report.rows_updated, report.rows_inserted), (5_000, 495_000, 500_000));
+    let right = "count(*) FILTER (WHERE v = id % 1000 AND part LIKE 'this is%' AND (v >= 10 OR id >= 500000))";
     let found = numbers(&table, &format!("SELECT count(*), count(DISTINCT id), {right} FROM t")).await;
-    assert_eq!(found, [2 * ROWS - 10_000; 3]);
+    assert_eq!(found, [2 * ROWS - 5_000; 3]);
 }
 
 proptest! {

@@ -10,6 +10,7 @@ use boathouse_frames::from_datafusion;
 use datafusion::arrow::array::{AsArray, BooleanArray, BooleanBufferBuilder, RecordBatch};
 use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::datatypes::{Int32Type, Int64Type};
+use datafusion::common::config::ConfigNonZeroUsize;
 use datafusion::common::{Column, JoinType};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
@@ -290,6 +291,10 @@ fn sorting(session: &SessionContext) -> std::result::Result<(SessionContext, Opt
             execution.target_partitions = (reserved.size() / PARTITION_BYTES).clamp(2, partitions);
             let each = reserved.size() / (8 * execution.target_partitions);
             execution.sort_spill_reservation_bytes = execution.sort_spill_reservation_bytes.min(each);
+            // Batches on their way, and those that are merged, are held beside what is sorted: in little memory they are small.
+            let most = execution.batch_size.get();
+            let rows = most * (reserved.size() / execution.target_partitions) / PARTITION_BYTES;
+            execution.batch_size = ConfigNonZeroUsize::try_new(rows.clamp(LEAST_BATCH_ROWS.min(most), most))?;
             (Arc::new(RuntimeEnv { memory_pool, ..runtime.as_ref().clone() }), Some(reserved))
         }
         None => (runtime, None),
@@ -300,6 +305,8 @@ fn sorting(session: &SessionContext) -> std::result::Result<(SessionContext, Opt
 
 /// What a partition of a join that sorts should have.
 const PARTITION_BYTES: usize = 32 << 20;
+/// The fewest rows of a batch that is worth its cost.
+const LEAST_BATCH_ROWS: usize = 256;
 
 fn number(batch: &RecordBatch, at: usize) -> &datafusion::arrow::array::Int64Array {
     batch.column(at).as_primitive::<Int64Type>()

@@ -24,6 +24,7 @@ use super::run::{Run, name_again, nearest};
 use super::stars::Stars;
 use super::{assignments, stars, statements, subqueries, travel, upkeep, with_clause};
 
+use crate::engine::boxed::boxed;
 use crate::engine::copy::CopyReport;
 use crate::engine::delete::DeleteReport;
 use crate::engine::error::{EngineError, Result};
@@ -186,9 +187,10 @@ pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<Stat
     let moved = with_clause::moved(statement)?;
     let statement = moved.as_deref().unwrap_or(statement);
     if let Some(parsed) = statements::parse(session, statement).await? {
-        return Run { session, lake: &lake, text: statement }.statement(parsed).await;
+        let run = Run { session, lake: &lake, text: statement };
+        return boxed(|| run.statement(parsed)).await;
     }
-    let (text, _versions) = travel::resolve(session, &lake, statement).await?;
+    let (text, _versions) = boxed(|| travel::resolve(session, &lake, statement)).await?;
     let (text, stars) = stars::take_out(session, &lake, &text).await?;
     let state = session.state();
     let dialect = state.config().options().sql_parser.dialect;
@@ -203,10 +205,10 @@ pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<Stat
         return Ok(StatementReport::Rows(Box::new(frame)));
     };
     match &dml.op {
-        WriteOp::Delete => Ok(StatementReport::Delete(delete_rows(session, dml, &dml.input, statement).await?)),
+        WriteOp::Delete => Ok(StatementReport::Delete(boxed(|| delete_rows(session, dml, &dml.input, statement)).await?)),
         WriteOp::Truncate => {
             let table = target(dml, statement)?;
-            Ok(StatementReport::Delete(table.table().delete().run().await?))
+            Ok(StatementReport::Delete(boxed(|| table.table().delete().run()).await?))
         }
         WriteOp::Update => {
             let table = target(dml, statement)?;
@@ -214,7 +216,7 @@ pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<Stat
                 return Err(unsupported(statement, "this form of UPDATE", "write a MERGE"));
             };
             if prepared.deletes {
-                return Ok(StatementReport::Delete(delete_rows(session, dml, &projection.input, statement).await?));
+                return Ok(StatementReport::Delete(boxed(|| delete_rows(session, dml, &projection.input, statement)).await?));
             }
             let conditions = conditions(&projection.input, statement)?;
             let mut sets: Vec<(String, Expr)> = Vec::new();
@@ -225,7 +227,7 @@ pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<Stat
             }
             if conditions.iter().chain(sets.iter().map(|(_, value)| value)).any(is_correlated) {
                 let decision = Decision { session, table: &table, input: &projection.input, conditions: &conditions, statement };
-                return Ok(StatementReport::Update(updated(decision.update(&sets).await?)));
+                return Ok(StatementReport::Update(updated(boxed(|| decision.update(&sets)).await?)));
             }
             let mut update = table.table().update().with_session(session);
             if let Some(condition) = condition(session, &conditions, statement).await? {
@@ -239,9 +241,11 @@ pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<Stat
                 let first = dml.input.schema().field(0).name().clone();
                 update = update.set(first.clone(), Expr::Column(Column::new_unqualified(first)));
             }
-            Ok(StatementReport::Update(update.run().await?))
+            Ok(StatementReport::Update(boxed(|| update.run()).await?))
         }
-        WriteOp::MergeInto(merge) => Ok(StatementReport::Merge(run_merge(session, dml, merge, &stars, statement).await?)),
+        WriteOp::MergeInto(merge) => {
+            Ok(StatementReport::Merge(boxed(|| run_merge(session, dml, merge, &stars, statement)).await?))
+        }
         WriteOp::Insert(_) => {
             let failed = |error| plan_error(statement, error);
             let frame = session.execute_logical_plan(plan).await.map_err(failed)?;

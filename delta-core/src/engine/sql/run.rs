@@ -18,6 +18,7 @@ use super::lake::{Lake, SCHEMA, default_catalog};
 use super::statements::{Change, Create, Statement};
 use super::{defaults, show, travel, upkeep};
 use crate::engine::assign::place;
+use crate::engine::boxed::boxed;
 use crate::engine::cast::loose;
 use crate::engine::error::{Attempt, EngineError, Result};
 use crate::engine::ext::DeltaTableExt;
@@ -100,37 +101,39 @@ fn properties_of(new: &Create) -> Vec<(&str, &str)> {
 impl Run<'_> {
     pub(crate) async fn statement(&self, statement: Statement) -> Result<StatementReport> {
         match statement {
-            Statement::Create(new) => self.create(*new).await,
-            Statement::Alter(table, changes) => self.alter(&table, changes).await,
-            Statement::ReplaceWhere { table, condition, query } => self.replace_where(&table, &condition, &query).await,
-            Statement::ReplaceUsing { table, columns, query } => self.replace_using(&table, columns, &query).await,
-            Statement::Insert(insert) => self.insert(*insert).await,
+            Statement::Create(new) => boxed(|| self.create(*new)).await,
+            Statement::Alter(table, changes) => boxed(|| self.alter(&table, changes)).await,
+            Statement::ReplaceWhere { table, condition, query } => boxed(|| self.replace_where(&table, &condition, &query)).await,
+            Statement::ReplaceUsing { table, columns, query } => boxed(|| self.replace_using(&table, columns, &query)).await,
+            Statement::Insert(insert) => boxed(|| self.insert(*insert)).await,
             Statement::Optimize(optimize) => {
                 let table = self.table(&optimize.table).await?;
-                Ok(StatementReport::Optimize(Box::new(optimize.run(self.session, &table).await?)))
+                Ok(StatementReport::Optimize(Box::new(boxed(|| optimize.run(self.session, &table)).await?)))
             }
             Statement::ClusterBy(table, columns) => {
-                Ok(StatementReport::ClusterBy(self.table(&table).await?.cluster_by(columns).run().await?))
+                let table = self.table(&table).await?;
+                Ok(StatementReport::ClusterBy(boxed(|| table.cluster_by(columns).run()).await?))
             }
             Statement::DropFeature { table, feature, truncate_history } => {
                 let table = self.table(&table).await?;
-                let report = upkeep::drop_feature(&table, &feature, truncate_history).await?;
+                let report = boxed(|| upkeep::drop_feature(&table, &feature, truncate_history)).await?;
                 Ok(StatementReport::DropFeature(report))
             }
             Statement::Vacuum { table, scope, retention, dry_run } => {
                 let vacuum = self.table(&table).await?.vacuum().scope(scope).retention(retention);
-                let report = if dry_run { vacuum.dry_run().await? } else { vacuum.run().await? };
+                let report = if dry_run { boxed(|| vacuum.dry_run()).await? } else { boxed(|| vacuum.run()).await? };
                 Ok(StatementReport::Vacuum(report))
             }
             Statement::Restore(table, version) => {
-                Ok(StatementReport::Restore(self.table(&table).await?.restore(version).run().await?))
+                let table = self.table(&table).await?;
+                Ok(StatementReport::Restore(boxed(|| table.restore(version).run()).await?))
             }
-            Statement::Clone(clone) => Ok(StatementReport::Clone(self.clone_table(*clone).await?)),
-            Statement::Copy(copy) => self.copy(*copy).await,
-            Statement::Convert(convert) => Ok(StatementReport::Convert(self.convert(*convert).await?)),
+            Statement::Clone(clone) => Ok(StatementReport::Clone(boxed(|| self.clone_table(*clone)).await?)),
+            Statement::Copy(copy) => boxed(|| self.copy(*copy)).await,
+            Statement::Convert(convert) => Ok(StatementReport::Convert(boxed(|| self.convert(*convert)).await?)),
             Statement::Fsck { table, dry_run } => {
                 let fsck = self.table(&table).await?.fsck();
-                Ok(StatementReport::Fsck(if dry_run { fsck.dry_run().await? } else { fsck.run().await? }))
+                Ok(StatementReport::Fsck(if dry_run { boxed(|| fsck.dry_run()).await? } else { boxed(|| fsck.run()).await? }))
             }
             Statement::Manifest(table) => Ok(StatementReport::Manifest(self.table(&table).await?.manifest().run().await?)),
             Statement::History(table, limit) => {
@@ -143,7 +146,7 @@ impl Run<'_> {
             }
             Statement::Properties(table, key) => {
                 let snapshot = self.table(&table).await?.snapshot().await?;
-                self.rows(show::properties(&snapshot, key.as_deref()))
+                self.rows(show::properties(&snapshot, &table, key.as_deref()))
             }
         }
     }

@@ -10,6 +10,7 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::error::ArrowError;
 
+use super::cursor::TableName;
 use crate::engine::error::Result;
 
 type Batch = std::result::Result<RecordBatch, ArrowError>;
@@ -95,7 +96,7 @@ pub(crate) async fn detail(snapshot: &Snapshot) -> Result<Batch> {
 }
 
 /// `SHOW TBLPROPERTIES`: a row for each, or for the one asked for.
-pub(crate) fn properties(snapshot: &Snapshot, key: Option<&str>) -> Batch {
+pub(crate) fn properties(snapshot: &Snapshot, name: &TableName, key: Option<&str>) -> Batch {
     let mut all: BTreeMap<String, String> =
         snapshot.metadata().configuration.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
     all.insert("delta.minReaderVersion".to_owned(), snapshot.protocol().min_reader_version.to_string());
@@ -104,7 +105,7 @@ pub(crate) fn properties(snapshot: &Snapshot, key: Option<&str>) -> Batch {
         all.retain(|property, _| property.eq_ignore_ascii_case(key));
         // As Spark says it: a row, and no error.
         if all.is_empty() {
-            all.insert(key.to_owned(), format!("Table {} does not have property: {key}", snapshot.url()));
+            all.insert(key.to_owned(), format!("Table {name} does not have property: {key}"));
         }
     }
     RecordBatch::try_from_iter([

@@ -326,9 +326,10 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
         let if_exists = cursor.takes(&["IF", "EXISTS"]);
         changes.push(Change::DropConstraint { name: cursor.spelled("a name")?, if_exists });
     } else if cursor.takes(&["ADD", "COLUMNS"]) || cursor.takes(&["ADD", "COLUMN"]) {
+        let all_if_not_exists = cursor.takes(&["IF", "NOT", "EXISTS"]);
         let many = cursor.takes_token(&Token::LParen);
         loop {
-            let if_not_exists = cursor.takes(&["IF", "NOT", "EXISTS"]);
+            let if_not_exists = cursor.takes(&["IF", "NOT", "EXISTS"]) || all_if_not_exists;
             let field = column(cursor)?;
             if field.metadata().contains_key("CURRENT_DEFAULT") {
                 // Rows that are there would have no value, and the table would seem to say that they have this one.

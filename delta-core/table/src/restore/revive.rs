@@ -76,7 +76,8 @@ pub(super) async fn revive(now: &Snapshot, version: u64, back: &[DataFile]) -> R
         revived.adds.push(add);
     }
     revived.copies = wanted.iter().filter_map(|object| object.copy.clone()).collect();
-    let fetched = wanted.iter().map(|object| fetch(table.storage(), version, object));
+    // Made before they are buffered: of a closure that lends its argument the compiler cannot see that its future may change threads.
+    let fetched: Vec<_> = wanted.iter().map(|object| fetch(table.storage(), version, object)).collect();
     match futures::stream::iter(fetched).buffer_unordered(AT_ONCE).try_collect::<()>().await {
         Ok(()) => Ok(revived),
         Err(error) => {
