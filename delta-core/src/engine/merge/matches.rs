@@ -177,7 +177,7 @@ pub(crate) async fn find(
         if again {
             // The join held one side in memory. From disk both are sorted, which goes on on disk.
             tracing::debug!(table = attempt.url, "the memory of the session is used up: joined again, from disk");
-            source.to_disk(&runtime, attempt)?;
+            source.move_to_disk(&runtime, attempt)?;
             source.no_copies();
             collected = Collected::new(source.rows, &runtime, &budget);
             let joined = join(snapshot, files, source, plan, predicate, session, &mut collected, attempt).await;

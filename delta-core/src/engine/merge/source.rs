@@ -121,7 +121,7 @@ impl SourceRows {
     }
 
     /// Moves it to disk.
-    pub(crate) fn to_disk(&mut self, runtime: &RuntimeEnv, attempt: &Attempt) -> Result<()> {
+    pub(crate) fn move_to_disk(&mut self, runtime: &RuntimeEnv, attempt: &Attempt) -> Result<()> {
         let Held::Memory(batches) = &self.held else { return Ok(()) };
         let failed = |error| attempt.rows(from_datafusion("write the source to a temporary file", error));
         let mut file = Spill::new(&runtime.disk_manager, "the source of a MERGE", &self.schema).map_err(failed)?;
