@@ -17,7 +17,7 @@
 //!
 //! # What is measured
 //! Both sides do their work in a fresh process, in turn, so that a noisy machine is noisy for both. CPU and wall time
-//! cover the work of the claim alone. Peak memory is that of the whole process (`VmHWM`), whatever it holds included. Both sides read the same counters of `/proc`, so claims run on Linux only.
+//! cover the work of the claim alone. Our side allocates by jemalloc, as DuckDB and polars do. Peak memory is that of the whole process (`VmHWM`), whatever it holds included. Both sides read the same counters of `/proc`, so claims run on Linux only.
 //!
 //! A claim is one file in `src/claims`, one line in its `mod.rs`, and a script in `peers/` for each of its peers. A peer can
 //! also be our side of another claim: a baseline in the same run. Work of several parts (the queries of a benchmark) is
@@ -42,6 +42,10 @@ use clap::{Parser, Subcommand};
 
 use crate::claims::Run;
 use crate::harness::Settings;
+
+/// Batches come and go by the megabyte: the allocator of the system hands each of them back, and faults its pages in again.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Claims about speed and memory, each measured beside a named peer.
 #[derive(Parser)]

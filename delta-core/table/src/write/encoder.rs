@@ -6,7 +6,9 @@
 //!                  └──────────────────────────────────────────────────────────────────── ▼
 //!                                                             upload in parts ◀─ row group, column after column
 //! ```
-//! Memory: the encoded pages of one row group, three chunks of input, and the parts on their way.
+//! A row group that is full is put into the file while the next one is encoded.
+//!
+//! Memory: the encoded pages of one row group, and what is left of the one before, three chunks of input, and the parts on their way.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,12 +24,15 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::SchemaDescriptor;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::choice::{self, Choice};
 use super::columns::{Chunk, Column, leaf_count};
 use super::flat::{Codec, FlatColumn, ScratchPool};
 use super::row_group::{RowGroup, Rows, Size};
 use super::upload::{PART_BYTES, Upload};
+use crate::processor::Amount;
 
 /// Rows that are handed to the workers at once.
 const CHUNK_ROWS: usize = 32 * 1024;
@@ -87,7 +92,8 @@ pub(crate) struct EncodedFile {
 /// A file that is being written.
 pub(crate) struct FileEncoder {
     encoding: Arc<Encoding>,
-    writer: SerializedFileWriter<Pages>,
+    parquet: SchemaDescriptor,
+    file: File,
     /// How the columns of the next row group are encoded; nothing before the first.
     choices: Option<Vec<Choice>>,
     pages: Pages,
@@ -96,6 +102,8 @@ pub(crate) struct FileEncoder {
     group_rows: usize,
     /// The size of the row group before.
     before: Size,
+    /// Bytes of all row groups that have ended.
+    ended_bytes: u64,
     chunk: Rows,
     has_nan: Vec<bool>,
     groups: usize,
@@ -110,13 +118,15 @@ impl FileEncoder {
         let writer = SerializedFileWriter::new(pages.clone(), parquet.root_schema_ptr(), Arc::clone(&encoding.properties))?;
         Ok(Self {
             encoding,
-            writer,
+            parquet,
+            file: File::Open(Box::new(writer)),
             choices: None,
             pages,
             upload: Upload::new(store, path),
             group: None,
             group_rows: 0,
             before: Size::default(),
+            ended_bytes: 0,
             chunk: Rows::default(),
             has_nan,
             groups: 0,
@@ -131,7 +141,7 @@ impl FileEncoder {
 
     /// About how many bytes the file would have if it ended here.
     pub(crate) fn bytes(&self) -> u64 {
-        self.upload.bytes() + self.pages.len() as u64 + self.group_bytes() as u64
+        self.ended_bytes + self.group_bytes() as u64
     }
 
     /// About how many bytes it holds in memory.
@@ -192,7 +202,7 @@ impl FileEncoder {
     async fn end(&mut self) -> Result<ParquetMetaData, EncodeError> {
         self.encode_chunk().await?;
         self.end_row_group().await?;
-        let metadata = self.writer.finish()?;
+        let metadata = self.file.take().await?.finish()?;
         for piece in self.pages.take() {
             self.upload.put(piece).await?;
         }
@@ -217,12 +227,21 @@ impl FileEncoder {
             }
         };
         self.group_rows += chunk.rows;
-        group.encode(chunk).await
+        group.encode(chunk).await?;
+        self.send().await
+    }
+
+    /// Sends the pieces that are full on their way.
+    async fn send(&mut self) -> Result<(), EncodeError> {
+        for piece in self.pages.take_full() {
+            self.upload.put(piece).await?;
+        }
+        Ok(())
     }
 
     fn new_columns(&mut self, first: &[RecordBatch]) -> Result<Vec<Column>, ParquetError> {
         let choices = self.choices.get_or_insert_with(|| choice::from_sample(&self.encoding.schema, first));
-        let parquet = self.writer.schema_descr();
+        let parquet = &self.parquet;
         let properties = Arc::new(choice::apply(choices, &self.encoding.properties, parquet));
         // The file's own properties are fixed: those of a row group come by way of a file that is never written.
         let nowhere = SerializedFileWriter::new(std::io::sink(), parquet.root_schema_ptr(), properties)?;
@@ -255,18 +274,44 @@ impl FileEncoder {
         if let Some(choices) = &mut self.choices {
             choice::learn(choices, chunks.iter().map(Chunk::close));
         }
-        let mut group = self.writer.next_row_group()?;
-        for chunk in chunks {
-            chunk.append(&mut group)?;
-            for piece in self.pages.take_full() {
-                self.upload.put(piece).await?;
-            }
-        }
-        let bytes = group.close()?.compressed_size();
+        let bytes = chunks.iter().map(|chunk| chunk.close().metadata.compressed_size()).sum::<i64>();
         self.before = Size { rows: self.group_rows, bytes: usize::try_from(bytes).unwrap_or_default() };
+        self.ended_bytes += self.before.bytes as u64;
+        let mut writer = self.file.take().await?;
+        self.send().await?;
+        let put = move || {
+            let mut group = writer.next_row_group()?;
+            chunks.into_iter().try_for_each(|chunk| chunk.append(&mut group))?;
+            group.close()?;
+            Ok(writer)
+        };
+        self.file = match Amount::of_bytes(self.before.bytes) {
+            Amount::Little => File::Open(put()?),
+            Amount::Much => File::Busy(spawn_blocking(put)),
+        };
         self.groups += 1;
         self.group_rows = 0;
         Ok(())
+    }
+}
+
+/// The file as the Parquet writer has it.
+enum File {
+    Open(Box<SerializedFileWriter<Pages>>),
+    /// A row group is put into it.
+    Busy(JoinHandle<Result<Box<SerializedFileWriter<Pages>>, ParquetError>>),
+    /// Something failed.
+    Gone,
+}
+
+impl File {
+    /// The writer, once it is free.
+    async fn take(&mut self) -> Result<Box<SerializedFileWriter<Pages>>, EncodeError> {
+        match std::mem::replace(self, Self::Gone) {
+            Self::Open(writer) => Ok(writer),
+            Self::Busy(task) => Ok(task.await.map_err(EncodeError::Worker)??),
+            Self::Gone => Err(ParquetError::General("the file has failed before".to_owned()).into()),
+        }
     }
 }
 
@@ -283,11 +328,6 @@ struct Pieces {
 impl Pages {
     fn pieces(&self) -> std::sync::MutexGuard<'_, Pieces> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn len(&self) -> usize {
-        let pieces = self.pieces();
-        pieces.full.len() * PART_BYTES + pieces.last.len()
     }
 
     /// The pieces that are full.

@@ -31,11 +31,6 @@ impl Upload {
         Self { store, path, state: State::Small(Vec::new()), bytes: 0 }
     }
 
-    /// Bytes given so far.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
     /// Appends bytes. Waits while too many parts are on their way.
     pub(crate) async fn put(&mut self, bytes: Bytes) -> object_store::Result<()> {
         let before = self.bytes;
