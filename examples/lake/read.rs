@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use boathouse::base::TableVersion;
-use boathouse::delta::{ChangeRange, DeltaTableExt};
+use boathouse::delta::{ChangeRange, DeltaTableExt, Formula};
 use datafusion::arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
 use datafusion::prelude::{SessionContext, ident};
 
@@ -38,13 +38,20 @@ impl Cat {
             Some(version) => table.provider_at(version).await?,
             None => table.provider().await?,
         };
-        let mut frame = SessionContext::new().read_table(Arc::new(provider))?;
+        let session = SessionContext::new();
+        let mut frame = session.read_table(Arc::new(provider))?;
         if let Some(condition) = &self.condition {
-            let condition = frame.parse_sql_expr(condition)?;
+            let condition = Formula::from(condition.as_str()).over(&session, frame.schema())?;
             frame = frame.filter(condition)?;
         }
         if !self.columns.is_empty() {
-            frame = frame.select(self.columns.iter().map(ident))?;
+            let columns = frame.schema().fields().clone();
+            let spelled = |name: &String| {
+                let exact = columns.iter().find(|field| field.name() == name);
+                let near = || columns.iter().find(|field| field.name().to_lowercase() == name.to_lowercase());
+                ident(exact.or_else(near).map_or(name, |field| field.name()))
+            };
+            frame = frame.select(self.columns.iter().map(spelled))?;
         }
         if self.limit.is_some() {
             frame = frame.limit(0, self.limit)?;

@@ -14,10 +14,11 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionContext;
 
 use super::error::{Attempt, EngineError, Result};
+use super::spelling;
 
 /// A condition or a value: SQL text, or an expression of DataFusion.
 ///
-/// In SQL text, names without quotes are lower case, as everywhere in DataFusion: write `"Id" = 5` for a column `Id`.
+/// In SQL text names are found without regard to letter case: `ID = 5`, `id = 5` and `"Id" = 5` are the same for a column `Id`.
 ///
 /// # Example
 /// ```
@@ -36,10 +37,37 @@ pub enum Formula {
 }
 
 impl Formula {
+    /// The expression over the columns of a frame, with the functions of a session.
+    ///
+    /// **Errors**: `Invalid` when the text is no expression, or names no column.
+    ///
+    /// # Example
+    /// ```
+    /// # use datafusion::prelude::SessionContext;
+    /// use boathouse_delta_core::Formula;
+    ///
+    /// let session = SessionContext::new();
+    /// let frame = session.read_empty()?;
+    /// assert_eq!(Formula::from("1 + 1").over(&session, frame.schema())?.to_string(), "Int64(1) + Int64(1)");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn over(&self, session: &SessionContext, columns: &DFSchema) -> Result<Expr> {
+        let understood = |text: &str| {
+            spelling::expression(session, text, columns).map_err(|error| EngineError::Plan {
+                statement: text.to_owned(),
+                source: boathouse_frames::from_datafusion("understand the expression", error),
+            })
+        };
+        match self {
+            Self::Sql(text) => understood(text),
+            Self::Expr(expr) => Ok(expr.as_ref().clone()),
+        }
+    }
+
     /// The expression over these columns.
     pub(crate) fn resolve(&self, session: &SessionContext, schema: &DFSchema, attempt: &Attempt) -> Result<Expr> {
         match self {
-            Self::Sql(text) => session.parse_sql_expr(text, schema).map_err(|error| attempt.expression(text, error)),
+            Self::Sql(text) => spelling::expression(session, text, schema).map_err(|error| attempt.expression(text, error)),
             Self::Expr(expr) => Ok(expr.as_ref().clone()),
         }
     }

@@ -34,6 +34,7 @@ mod provider;
 mod replace;
 mod rewrite;
 mod scan;
+mod spelling;
 mod spill;
 mod sql;
 mod statement;

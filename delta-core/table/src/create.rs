@@ -97,7 +97,7 @@ impl CreateBuilder {
         }
     }
 
-    /// Partitions the table by these columns.
+    /// Partitions the table by these columns, whatever letter case they are named in.
     pub fn partition_by<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.partition_columns = columns.into_iter().map(Into::into).collect();
         self
@@ -160,12 +160,12 @@ impl CreateBuilder {
         if let Some(found) = present.as_ref().filter(|_| if_exists != IfExists::Replace) {
             return exists(if_exists, url, found.version());
         }
+        let schema = StructType::from_arrow(&schema).on(&url)?;
+        let partition_columns = spelled(&schema, &partition_columns);
         if present.is_some() || rows.is_some() {
-            let schema = StructType::from_arrow(&schema).on(&url)?;
             let definition = Definition { schema, partition_columns, clustering, properties, name, description };
             return define(table, definition, present, if_exists, rows).await;
         }
-        let schema = StructType::from_arrow(&schema).on(&url)?;
         let (mut protocol, metadata) = new_table(&table, schema, &partition_columns, &properties, name, description.clone())?;
         let (clustering, domain) = cluster::of_new_table(&url, &mut protocol, &metadata, &clustering)?;
         let clustering: Vec<String> = clustering.iter().map(ToString::to_string).collect();
@@ -232,6 +232,11 @@ fn exists(if_exists: IfExists, url: String, version: u64) -> Result<CreateReport
     }
 }
 
+/// Names of columns as the columns are spelled, whatever letter case they are given in. One that is no column stays as it is.
+fn spelled(schema: &StructType, names: &[String]) -> Vec<String> {
+    names.iter().map(|name| schema.field(name).map_or(name, |field| &field.name).clone()).collect()
+}
+
 /// Protocol and metadata of a new table, checked.
 pub(crate) fn new_table(
     table: &DeltaTable,
@@ -245,7 +250,8 @@ pub(crate) fn new_table(
     let parsed = TableProperties::parse(properties).on(url)?;
     let schema = schema.without_mapping();
     schema.validate(parsed.column_mapping_mode).on(url)?;
-    schema.validate_partitioning(partition_columns).on(url)?;
+    let partition_columns = spelled(&schema, partition_columns);
+    schema.validate_partitioning(&partition_columns).on(url)?;
     let protocol = features::protocol_for(&schema, properties).on(url)?;
     let kept = properties.iter().filter(|(key, _)| !key.starts_with(FEATURE_PREFIX));
     let mut configuration: BTreeMap<String, String> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
@@ -259,7 +265,7 @@ pub(crate) fn new_table(
         name,
         description,
         schema_string: schema.to_json(),
-        partition_columns: partition_columns.to_vec(),
+        partition_columns,
         created_time: Some(table.env().now_ms()),
         configuration,
         ..Metadata::default()

@@ -10,6 +10,7 @@ mod fan_out;
 mod faults;
 mod feed;
 mod kills;
+mod letter_case;
 mod life_model;
 mod lives;
 mod marks;

@@ -154,3 +154,8 @@ async fn rows_are_checked_before_they_are_written_and_words_mean_what_they_mean_
 async fn definitions_of_tables_are_taken_as_spark_writes_them_or_refused_by_name() {
     play("definitions.slt").await;
 }
+
+#[tokio::test]
+async fn names_are_found_in_any_letter_case_and_spelled_as_declared() {
+    play("letter_case.slt").await;
+}

@@ -25,6 +25,7 @@ use crate::engine::cast::to_column;
 use crate::engine::error::{Attempt, EngineError, Result};
 use crate::engine::fan_out::{Partitions, arranged};
 use crate::engine::nearest::nearest;
+use crate::engine::spelling;
 use crate::engine::sql::Lake;
 
 /// Files whose columns are found out at once.
@@ -273,7 +274,12 @@ impl CopyBuilder {
                 let guard = lake.travel(Arc::new(reading));
                 let query = format!("SELECT {select} FROM {} AS files", guard.reference());
                 let only_reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-                let frame = session.sql_with_options(&query, only_reads).await.map_err(failed)?;
+                let state = session.state();
+                let dialect = state.config_options().sql_parser.dialect;
+                let parsed = state.sql_to_statement(&query, &dialect).map_err(failed)?;
+                let plan = spelling::plan(&session, parsed).await.map_err(failed)?;
+                only_reads.verify_plan(&plan).map_err(failed)?;
+                let frame = session.execute_logical_plan(plan).await.map_err(failed)?;
                 let rows = self.start(frame, limit).await?;
                 drop(guard);
                 self.fitted(rows, &table)?

@@ -34,6 +34,7 @@ use crate::engine::merge::{MergeDelete, MergeInsert, MergeReport, MergeUpdate};
 use crate::engine::optimize::OptimizeReport;
 use crate::engine::provider::DeltaTableProvider;
 use crate::engine::replace::ReplaceReport;
+use crate::engine::spelling;
 use crate::engine::update::UpdateReport;
 
 /// What a statement did.
@@ -197,7 +198,7 @@ pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<Stat
     let parsed = state.sql_to_statement(&text, &dialect);
     let mut parsed = parsed.map_err(|error| unplanned(session, statement, error))?;
     let prepared = assignments::prepare(session, &lake, &mut parsed, statement).await?;
-    let plan = state.statement_to_plan(parsed).await.map_err(|error| unplanned(session, statement, error))?;
+    let plan = spelling::plan(session, parsed).await.map_err(|error| unplanned(session, statement, error))?;
     // From here on it is the statement without what only Delta knows.
     let statement = text.as_str();
     let LogicalPlan::Dml(dml) = &plan else {

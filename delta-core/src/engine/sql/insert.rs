@@ -41,6 +41,7 @@ use crate::engine::fit::fit;
 use crate::engine::insert::{How, write};
 use crate::engine::provider::DeltaTableProvider;
 use crate::engine::replace::ReplaceReport;
+use crate::engine::spelling;
 
 /// New rows.
 #[derive(Debug)]
@@ -141,9 +142,9 @@ fn begins_query(cursor: &Cursor<'_>) -> bool {
 }
 
 fn list(cursor: &mut Cursor<'_>) -> Result<Vec<String>> {
-    let mut columns = vec![cursor.name("a column")?];
+    let mut columns = vec![cursor.spelled("a column")?];
     while cursor.takes_token(&Token::Comma) {
-        columns.push(cursor.name("a column")?);
+        columns.push(cursor.spelled("a column")?);
     }
     cursor.expect_token(&Token::RParen)?;
     Ok(columns)
@@ -281,7 +282,7 @@ impl Run<'_> {
                 return self.listed(values, columns, attempt);
             }
         }
-        let plan = state.statement_to_plan(parsed).await.map_err(failed)?;
+        let plan = spelling::plan(self.session, parsed).await.map_err(failed)?;
         self.session.execute_logical_plan(plan).await.map_err(failed)
     }
 

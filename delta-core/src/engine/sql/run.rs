@@ -24,6 +24,7 @@ use crate::engine::error::{Attempt, EngineError, Result};
 use crate::engine::ext::DeltaTableExt;
 use crate::engine::fan_out::{Partitions, arranged};
 use crate::engine::provider::DeltaTableProvider;
+use crate::engine::spelling;
 
 /// A statement at work.
 pub(crate) struct Run<'a> {
@@ -171,7 +172,12 @@ impl Run<'_> {
     /// A query within the statement, with its earlier versions.
     pub(super) async fn query(&self, query: &str) -> Result<DataFrame> {
         let (query, _guards) = travel::resolve(self.session, self.lake, query).await?;
-        self.session.sql(&query).await.map_err(|error| self.failed("plan the query", error))
+        let failed = |error| self.failed("plan the query", error);
+        let state = self.session.state();
+        let dialect = state.config_options().sql_parser.dialect;
+        let parsed = state.sql_to_statement(&query, &dialect).map_err(failed)?;
+        let plan = spelling::plan(self.session, parsed).await.map_err(failed)?;
+        self.session.execute_logical_plan(plan).await.map_err(failed)
     }
 
     /// The schema that a table is to stand in, which must be there before anything is written; `None` for the one of names

@@ -373,7 +373,10 @@ async fn target(
     }
     if let IfAbsent::Create { partition_columns, .. } = &request.if_absent
         && !partition_columns.is_empty()
-        && partition_columns.as_slice() != base.partition_columns()
+        && !partition_columns
+            .iter()
+            .map(|name| name.to_lowercase())
+            .eq(base.partition_columns().iter().map(|name| name.to_lowercase()))
     {
         return Err(DeltaError::PartitionColumnsDiffer {
             url: url.to_owned(),
