@@ -13,8 +13,10 @@ use datafusion::catalog::MemTable;
 use datafusion::prelude::{DataFrame, SessionContext};
 use tempfile::TempDir;
 
+type Spell = fn(&str) -> String;
+
 /// How somebody may write a name.
-const SPELLINGS: [(&str, fn(&str) -> String); 5] = [
+const SPELLINGS: [(&str, Spell); 5] = [
     ("lower", |name| name.to_lowercase()),
     ("upper", |name| name.to_uppercase()),
     ("declared", str::to_owned),
@@ -69,7 +71,7 @@ const STATEMENTS: [(&str, Option<&str>); 31] = [
     ("ALTER TABLE t ALTER COLUMN {amountTotal} SET DEFAULT 3", None),
 ];
 
-fn spelled(statement: &str, spell: fn(&str) -> String) -> String {
+fn spelled(statement: &str, spell: Spell) -> String {
     let mut pieces = statement.split('{');
     let mut text = pieces.next().unwrap().to_owned();
     for piece in pieces {
@@ -168,6 +170,50 @@ async fn the_columns_of_a_result_are_called_as_they_are_declared_or_as_their_ali
         let frame = lake.query(query).await.unwrap_or_else(|error| panic!("{query}\n{error}"));
         assert_eq!(columns(&frame), expected, "{query}");
         frame.collect().await.unwrap_or_else(|error| panic!("{query}\n{error}"));
+    }
+}
+
+/// `t` has `Day`, and `u` has `dAY`.
+#[tokio::test]
+async fn names_are_found_in_every_place_of_a_query() {
+    let (folder, lake) = lake().await;
+    lake.sql("CREATE TABLE mem (day INT, total INT)").await.unwrap();
+    let out = folder.path().join("out.csv").display().to_string();
+    for (query, expected) in [
+        ("SELECT * REPLACE (DAY + 100 AS day) FROM (SELECT Day, amounttotal FROM t) ORDER BY DAY", "101 10, 102 20"),
+        ("SELECT o.* EXCLUDE (AmountTotal) FROM (SELECT day, amounttotal FROM t) AS o ORDER BY o.DAY", "1, 2"),
+        (
+            "SELECT REGION, count(DISTINCT day) FROM t GROUP BY GROUPING SETS ((region), ()) ORDER BY Region NULLS LAST",
+            "n 1, s 1, NULL 2",
+        ),
+        ("SELECT DISTINCT ON (region) Region, DAY FROM t ORDER BY REGION, Day DESC", "n 1, s 2"),
+        ("SELECT day FROM t QUALIFY row_number() OVER (ORDER BY DAY DESC) = 1", "2"),
+        ("SELECT sum(Day) FILTER (WHERE DAY > 1) FROM t", "2"),
+        ("WITH RECURSIVE Nr (N) AS (SELECT 1 UNION ALL SELECT n + 1 FROM nr WHERE N < 3) SELECT sum(n) AS Total FROM NR", "6"),
+        ("WITH c AS (SELECT DAY, Info FROM t), d AS (SELECT * FROM c WHERE day = 2) SELECT d.INFO.NAME FROM D", "b"),
+        ("WITH t AS (SELECT dAY AS DAY FROM u) SELECT max(Day) FROM t", "3"),
+        ("SELECT day FROM ((SELECT Day FROM t) UNION ALL (SELECT DAY FROM u)) ORDER BY dAy", "1, 1, 2, 3"),
+        ("SELECT * FROM (SELECT * FROM u) AS x JOIN (SELECT DAY FROM t) AS y USING (day)", "1 7 n"),
+        ("SELECT a.DAY FROM (t a LEFT JOIN u b ON a.day = b.DAY) JOIN u c ON c.Day = a.day", "1"),
+        ("SELECT t.day FROM t, LATERAL (SELECT u.DAY FROM u WHERE u.day = T.Day) AS l", "1"),
+        (
+            "SELECT a.day, (SELECT max(b.AMOUNTTOTAL) FROM u b WHERE b.DAY = a.Day) AS Most FROM t a ORDER BY MOST NULLS LAST",
+            "1 7, 2 NULL",
+        ),
+        ("SELECT day FROM t WHERE Day BETWEEN DAY AND day + 1 AND region LIKE 'n%' AND info IS NOT NULL", "1"),
+        ("SELECT (info).NAME FROM t WHERE (INFO).subfield = 2", "b"),
+        ("SELECT s.NAME FROM (SELECT named_struct('Name', 'x', 'n', 1) AS s)", "x"),
+        ("SELECT array_agg(Info ORDER BY DAY)[2].NAME FROM t", "b"),
+        ("SELECT u.Day, u.REGION FROM u WHERE u.DAY = 3", "3 s"),
+        ("SELECT dAY FROM public.u WHERE public.u.DAY = 3", "3"),
+        ("SELECT T.day FROM public.t JOIN public.u ON public.T.DAY = public.u.Day", "1"),
+        ("INSERT INTO mem (DAY, Total) SELECT Day, AMOUNTTOTAL FROM t WHERE day = 1", "1"),
+        ("SELECT Day, TOTAL FROM mem", "1 10"),
+        (&format!("COPY (SELECT DAY FROM t) TO '{out}' STORED AS CSV"), "2"),
+        ("SELECT count(*) AS N, count(DAY) FROM t HAVING N > 0", "2 2"),
+    ] {
+        let frame = lake.query(query).await.unwrap_or_else(|error| panic!("{query}\n{error}"));
+        assert_eq!(rows(frame).await, expected, "{query}");
     }
 }
 

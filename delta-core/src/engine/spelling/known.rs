@@ -19,7 +19,7 @@ use super::paths::{Names, Quotes};
 ///
 /// | name | spelling |
 /// | --- | --- |
-/// | a column of a table | as it was declared; by the table that the statement changes, where tables differ |
+/// | a column of a table | as it was declared; by the table that the statement changes, or the first that it reads, where tables differ |
 /// | what the statement names itself | as it is named first |
 /// | two names in one table, or one SELECT, that differ in letter case alone | those are several names: each stays as it is written |
 /// | anything else | as it is written |
@@ -73,9 +73,14 @@ impl Known {
             common: survey.common,
             session: session.clone(),
         };
-        if let Some(target) = survey.target.and_then(|name| known.reference(&name)) {
-            tables.sort_by_key(|table| known.full_name(table) != known.full_name(&target));
-        }
+        // The table that is changed comes first, and then they come as they are read.
+        let named = survey.sources.iter().filter_map(|(_, from)| if let Origin::Named(name) = from { Some(name) } else { None });
+        let order = survey.target.iter().chain(named).filter_map(|name| Some(known.full_name(&known.reference(name)?)));
+        let order: Vec<String> = order.collect();
+        tables.sort_by_key(|table| {
+            let full = known.full_name(table);
+            order.iter().position(|name| *name == full).unwrap_or(order.len())
+        });
         let mut schemas = Vec::with_capacity(tables.len());
         for table in tables {
             // What is not there is said when the statement is planned.

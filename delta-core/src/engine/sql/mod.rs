@@ -7,8 +7,8 @@
 //!        └─ VERSION AS OF, table@v3, table_changes(), UPDATE SET * ─ rewritten first              travel.rs, changes.rs, stars.rs
 //!           WITH … INSERT, SET s.x = …, DEFAULT                      ─ likewise                    with_clause.rs, assignments.rs, defaults.rs
 //! ```
-//! Words and their order are Spark's. Names without quotes are lower case, except those of columns that are created.
-//! Quotes of names are `` ` `` or `"`.
+//! Words and their order are Spark's. Names of tables without quotes are lower case; names of columns regard no letter case, and are spelled as
+//! they were declared (`spelling`). Quotes of names are `` ` `` or `"`.
 
 mod assignments;
 mod changes;

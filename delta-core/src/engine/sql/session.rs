@@ -37,7 +37,7 @@ pub fn session() -> DeltaSession {
 /// | `RESTORE TABLE … TO VERSION AS OF`, `VACUUM … [LITE] [RETAIN n HOURS] [DRY RUN]` | upkeep |
 /// | `DESCRIBE HISTORY`, `DESCRIBE DETAIL`, `SHOW TBLPROPERTIES` | what is known |
 ///
-/// Everything else is DataFusion's.
+/// Everything else is DataFusion's. Names of columns are found without regard to letter case, and spelled as they were declared.
 ///
 /// # Example
 /// ```
