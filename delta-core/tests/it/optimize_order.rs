@@ -101,7 +101,7 @@ async fn after_a_z_order_few_files_hold_a_value_of_either_column() {
     assert_eq!(info["operationParameters"]["zOrderBy"], r#"["a","b"]"#);
     // The same rows again: about the same files. They end at batches, and batches at parts, whose number is an estimate.
     let again = table.optimize().z_order(["a", "b"]).with_settings(small_files()).run().await.unwrap();
-    assert!(again.num_files_added().abs_diff(report.num_files_added()) <= 1, "{again:?}");
+    assert!(again.num_files_added().abs_diff(report.num_files_added()) <= 2, "{again:?}");
 }
 
 #[tokio::test]

@@ -39,6 +39,9 @@ const CHUNK_ROWS: usize = 32 * 1024;
 /// Bytes of Arrow data that are handed to the workers at once.
 const CHUNK_BYTES: usize = 32 << 20;
 
+/// A Parquet file begins with its name.
+const MAGIC_BYTES: u64 = 4;
+
 /// What can go wrong while a file is written.
 #[derive(Debug)]
 pub(crate) enum EncodeError {
@@ -102,7 +105,7 @@ pub(crate) struct FileEncoder {
     group_rows: usize,
     /// The size of the row group before.
     before: Size,
-    /// Bytes of all row groups that have ended.
+    /// Bytes of all row groups that have ended, behind the first bytes of the file.
     ended_bytes: u64,
     chunk: Rows,
     has_nan: Vec<bool>,
@@ -126,7 +129,7 @@ impl FileEncoder {
             group: None,
             group_rows: 0,
             before: Size::default(),
-            ended_bytes: 0,
+            ended_bytes: MAGIC_BYTES,
             chunk: Rows::default(),
             has_nan,
             groups: 0,
