@@ -17,6 +17,7 @@ use super::merge::MergeBuilder;
 use super::optimize::OptimizeBuilder;
 use super::provider::DeltaTableProvider;
 use super::replace::ReplaceBuilder;
+use super::sql::Lake;
 use super::update::UpdateBuilder;
 
 /// DELETE, UPDATE, MERGE, OPTIMIZE and queries on a [`DeltaTable`].
@@ -123,7 +124,13 @@ pub(crate) fn understood(table: &DeltaTable) -> DeltaTable {
 ///
 /// **Errors**: `NotFound` when there is no table; `Invalid` when the name cannot be one.
 pub async fn register_delta(session: &SessionContext, name: &str, table: &DeltaTable) -> Result<()> {
+    // The session looks at the table again when a statement names it.
     let provider = table.provider().await?;
+    let provider = match Lake::of(session) {
+        Ok(lake) => lake.with_footers(provider),
+        // A catalog of the application may take no schemas: then tables are not found by path.
+        Err(_) => provider,
+    };
     let registered = session.register_table(name, Arc::new(provider));
     registered.map(|_| ()).map_err(|error| EngineError::Plan {
         statement: format!("register {name}"),

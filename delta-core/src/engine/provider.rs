@@ -1,6 +1,6 @@
 //! A Delta table as a table of the engine.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use futures::lock::Mutex;
 
 use super::assign::rules;
 use super::cast::loose_schema;
@@ -22,6 +23,9 @@ use super::expressions::SparkExpressions;
 use super::insert;
 use super::merge::KeyFilter;
 use super::scan::{DeltaScanExec, FooterCache, Locators, Scan, ScanBuilder, matching, reads_only};
+
+/// Queries under way at once for which a provider remembers what they see.
+const QUERIES_KEPT: usize = 16;
 
 /// A Delta table for the engine: its newest version, or one version of it.
 ///
@@ -32,7 +36,7 @@ use super::scan::{DeltaScanExec, FooterCache, Locators, Scan, ScanBuilder, match
 ///
 /// What the log knows exactly is answered without reading: `count(*)`, and `min` and `max` of integers, dates, booleans
 /// and decimals where no row is deleted. Filters on partition columns are decided by the log alone, so this holds behind
-/// them as well, and for `LIMIT`. Footers are read once a provider; nothing is listed.
+/// them as well, and for `LIMIT`. Footers are read once a provider, and once a session for tables that it knows by name or path.
 ///
 /// Fields within structs, lists and maps may be null here, also where the table says NOT NULL: the engine cannot promise what is in
 /// a struct that it computes, and the writer looks.
@@ -40,8 +44,13 @@ use super::scan::{DeltaScanExec, FooterCache, Locators, Scan, ScanBuilder, match
 /// `INSERT` through the session of DataFusion casts as DataFusion does, which may change values; [`delta_sql`](crate::delta_sql)
 /// refuses such rows.
 ///
-/// A provider of the newest version looks for it at each scan; two scans in one query may see different versions. Its
-/// columns are those of the version that it was made of.
+/// A provider of the newest version looks for it at each query; all its scans in one query see the same version. Its columns are those of
+/// the version that it was made of; under a name that [`register_delta`](crate::register_delta) gave, or after the first
+/// [`delta_sql`](crate::delta_sql) of the session, those of the newest version when a statement begins.
+///
+/// **Cost**: two HEADs in the log tell that there is no newer version. A query by name asks twice: for the columns, and for the files;
+/// [`delta_sql`](crate::delta_sql) once more. When
+/// there is a newer version it costs a LIST of the log from there, and a GET for each new commit. Folders of data are never listed.
 ///
 /// # Example
 /// ```
@@ -73,6 +82,9 @@ pub struct DeltaTableProvider {
     /// Values for columns that an INSERT does not name.
     defaults: HashMap<String, Expr>,
     footers: Arc<FooterCache>,
+    views: bool,
+    /// Versions that the last queries saw, by the time of their start.
+    seen: Arc<Mutex<VecDeque<(i64, Snapshot)>>>,
 }
 
 impl DeltaTableProvider {
@@ -93,6 +105,8 @@ impl DeltaTableProvider {
             snapshot,
             pinned,
             footers: Arc::default(),
+            views: false,
+            seen: Arc::default(),
         }
     }
 
@@ -100,6 +114,7 @@ impl DeltaTableProvider {
     /// without copying them. It is the form in which DataFusion reads its own Parquet tables.
     #[must_use]
     pub fn with_views(mut self) -> Self {
+        self.views = true;
         self.schema = Arc::new(transform_schema_to_view(&self.schema));
         self
     }
@@ -120,18 +135,50 @@ impl DeltaTableProvider {
         Ok(Self { snapshot: snapshot.clone(), pinned: true, ..self.clone() })
     }
 
+    /// The same table with the columns of its newest version; a version that is pinned stays as it is.
+    pub(crate) async fn refreshed(&self) -> boathouse_delta_table::Result<Self> {
+        if self.pinned {
+            return Ok(self.clone());
+        }
+        let mut fresh = Self::newest(self.table().snapshot().await?);
+        if self.views {
+            fresh = fresh.with_views();
+        }
+        Ok(Self { footers: Arc::clone(&self.footers), seen: Arc::clone(&self.seen), ..fresh })
+    }
+
+    /// Keeps footers there.
+    pub(crate) fn with_footers(self, footers: Arc<FooterCache>) -> Self {
+        Self { footers, ..self }
+    }
+
     /// Whether a filter is the same for all rows of a file. The engine does not ask it again then, and answers counts from
     /// the log.
     fn is_decided_by_log(&self, filter: &Expr) -> bool {
         reads_only(filter, self.snapshot.partition_columns())
     }
 
-    async fn current(&self) -> Result<Snapshot> {
+    /// What this query sees: its first scan looks for the newest version, the others take the same.
+    async fn current(&self, session: &dyn Session) -> Result<Snapshot> {
         if self.pinned {
             return Ok(self.snapshot.clone());
         }
-        let snapshot = self.table().snapshot().await.map_err(|error| into_datafusion(error.into()))?;
+        let query = session.execution_props().query_execution_start_time.and_then(|at| at.timestamp_nanos_opt());
+        // Scans of one query may be planned side by side: the others wait for the first.
+        let mut seen = self.seen.lock().await;
+        let known = seen.iter().find(|(at, _)| Some(*at) == query).map(|(_, snapshot)| snapshot.clone());
+        let snapshot = match known {
+            Some(snapshot) => snapshot,
+            None => self.table().snapshot().await.map_err(|error| into_datafusion(error.into()))?,
+        };
         self.check(&snapshot)?;
+        if let Some(query) = query.filter(|query| seen.iter().all(|(at, _)| at != query)) {
+            if seen.len() >= QUERIES_KEPT {
+                seen.pop_front();
+            }
+            seen.push_back((query, snapshot.clone()));
+        }
+        drop(seen);
         Ok(snapshot)
     }
 
@@ -178,7 +225,7 @@ impl TableProvider for DeltaTableProvider {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let snapshot = self.current().await?;
+        let snapshot = self.current(session).await?;
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
         let predicate = to_conjunction(filters);

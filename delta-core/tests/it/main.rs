@@ -17,6 +17,7 @@ mod marks;
 mod merge_memory;
 mod merges;
 mod model;
+mod names;
 mod optimize;
 mod optimize_corpora;
 mod optimize_model;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use boathouse_delta_table::{DeltaError, ObjectReader};
 use datafusion::common::Result;
@@ -23,23 +23,49 @@ use futures::future::BoxFuture;
 /// Bytes of footers that are kept.
 const KEPT_BYTES: usize = 64 << 20;
 
-/// Footers by path and size: a data file of a Delta table never changes.
+/// Footers of one store, by path and size: a data file of a Delta table never changes.
 ///
-/// One table's footers; two stores that happen to use the same paths never meet in one cache.
+/// Several stores may share the memory, and the bound of it. Two that happen to use the same paths, or to have the same URL, do not meet.
 #[derive(Debug, Default)]
 pub(crate) struct FooterCache {
-    kept: Mutex<Kept>,
+    store: u64,
+    kept: Arc<Mutex<Kept>>,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
-    by_file: HashMap<(Path, u64), Arc<ParquetMetaData>>,
+    /// By number of the store, path and size.
+    by_file: HashMap<(u64, Path, u64), Arc<ParquetMetaData>>,
     bytes: usize,
+}
+
+/// The footers of a session.
+#[derive(Debug, Default)]
+pub(crate) struct FooterCaches {
+    of: Vec<(Weak<dyn ObjectStore>, Arc<FooterCache>)>,
+    next: u64,
+    kept: Arc<Mutex<Kept>>,
+}
+
+impl FooterCaches {
+    /// The footers of the files in a store.
+    pub(crate) fn of(&mut self, store: &Arc<dyn ObjectStore>) -> Arc<FooterCache> {
+        // A store that is gone leaves its number with it: another one at its address in memory is another one.
+        self.of.retain(|(known, _)| known.strong_count() > 0);
+        let is_it = |known: &Weak<dyn ObjectStore>| known.upgrade().is_some_and(|known| Arc::ptr_eq(&known, store));
+        if let Some((_, cache)) = self.of.iter().find(|(known, _)| is_it(known)) {
+            return Arc::clone(cache);
+        }
+        let cache = Arc::new(FooterCache { store: self.next, kept: Arc::clone(&self.kept) });
+        self.next += 1;
+        self.of.push((Arc::downgrade(store), Arc::clone(&cache)));
+        cache
+    }
 }
 
 impl FooterCache {
     fn get(&self, path: &Path, size_bytes: u64) -> Option<Arc<ParquetMetaData>> {
-        self.lock().by_file.get(&(path.clone(), size_bytes)).map(Arc::clone)
+        self.lock().by_file.get(&(self.store, path.clone(), size_bytes)).map(Arc::clone)
     }
 
     fn put(&self, path: &Path, size_bytes: u64, footer: &Arc<ParquetMetaData>) {
@@ -49,7 +75,7 @@ impl FooterCache {
             // Rare, and a footer is cheap to read again: nobody keeps a list of who came when.
             *kept = Kept::default();
         }
-        if bytes <= KEPT_BYTES && kept.by_file.insert((path.clone(), size_bytes), Arc::clone(footer)).is_none() {
+        if bytes <= KEPT_BYTES && kept.by_file.insert((self.store, path.clone(), size_bytes), Arc::clone(footer)).is_none() {
             kept.bytes += bytes;
         }
     }

@@ -27,6 +27,6 @@ pub(crate) use builder::ScanBuilder;
 #[cfg(feature = "proto")]
 pub use codec::DeltaPlanCodec;
 pub(crate) use exec::{DeltaScanExec, Locators, Scan, scan_schema};
-pub(crate) use footers::FooterCache;
+pub(crate) use footers::{FooterCache, FooterCaches};
 pub(crate) use partitions::{matching, reads_only};
 pub(crate) use source::DeltaFileSource;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use boathouse_base::{Env, TableVersion};
+use boathouse_base::{DomainError, Env, ErrorKind, TableVersion};
 use boathouse_delta_table::DeltaTable;
 use boathouse_frames::into_datafusion;
 use boathouse_storage::{Location, Storage, Stores, system_env};
@@ -13,8 +13,11 @@ use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::common::Result;
 use datafusion::prelude::SessionContext;
 
+use super::names::CurrentCatalog;
 use crate::engine::error::{self, EngineError};
 use crate::engine::ext::{DeltaTableExt, understood};
+use crate::engine::provider::DeltaTableProvider;
+use crate::engine::scan::FooterCaches;
 
 /// The schema whose tables are paths: ``delta.`/data/flights` ``.
 pub(crate) const SCHEMA: &str = "delta";
@@ -35,6 +38,8 @@ struct Shared {
     /// Versions that a statement under way speaks of, by a name that nobody else has.
     travelled: BTreeMap<String, Arc<dyn TableProvider>>,
     next: u64,
+    /// Footers of files that this session read.
+    footers: FooterCaches,
 }
 
 impl Lake {
@@ -55,8 +60,9 @@ impl Lake {
         Ok(lake)
     }
 
-    /// Makes paths tables of the session.
+    /// Makes paths tables of the session, and lets its names mean tables as they are when a statement begins.
     pub(crate) fn join(&self, session: &SessionContext) -> error::Result<()> {
+        CurrentCatalog::join(session, self);
         let (name, _) = default_catalog(session);
         let Some(catalog) = session.catalog(&name) else { return Ok(()) };
         let joined = catalog.register_schema(SCHEMA, Arc::new(Paths { lake: self.clone() }));
@@ -87,6 +93,23 @@ impl Lake {
         let folder =
             |warehouse: &Location| schema.map_or_else(|| warehouse.clone(), |schema| warehouse.join(&format!("{schema}.db")));
         self.warehouse.as_ref().map(|warehouse| folder(warehouse).join(name).as_str().to_owned())
+    }
+
+    /// A table as it is now, if it is one of Delta: with the columns of its newest version unless it is pinned, and with the footers that the
+    /// session read before. A table that is gone stays as it was known; its scan says so.
+    pub(crate) async fn current(&self, table: Arc<dyn TableProvider>) -> error::Result<Arc<dyn TableProvider>> {
+        let Some(known) = <dyn TableProvider>::downcast_ref::<DeltaTableProvider>(table.as_ref()) else { return Ok(table) };
+        match known.refreshed().await {
+            Ok(current) => Ok(Arc::new(self.with_footers(current))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(table),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The provider with the footers that the session read before.
+    pub(crate) fn with_footers(&self, provider: DeltaTableProvider) -> DeltaTableProvider {
+        let footers = self.lock().footers.of(provider.table().storage().object_store());
+        provider.with_footers(footers)
     }
 
     /// Gives one version of a table a name until the guard is dropped.
@@ -130,7 +153,7 @@ impl Drop for Travelled {
 }
 
 /// The schema of paths.
-struct Paths {
+pub(super) struct Paths {
     lake: Lake,
 }
 
@@ -160,7 +183,9 @@ impl SchemaProvider for Paths {
             }
             _ => table.provider().await,
         };
-        provider.map(|provider| Some(Arc::new(provider) as _)).map_err(|error| into_datafusion(error.into()))
+        provider
+            .map(|provider| Some(Arc::new(self.lake.with_footers(provider)) as _))
+            .map_err(|error| into_datafusion(error.into()))
     }
 
     fn table_exist(&self, _: &str) -> bool {

@@ -22,6 +22,7 @@ mod defaults;
 mod dml;
 mod insert;
 mod lake;
+mod names;
 mod optimize;
 mod property_names;
 mod run;

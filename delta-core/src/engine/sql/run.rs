@@ -59,6 +59,9 @@ fn reference(name: &TableName) -> TableReference {
 pub(super) async fn provider_named(session: &SessionContext, name: &TableName, text: &str) -> Result<Arc<dyn TableProvider>> {
     match session.table_provider(reference(name)).await {
         Ok(provider) => Ok(provider),
+        Err(error) if session.table_exist(reference(name)).unwrap_or(false) => {
+            Err(EngineError::Plan { statement: text.to_owned(), source: from_datafusion("look at the table", error) })
+        }
         Err(_) => Err(EngineError::NoSuchTable {
             statement: text.to_owned(),
             table: name.to_string(),

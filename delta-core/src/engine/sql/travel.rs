@@ -79,7 +79,7 @@ pub(crate) async fn resolve(session: &SessionContext, lake: &Lake, text: &str) -
             continue;
         };
         let provider = table_named(session, lake, &table, text).await?.provider_at(version).await?;
-        let guard = lake.travel(std::sync::Arc::new(provider));
+        let guard = lake.travel(std::sync::Arc::new(lake.with_footers(provider)));
         let mut name = guard.reference();
         if !has_alias(&cursor) {
             name.push_str(&format!(" AS \"{}\"", table.last().replace('"', "\"\"")));
