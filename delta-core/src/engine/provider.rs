@@ -1,7 +1,7 @@
 //! A Delta table as a table of the engine.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use boathouse_delta_protocol::rules::ValueOf;
@@ -24,8 +24,13 @@ use super::insert;
 use super::merge::KeyFilter;
 use super::scan::{DeltaScanExec, FooterCache, Locators, Scan, ScanBuilder, matching, reads_only};
 
-/// Queries under way at once for which a provider remembers what they see.
-const QUERIES_KEPT: usize = 16;
+/// What a query under way sees: when it began, the version, and its URL, which the plans of its scans hold.
+#[derive(Debug)]
+struct Seen {
+    query: i64,
+    snapshot: Snapshot,
+    plans: Weak<str>,
+}
 
 /// A Delta table for the engine: its newest version, or one version of it.
 ///
@@ -83,8 +88,8 @@ pub struct DeltaTableProvider {
     defaults: HashMap<String, Expr>,
     footers: Arc<FooterCache>,
     views: bool,
-    /// Versions that the last queries saw, by the time of their start.
-    seen: Arc<Mutex<VecDeque<(i64, Snapshot)>>>,
+    /// Of the queries under way.
+    seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl DeltaTableProvider {
@@ -158,28 +163,28 @@ impl DeltaTableProvider {
         reads_only(filter, self.snapshot.partition_columns())
     }
 
-    /// What this query sees: its first scan looks for the newest version, the others take the same.
-    async fn current(&self, session: &dyn Session) -> Result<Snapshot> {
+    /// What this query sees, and the URL that its plan is to hold: its first scan looks for the newest version, the others take the same
+    /// as long as a plan of the query is there. Rows that a frame collects again are of the version that is the newest then.
+    async fn current(&self, session: &dyn Session) -> Result<(Snapshot, Arc<str>)> {
         if self.pinned {
-            return Ok(self.snapshot.clone());
+            return Ok((self.snapshot.clone(), self.snapshot.url().into()));
         }
         let query = session.execution_props().query_execution_start_time.and_then(|at| at.timestamp_nanos_opt());
         // Scans of one query may be planned side by side: the others wait for the first.
         let mut seen = self.seen.lock().await;
-        let known = seen.iter().find(|(at, _)| Some(*at) == query).map(|(_, snapshot)| snapshot.clone());
-        let snapshot = match known {
-            Some(snapshot) => snapshot,
-            None => self.table().snapshot().await.map_err(|error| into_datafusion(error.into()))?,
-        };
-        self.check(&snapshot)?;
-        if let Some(query) = query.filter(|query| seen.iter().all(|(at, _)| at != query)) {
-            if seen.len() >= QUERIES_KEPT {
-                seen.pop_front();
-            }
-            seen.push_back((query, snapshot.clone()));
+        seen.retain(|seen| seen.plans.strong_count() > 0);
+        let known = seen.iter().find(|seen| Some(seen.query) == query);
+        if let Some((snapshot, url)) = known.and_then(|seen| Some((seen.snapshot.clone(), seen.plans.upgrade()?))) {
+            self.check(&snapshot)?;
+            return Ok((snapshot, url));
         }
-        drop(seen);
-        Ok(snapshot)
+        let snapshot = self.table().snapshot().await.map_err(|error| into_datafusion(error.into()))?;
+        self.check(&snapshot)?;
+        let url: Arc<str> = snapshot.url().into();
+        if let Some(query) = query {
+            seen.push(Seen { query, snapshot: snapshot.clone(), plans: Arc::downgrade(&url) });
+        }
+        Ok((snapshot, url))
     }
 
     /// Whether a version has the columns that the engine was told of.
@@ -225,7 +230,7 @@ impl TableProvider for DeltaTableProvider {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let snapshot = self.current(session).await?;
+        let (snapshot, url) = self.current(session).await?;
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
         let predicate = to_conjunction(filters);
@@ -243,7 +248,7 @@ impl TableProvider for DeltaTableProvider {
             truncate(&mut files, limit);
         }
         let (schema, footers) = (&self.schema, &self.footers);
-        ScanBuilder { snapshot: &snapshot, schema, files: &files, projection, limit, footers }.build(session)
+        ScanBuilder { snapshot: &snapshot, url, schema, files: &files, projection, limit, footers }.build(session)
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {

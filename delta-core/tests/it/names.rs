@@ -71,6 +71,19 @@ async fn a_query_that_names_a_table_twice_sees_one_version_while_another_writer_
 }
 
 #[tokio::test]
+async fn a_frame_that_is_collected_again_sees_what_came_in_between() {
+    let (session, _, other, _) = named().await;
+    let frame = session.sql("SELECT id FROM t").await.unwrap();
+    assert_eq!(frame.clone().count().await.unwrap(), 2);
+    other.append(rows(vec![3]).into()).run().await.unwrap();
+    assert_eq!(frame.clone().count().await.unwrap(), 3);
+    let rows_of = |batches: Vec<RecordBatch>| batches.iter().map(RecordBatch::num_rows).sum::<usize>();
+    assert_eq!(rows_of(frame.clone().collect().await.unwrap()), 3);
+    other.append(rows(vec![4]).into()).run().await.unwrap();
+    assert_eq!(rows_of(frame.collect().await.unwrap()), 4);
+}
+
+#[tokio::test]
 async fn a_view_made_before_a_commit_sees_the_rows_that_came_with_it() {
     let (session, _, other, _) = named().await;
     session.sql("CREATE VIEW v AS SELECT id FROM t").await.unwrap().collect().await.unwrap();

@@ -29,6 +29,8 @@ use super::vectors::Deleted;
 /// Files of a snapshot, to be read by the engine.
 pub(crate) struct ScanBuilder<'a> {
     pub(crate) snapshot: &'a Snapshot,
+    /// Its URL. The plan holds it as long as it is there.
+    pub(crate) url: Arc<str>,
     /// The columns of the table as the engine sees them.
     pub(crate) schema: &'a SchemaRef,
     pub(crate) files: &'a [DataFile],
@@ -52,7 +54,7 @@ impl ScanBuilder<'_> {
         let statistics = of_all(files.iter().filter_map(|file| file.statistics.as_ref()), table.table_schema())?;
 
         let store = self.snapshot.table().storage().object_store();
-        let of = FilesOf { url: self.snapshot.url().into(), version: self.snapshot.version() };
+        let of = FilesOf { url: Arc::clone(&self.url), version: self.snapshot.version() };
         let footers = Footers::new(Arc::clone(store), Arc::clone(self.footers), Some(of.clone()));
         let mut options =
             TableParquetOptions { global: session.config_options().execution.parquet.clone(), ..Default::default() };
