@@ -15,6 +15,8 @@ pub enum OutputMode {
     Append,
     /// Rows are the whole result: they replace what is there.
     Complete,
+    /// Rows replace those with the same key that an earlier epoch has given. A sink that knows no key refuses them, or adds them.
+    Update,
 }
 
 /// One epoch to be committed.

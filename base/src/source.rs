@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use arrow_schema::SchemaRef;
+
 use crate::BoxFuture;
 use crate::batch_stream::BatchStream;
 use crate::error::Result;
@@ -70,6 +72,13 @@ pub struct PlannedBatch {
 pub trait StreamSource: Send + Sync + fmt::Debug {
     /// What it reads, for progress reports: `autoload[file:///landing]`.
     fn describe(&self) -> String;
+
+    /// The columns that its rows have, when it knows them before it is read.
+    ///
+    /// **Errors**: `Unavailable` from the store.
+    fn schema(&self) -> BoxFuture<'_, Result<Option<SchemaRef>>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// The next range after `start` (`None`: from the beginning). `None` when there is nothing new.
     ///

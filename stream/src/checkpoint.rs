@@ -1,28 +1,24 @@
-//! What a query keeps beside its sink: who it is, a copy of its position, and the state of its windows.
+//! What a query keeps beside its sink: who it is, a copy of its position, and the state of its operators.
 //!
 //! ```text
 //!   checkpoint/
 //!     query.json                        id and definition; written once
 //!     position.json                     copy of the last committed position; replaced after each epoch
-//!     state/00000000000000000007-….arrow    states of the windows that epoch 7 changed
-//!     shape/00000000000000000000-….arrow    schema of the transformed rows, from epoch 0 on
+//!     state/00000000000000000007-….arrow    what epoch 7 changed in a store of an operator
+//!     shape/00000000000000000000-….arrow    schema of a source's rows, from epoch 0 on
 //! ```
 //! Files of `state` and `shape` are written before the epoch is committed that refers to them, and deleted after the
 //! commit of one that does not. What a crash leaves over is deleted when the query is opened again.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use boathouse_base::{DomainError, Env, ErrorKind};
 use boathouse_storage::{Storage, StorageError};
-use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 
 use crate::error::StreamError;
-use crate::position::{Position, StateFile, StateRef};
-use crate::window_plan::split_by_window;
-use crate::window_state::WindowState;
+use crate::position::{Position, StateFile};
+use crate::state::{Changes, decode, encode};
 
 const IDENTITY: &str = "query.json";
 const POSITION: &str = "position.json";
@@ -110,63 +106,44 @@ impl Checkpoint {
         self.storage.put(POSITION, json(position)).await.map_err(self.failed("copy the position"))
     }
 
-    /// Writes the schema of the transformed rows.
+    /// Writes the schema of a source's rows.
     pub(crate) async fn write_shape(&self, env: &Env, epoch: u64, schema: &SchemaRef) -> Result<String, StreamError> {
         let path = format!("shape/{epoch:020}-{:016x}.arrow", env.random_u64());
-        let bytes = encode(schema, &[]).map_err(|error| self.unusable(&path, &error))?;
+        let bytes = encode_schema(schema).map_err(|error| self.unusable(&path, &error))?;
         self.storage.put(&path, bytes).await.map_err(self.failed("write the state"))?;
         Ok(path)
     }
 
-    pub(crate) async fn read_shape(&self, state: &StateRef) -> Result<SchemaRef, StreamError> {
-        let bytes = self.storage.get(&state.shape).await.map_err(self.failed("load the state"))?;
-        Ok(decode(&bytes).map_err(|error| self.unusable(&state.shape, &error))?.0)
+    pub(crate) async fn read_shape(&self, path: &str) -> Result<SchemaRef, StreamError> {
+        let bytes = self.storage.get(path).await.map_err(self.failed("load the state"))?;
+        let reader = arrow_ipc::reader::StreamReader::try_new(bytes.as_ref(), None);
+        Ok(reader.map_err(|error| self.unusable(path, &error))?.schema())
     }
 
-    pub(crate) async fn write_state(
-        &self,
-        env: &Env,
-        epoch: u64,
-        schema: &SchemaRef,
-        states: &[RecordBatch],
-    ) -> Result<StateFile, StreamError> {
+    pub(crate) async fn write_state(&self, env: &Env, epoch: u64, changes: &Changes) -> Result<StateFile, StreamError> {
         let path = format!("state/{epoch:020}-{:016x}.arrow", env.random_u64());
-        let bytes = encode(schema, states).map_err(|error| self.unusable(&path, &error))?;
-        let rows = states.iter().map(|batch| batch.num_rows() as u64).sum();
-        let file = StateFile { path, epoch, rows, bytes: bytes.len() as u64 };
+        let bytes = encode(changes).map_err(|error| self.unusable(&path, &error))?;
+        let file = StateFile { number: changes.number, path, rows: changes.rows.num_rows() as u64, bytes: bytes.len() as u64 };
         self.storage.put(&file.path, bytes).await.map_err(self.failed("write the state"))?;
         Ok(file)
     }
 
-    pub(crate) async fn load_state(&self, state: &StateRef, is_open: impl Fn(i64) -> bool) -> Result<WindowState, StreamError> {
-        let mut files = Vec::with_capacity(state.files.len());
-        for file in &state.files {
-            files.push((file.clone(), self.read_state(file).await?));
-        }
-        Ok(WindowState::load(state.shape.clone(), files, is_open))
-    }
-
-    async fn read_state(&self, file: &StateFile) -> Result<BTreeMap<i64, RecordBatch>, StreamError> {
+    pub(crate) async fn read_state(&self, file: &StateFile) -> Result<Changes, StreamError> {
         let bytes = self.storage.get(&file.path).await.map_err(self.failed("load the state"))?;
         if bytes.len() as u64 != file.bytes {
             return Err(self.unusable(&file.path, &format!("it has {} bytes, and {} were written", bytes.len(), file.bytes)));
         }
-        let (_, batches) = decode(&bytes).map_err(|error| self.unusable(&file.path, &error))?;
-        let rows: u64 = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+        let changes = decode(file.number, &bytes).map_err(|error| self.unusable(&file.path, &error))?;
+        let rows = changes.rows.num_rows() as u64;
         if rows != file.rows {
             return Err(self.unusable(&file.path, &format!("it has {rows} rows, and {} were written", file.rows)));
         }
-        let mut windows = BTreeMap::new();
-        for batch in &batches {
-            windows.extend(split_by_window(batch).map_err(|error| self.unusable(&file.path, &error))?);
-        }
-        Ok(windows)
+        Ok(changes)
     }
 
     /// Deletes files of `before` that `now` does not refer to.
-    pub(crate) async fn delete_unreferenced(&self, before: Option<&StateRef>, now: Option<&StateRef>) -> Result<(), StreamError> {
-        let (before, now) = (paths(before), paths(now));
-        for path in before.difference(&now) {
+    pub(crate) async fn delete_unreferenced(&self, before: &Position, now: &Position) -> Result<(), StreamError> {
+        for path in before.paths().difference(&now.paths()) {
             self.storage.delete(path).await.map_err(self.failed("delete old state"))?;
         }
         Ok(())
@@ -175,7 +152,7 @@ impl Checkpoint {
     /// Deletes what crashes have left: files up to the committed epoch that its position does not refer to. Files of
     /// later epochs may belong to another run that is about to commit.
     pub(crate) async fn delete_leftovers(&self, position: &Position) -> Result<(), StreamError> {
-        let live = paths(position.state.as_ref());
+        let live = position.paths();
         for folder in ["state", "shape"] {
             for entry in self.storage.list(folder).await.map_err(self.failed("list old state"))? {
                 let epoch =
@@ -193,26 +170,12 @@ impl Checkpoint {
     }
 }
 
-fn paths(state: Option<&StateRef>) -> BTreeSet<&str> {
-    state.into_iter().flat_map(|state| state.files.iter().map(|file| file.path.as_str()).chain([state.shape.as_str()])).collect()
-}
-
 #[expect(clippy::expect_used, reason = "structs of text and numbers always serialize: no map keys, no fallible impls")]
 pub(crate) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain structs serialize")
 }
 
-/// An Arrow IPC stream.
-fn encode(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<u8>, ArrowError> {
-    let mut writer = arrow_ipc::writer::StreamWriter::try_new(Vec::new(), schema)?;
-    for batch in batches {
-        writer.write(batch)?;
-    }
-    writer.into_inner()
-}
-
-fn decode(bytes: &[u8]) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
-    let reader = arrow_ipc::reader::StreamReader::try_new(bytes, None)?;
-    let schema = reader.schema();
-    Ok((schema, reader.collect::<Result<_, _>>()?))
+/// An Arrow IPC stream without rows.
+fn encode_schema(schema: &SchemaRef) -> Result<Vec<u8>, ArrowError> {
+    arrow_ipc::writer::StreamWriter::try_new(Vec::new(), schema)?.into_inner()
 }

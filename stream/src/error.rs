@@ -95,17 +95,34 @@ pub enum StreamError {
         /// What was found, and what was expected.
         problem: String,
     },
-    /// The open windows hold other columns than the query computes now.
+    /// An operator's state holds other columns than it computes now.
     #[error(
-        "resume the windows of the query `{query}`: the stored state has the columns {stored}, the query now computes {computed}; \
-         use a new checkpoint, or keep the types of the columns that are aggregated"
+        "resume `{operator}` of the query `{query}`: the stored state has the columns {stored}, the query now computes {computed}; \
+         use a new checkpoint, or keep what is grouped and aggregated"
     )]
     StateSchema {
         /// The query.
         query: String,
+        /// The operator.
+        operator: String,
         /// Of the state.
         stored: String,
         /// Of the query.
+        computed: String,
+    },
+    /// The query remembers by other operators than those in its checkpoint.
+    ///
+    /// **Source**: Spark's `STREAMING_STATEFUL_OPERATOR_NOT_MATCH_IN_STATE_METADATA`.
+    #[error(
+        "resume the query `{query}`: its checkpoint holds the state of [{stored}], and it now has the operators [{computed}]; use a new \
+         checkpoint for a new query"
+    )]
+    OperatorsDiffer {
+        /// The query.
+        query: String,
+        /// In the checkpoint.
+        stored: String,
+        /// In the query.
         computed: String,
     },
     /// Another run of the same query has committed this epoch.
@@ -137,23 +154,35 @@ pub enum StreamError {
         /// What the engine said.
         source: Box<DataFusionError>,
     },
-    /// The transformation holds an operator whose result over one epoch is not its result over the stream.
-    #[error("plan the query `{query}`: the transformation has a {operator} over the source, which a stream cannot do: {advice}")]
+    /// The query holds an operator whose result over one epoch is not its result over the stream.
+    #[error("plan the query `{query}`: a stream cannot do this: {refusal}")]
     NotStreamable {
         /// The query.
         query: String,
-        /// The operator.
-        operator: &'static str,
-        /// What to do instead.
-        advice: &'static str,
+        /// What it holds, and what to do instead.
+        refusal: Refusal,
     },
-    /// The transformation reads the source never, or more than once.
-    #[error("plan the query `{query}`: the transformation reads the table `source` {times} times; a stream is read exactly once")]
-    SourceReads {
+    /// The query reads no source.
+    #[error("plan the query `{query}`: it reads none of its sources")]
+    ReadsNoSource {
         /// The query.
         query: String,
-        /// How often it is read.
-        times: usize,
+    },
+    /// A source has no rows yet, and does not say which columns it will have.
+    #[error("plan the query `{query}`: the columns of the source `{source_name}` are not known before it has rows")]
+    ColumnsUnknown {
+        /// The query.
+        query: String,
+        /// The name of the source.
+        source_name: String,
+    },
+    /// Two sources have one name.
+    #[error("open the query `{query}`: two of its sources are named `{name}`; give each its own with `.source_named(…)`")]
+    SameName {
+        /// The query.
+        query: String,
+        /// The name.
+        name: String,
     },
     /// The event time is not a timestamp.
     #[error(
@@ -217,6 +246,24 @@ pub enum StreamError {
     },
 }
 
+/// What a stream cannot do, and what to do instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// Spark's class of the error: `STREAMING_OUTPUT_MODE.UNSUPPORTED_OPERATION`.
+    pub class: &'static str,
+    /// The operator.
+    pub operator: &'static str,
+    /// What to do instead.
+    pub advice: &'static str,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} [{}]; {}", self.operator, self.class, self.advice)
+    }
+}
+
 /// What is wrong with a window.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -250,9 +297,6 @@ pub enum WindowProblem {
         /// The name.
         column: String,
     },
-    /// Without a window there is nothing that could be complete.
-    #[error("complete mode replaces the target by the result over the whole stream; only a window keeps one: `.window(…)`")]
-    CompleteWithoutWindow,
     /// The engine plans the aggregates in more than one step.
     #[error(
         "the engine plans these aggregates in more than one step, and their state cannot be kept between epochs; compute them in queries of their own"
@@ -268,7 +312,10 @@ impl DomainError for StreamError {
             | Self::CheckpointOfAnother { .. }
             | Self::StateSchema { .. }
             | Self::MissingColumn { .. }
-            | Self::SourceReads { .. }
+            | Self::ReadsNoSource { .. }
+            | Self::ColumnsUnknown { .. }
+            | Self::SameName { .. }
+            | Self::OperatorsDiffer { .. }
             | Self::EventTimeType { .. } => ErrorKind::Invalid,
             Self::NotStreamable { .. } => ErrorKind::Unsupported,
             Self::SinkBehind { .. } | Self::PositionLost { .. } | Self::Unreadable { .. } | Self::State { .. } => {

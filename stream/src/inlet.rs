@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use boathouse_base::{BatchStream, Error};
+use boathouse_base::{BatchStream, Error, ErrorKind};
 use boathouse_frames::{AlreadyRead, into_datafusion, to_engine};
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::Result;
@@ -14,7 +15,7 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use futures::stream;
+use futures::{StreamExt, stream};
 
 /// A slot for the rows of one execution. An execution takes them out; the next one needs new rows.
 pub(crate) struct Inlet {
@@ -27,8 +28,12 @@ impl Inlet {
         Arc::new(Self { schema, rows: Mutex::new(None) })
     }
 
-    /// Puts the rows of the next execution in.
+    /// Puts the rows of the next execution in. They have the columns of the inlet, perhaps by other names.
     pub(crate) fn fill(&self, rows: BatchStream) {
+        let rows = match rows.schema() == self.schema {
+            true => rows,
+            false => renamed(rows, &self.schema),
+        };
         *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = Some(rows);
     }
 
@@ -48,6 +53,16 @@ impl Inlet {
             limit,
         )?))
     }
+}
+
+fn renamed(rows: BatchStream, schema: &SchemaRef) -> BatchStream {
+    let to = SchemaRef::clone(schema);
+    let rename = move |batch: RecordBatch| {
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(SchemaRef::clone(&to), batch.columns().to_vec(), &options)
+            .map_err(|error| Error::new(ErrorKind::Internal, error))
+    };
+    BatchStream::new(SchemaRef::clone(schema), rows.map(move |batch| batch.and_then(&rename)))
 }
 
 impl fmt::Debug for Inlet {
@@ -72,14 +87,35 @@ impl PartitionStream for Inlet {
     }
 }
 
-/// An inlet as a table that queries can name.
+/// Where the rows of a leaf come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Origin {
+    /// A source of the query.
+    Source(usize),
+    /// An operator.
+    Operator(usize),
+}
+
+/// The inlets that a plan has got while it was planned: one for each of its leaves.
+pub(crate) type Leaves = Arc<Mutex<Vec<(Origin, Arc<Inlet>)>>>;
+
+/// The inlets since they were last taken.
+pub(crate) fn take_leaves(leaves: &Leaves) -> Vec<(Origin, Arc<Inlet>)> {
+    std::mem::take(&mut *leaves.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// A stream as a table that queries can name: each scan of it gets an inlet of its own.
 #[derive(Debug)]
-pub(crate) struct InletTable(pub(crate) Arc<Inlet>);
+pub(crate) struct InletTable {
+    pub(crate) origin: Origin,
+    pub(crate) schema: SchemaRef,
+    pub(crate) leaves: Leaves,
+}
 
 #[async_trait]
 impl TableProvider for InletTable {
     fn schema(&self) -> SchemaRef {
-        SchemaRef::clone(&self.0.schema)
+        SchemaRef::clone(&self.schema)
     }
 
     fn table_type(&self) -> TableType {
@@ -93,6 +129,8 @@ impl TableProvider for InletTable {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.0.exec(projection, limit)
+        let inlet = Inlet::new(SchemaRef::clone(&self.schema));
+        self.leaves.lock().unwrap_or_else(PoisonError::into_inner).push((self.origin, Arc::clone(&inlet)));
+        inlet.exec(projection, limit)
     }
 }

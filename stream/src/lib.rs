@@ -1,15 +1,16 @@
 //! The micro-batch engine: sources, transformations, watermarks, windows, sinks and exactly-once recovery.
 //!
 //! ```text
-//!                      ┌───────────────────────── one epoch ─────────────────────────┐
-//!   StreamSource ──▶ plan ──▶ read ──▶ transform ──▶ window ──▶ commit(rows + position) ──▶ StreamSink
-//!                      ▲              (DataFrame     (watermark,          │
-//!                      │               or SQL)        state)              │ the one truth
-//!                      └────────────── where the query is ◀───────────────┘
+//!                       ┌───────────────────────────── one epoch ──────────────────────────────┐
+//!   StreamSources ──▶ plan ──▶ read ──▶ segments and operators ──▶ commit(rows + position) ──▶ StreamSink
+//!                       ▲              (the plan of a DataFrame               │
+//!                       │               or SQL, cut where it                  │ the one truth
+//!                       │               must remember)                        │
+//!                       └──────────────── where the query is ◀────────────────┘
 //! ```
 //!
 //! # What it is
-//! A [`StreamQuery`] is a source, a transformation and a sink. It is opened and stepped: each [`step`](RunningQuery::step)
+//! A [`StreamQuery`] is one or more sources, a statement over them and a sink. It is opened and stepped: each [`step`](RunningQuery::step)
 //! makes one *epoch*, which reads what is new, computes it, and commits rows and position in one atomic commit of the
 //! sink. There is no other log: after a crash the sink says which epoch was the last. So every row counts exactly once,
 //! whatever happens, and a test can [crash](CrashPoint) a query between any two of its steps.
@@ -52,35 +53,51 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # What a statement may hold
+//! Everything that needs one row at a time; joins with tables, which show their newest rows in each epoch; and what remembers:
+//!
+//! | operator | in modes | is over when |
+//! | --- | --- | --- |
+//! | `GROUP BY` with any aggregate, also over windows and over the groups of another | append, update, complete | the watermark passes the end of the window, or the event time, that is grouped by |
+//! | `window(time, '10 minutes'[, '5 minutes'[, offset]])`, `window_time(window)` | | |
+//! | `DISTINCT`, [`drop_duplicates`](StreamFrame::drop_duplicates) and [within the watermark](StreamFrame::drop_duplicates_within_watermark) | append, update | the watermark passes an event time of the key |
+//! | joins of two streams: inner, left, right, full, semi, anti | append | the watermark passes the bound in the condition; inner joins may have none |
+//!
 //! # Cost
-//! An epoch without windows: what the source, the transformation and the sink cost, and one small write to the checkpoint.
-//! Rows stream through. With windows: the groups of the windows that an epoch touches are in memory and are written to
-//! one file of the checkpoint; the other windows are not rewritten (all are, once in about eight epochs).
+//! An epoch without operators: what the sources, the statement and the sink cost, and one small write to the checkpoint.
+//! Rows stream through. An operator holds its groups, keys or waiting rows in memory (about 18 bytes each beside their columns) and
+//! writes those that an epoch changed to one file of the checkpoint; files are merged so that each row is written again a
+//! logarithmic number of times. State is loaded by the first epoch of a run.
 //!
 //! # What it does not do yet
-//! Sliding and session windows, joins of two streams, removing duplicates, update mode, more than one source, a side
-//! output of late rows, state that spills to disk, transformations after a window. A watermark of a query without a
-//! window is only reported. A source whose schema loses a column that the transformation names stops the query.
+//! Session windows, a side output of late rows, state that spills to disk, state of one's own for each group, operators that survive a
+//! change of the query, a limit of how long an idle source holds the watermark back. Sinks that know a key for the update mode: those
+//! that add refuse it. A source whose schema loses a column that the statement names stops the query.
 
 mod checkpoint;
 mod crash;
+mod epoch;
 mod error;
 mod event_time;
+mod graph;
 mod inlet;
+mod operators;
+mod plan;
+mod planning;
 mod position;
 mod progress;
 mod query;
 mod running;
 mod session;
+mod state;
 mod transform;
 mod trigger;
 mod window;
-mod window_plan;
-mod window_state;
 
 pub use crash::{CrashPoint, CrashPoints};
-pub use error::{StreamError, WindowProblem};
-pub use progress::{Durations, EpochProgress, RunReport, StateProgress};
+pub use error::{Refusal, StreamError, WindowProblem};
+pub use plan::{StreamFrame, session_window, window, window_time};
+pub use progress::{Durations, EpochProgress, OperatorProgress, RunReport, SourceProgress};
 pub use query::StreamQuery;
 pub use running::{RunningQuery, StepOutcome};
 pub use trigger::Trigger;

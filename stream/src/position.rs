@@ -12,13 +12,15 @@
 //! | epoch n without payload | of epoch n | goes on after n |
 //! | epoch n without payload | none, or of epoch < n | [`PositionLost`](StreamError::PositionLost) |
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use boathouse_base::{CommittedEpoch, Offset};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StreamError;
 
 /// Of [`Position`]; another one is not read.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// The payload of an epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,43 +31,66 @@ pub(crate) struct Position {
     /// The run that committed it: two runs of one query can be told apart.
     pub(crate) run_id: String,
     pub(crate) timestamp_us: i64,
-    pub(crate) source: Range,
-    /// The watermark that this epoch emitted windows by.
+    pub(crate) sources: Vec<SourceRange>,
+    /// What each event time that is followed said until now, less its delay, by name.
+    #[serde(default)]
+    pub(crate) followed_us: BTreeMap<String, i64>,
+    /// The watermark that this epoch emitted by.
     pub(crate) watermark_us: Option<i64>,
     /// The watermark after it.
     pub(crate) next_watermark_us: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) state: Option<StateRef>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub(crate) operators: Vec<OperatorRef>,
 }
 
-/// What an epoch has read of the source.
+/// What an epoch has read of a source.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct Range {
+pub(crate) struct SourceRange {
+    pub(crate) name: String,
     pub(crate) start: Option<String>,
     pub(crate) end: Option<String>,
+    /// Where the schema of its rows is; kept for queries that remember.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) shape: Option<String>,
 }
 
-/// The open windows after an epoch.
+impl SourceRange {
+    pub(crate) fn end(&self) -> Option<Offset> {
+        self.end.as_deref().map(Offset::new)
+    }
+}
+
+/// What an operator remembers after an epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct StateRef {
-    /// Holds the schema of the transformed rows.
-    pub(crate) shape: String,
-    /// Oldest first: a window in a later file replaces that window in earlier ones.
+pub(crate) struct OperatorRef {
+    pub(crate) name: String,
+    pub(crate) stores: Vec<StoreRef>,
+}
+
+/// A store of an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoreRef {
+    pub(crate) name: String,
+    /// Its columns, as text.
+    pub(crate) columns: String,
     pub(crate) files: Vec<StateFile>,
 }
 
-/// A file of states.
+/// A file of state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StateFile {
+    /// The segment that it holds.
+    pub(crate) number: u32,
     pub(crate) path: String,
-    pub(crate) epoch: u64,
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
 }
 
 impl Position {
-    pub(crate) fn end(&self) -> Option<Offset> {
-        self.source.end.as_deref().map(Offset::new)
+    /// Paths in the checkpoint that it refers to.
+    pub(crate) fn paths(&self) -> BTreeSet<&str> {
+        let files = self.operators.iter().flat_map(|operator| &operator.stores).flat_map(|store| &store.files);
+        files.map(|file| file.path.as_str()).chain(self.sources.iter().filter_map(|source| source.shape.as_deref())).collect()
     }
 
     pub(crate) fn parse(query: &str, what: impl FnOnce() -> String, text: &[u8]) -> Result<Self, StreamError> {
@@ -117,10 +142,11 @@ mod tests {
             epoch,
             run_id: "r".into(),
             timestamp_us: 1,
-            source: Range { start: None, end: Some(epoch.to_string()) },
+            sources: vec![SourceRange { name: "source".into(), end: Some(epoch.to_string()), ..SourceRange::default() }],
+            followed_us: BTreeMap::new(),
             watermark_us: None,
             next_watermark_us: Some(-5),
-            state: None,
+            operators: Vec::new(),
         }
     }
 
@@ -146,8 +172,8 @@ mod tests {
     fn a_payload_that_is_no_position_is_corrupt_and_named() {
         let error = resume("q", "memory", Some(CommittedEpoch { epoch: 7, payload: Some("{".into()) }), None).unwrap_err();
         assert!(error.to_string().starts_with("read the position of epoch 7 in memory of the query `q`"), "{error}");
-        let newer = serde_json::to_string(&Position { version: 2, ..position(7) }).unwrap();
+        let newer = serde_json::to_string(&Position { version: VERSION + 1, ..position(7) }).unwrap();
         let error = resume("q", "memory", Some(CommittedEpoch { epoch: 7, payload: Some(newer) }), None).unwrap_err();
-        assert!(error.to_string().contains("version 2"), "{error}");
+        assert!(error.to_string().contains("version 3"), "{error}");
     }
 }

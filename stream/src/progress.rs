@@ -37,16 +37,10 @@ pub struct EpochProgress {
     pub event_time_max_us: Option<i64>,
     /// The mean event time seen.
     pub event_time_mean_us: Option<i64>,
-    /// The open windows, for a query that has windows.
-    pub state: Option<StateProgress>,
-    /// What the source calls itself.
-    pub source: String,
-    /// Where the epoch begins in the source; `None`: at the beginning.
-    pub start_offset: Option<String>,
-    /// Where it ends.
-    pub end_offset: Option<String>,
-    /// Whether a limit left more to read.
-    pub more: bool,
+    /// What each operator that remembers did, in the order in which rows run through them.
+    pub operators: Vec<OperatorProgress>,
+    /// What was read of each source.
+    pub sources: Vec<SourceProgress>,
     /// What the sink calls itself.
     pub sink: String,
     /// Bytes that the sink wrote.
@@ -59,20 +53,46 @@ pub struct EpochProgress {
     pub since_last_us: Option<u64>,
 }
 
-/// The open windows after an epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What an operator that remembers did in an epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct StateProgress {
-    /// Groups in open windows.
-    pub groups: u64,
-    /// Groups that the epoch changed.
-    pub updated_groups: u64,
-    /// Groups that the epoch emitted and removed.
-    pub removed_groups: u64,
+pub struct OperatorProgress {
+    /// Unique in the query: `stateStoreSave-0`.
+    pub name: String,
+    /// As Spark calls it: `stateStoreSave`, `dedupe`, `symmetricHashJoin`.
+    pub kind: &'static str,
+    /// Rows of its state: groups, keys, rows that wait.
+    pub rows: u64,
+    /// Rows of its state that the epoch put in or replaced.
+    pub updated_rows: u64,
+    /// Rows of its state that the watermark had passed.
+    pub removed_rows: u64,
+    /// Rows that came after the watermark had passed them.
+    pub late_rows: u64,
+    /// Rows without an event time, which are in no group.
+    pub null_event_time_rows: u64,
     /// In memory.
     pub bytes: u64,
-    /// Files that hold them.
+    /// Files that hold the state.
     pub files: u64,
+}
+
+/// What an epoch read of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct SourceProgress {
+    /// Its name in SQL.
+    pub name: String,
+    /// What it calls itself.
+    pub description: String,
+    /// Where the epoch begins in it; `None`: at the beginning.
+    pub start_offset: Option<String>,
+    /// Where it ends.
+    pub end_offset: Option<String>,
+    /// Rows that it gave.
+    pub input_rows: u64,
+    /// Whether a limit left more to read.
+    pub more: bool,
 }
 
 /// How long the parts of an epoch took, in microseconds.
@@ -85,8 +105,8 @@ pub struct Durations {
     pub get_batch_us: u64,
     /// Planning the transformation; nothing when the plan of the last epoch served.
     pub query_planning_us: u64,
-    /// Aggregating windows, and writing their state.
-    pub window_us: u64,
+    /// Operators that remember, and writing their state.
+    pub stateful_us: u64,
     /// Computing and committing the rows.
     pub add_batch_us: u64,
     /// After the commit: the copy of the position, old state, telling the source.
@@ -114,21 +134,30 @@ impl EpochProgress {
                 event_time.insert(name.to_owned(), Value::String(timestamp(time)));
             }
         }
-        let operators: Vec<Value> = self
-            .state
-            .iter()
-            .map(|state| {
-                json!({
-                    "operatorName": "tumblingWindow",
-                    "numRowsTotal": state.groups,
-                    "numRowsUpdated": state.updated_groups,
-                    "numRowsRemoved": state.removed_groups,
-                    "memoryUsedBytes": state.bytes,
-                    "numRowsDroppedByWatermark": self.late_rows,
-                    "customMetrics": { "stateFiles": state.files, "nullEventTimeRows": self.null_event_time_rows },
-                })
+        let operator = |operator: &OperatorProgress| {
+            json!({
+                "operatorName": operator.kind,
+                "numRowsTotal": operator.rows,
+                "numRowsUpdated": operator.updated_rows,
+                "numRowsRemoved": operator.removed_rows,
+                "memoryUsedBytes": operator.bytes,
+                "numRowsDroppedByWatermark": operator.late_rows,
+                "customMetrics": { "stateFiles": operator.files, "nullEventTimeRows": operator.null_event_time_rows },
             })
-            .collect();
+        };
+        let operators: Vec<Value> = self.operators.iter().map(operator).collect();
+        let rate_of = |rows: u64, us: Option<u64>| us.filter(|us| *us > 0).map(|us| per_second(rows, us));
+        let source = |source: &SourceProgress| {
+            json!({
+                "description": source.description,
+                "startOffset": source.start_offset.as_deref().map(offset),
+                "endOffset": source.end_offset.as_deref().map(offset),
+                "numInputRows": source.input_rows,
+                "inputRowsPerSecond": rate_of(source.input_rows, self.since_last_us),
+                "processedRowsPerSecond": rate_of(source.input_rows, Some(d.trigger_execution_us)),
+            })
+        };
+        let sources: Vec<Value> = self.sources.iter().map(source).collect();
         json!({
             "id": self.query_id,
             "runId": self.run_id,
@@ -143,21 +172,14 @@ impl EpochProgress {
                 "latestOffset": milliseconds(d.latest_offset_us),
                 "getBatch": milliseconds(d.get_batch_us),
                 "queryPlanning": milliseconds(d.query_planning_us),
-                "window": milliseconds(d.window_us),
+                "stateful": milliseconds(d.stateful_us),
                 "addBatch": milliseconds(d.add_batch_us),
                 "commitOffsets": milliseconds(d.commit_offsets_us),
                 "triggerExecution": milliseconds(d.trigger_execution_us),
             },
             "eventTime": event_time,
             "stateOperators": operators,
-            "sources": [{
-                "description": self.source,
-                "startOffset": self.start_offset.as_deref().map(offset),
-                "endOffset": self.end_offset.as_deref().map(offset),
-                "numInputRows": self.input_rows,
-                "inputRowsPerSecond": rate(self.since_last_us),
-                "processedRowsPerSecond": rate(Some(d.trigger_execution_us)),
-            }],
+            "sources": sources,
             "sink": { "description": self.sink, "numOutputRows": self.output_rows },
         })
     }
@@ -238,8 +260,8 @@ mod tests {
             output_rows: 3,
             late_rows: 2,
             watermark_us: Some(0),
-            state: Some(StateProgress { groups: 9, ..StateProgress::default() }),
-            end_offset: Some("{\"row\":7}".into()),
+            operators: vec![OperatorProgress { rows: 9, late_rows: 2, ..OperatorProgress::default() }],
+            sources: vec![SourceProgress { end_offset: Some("{\"row\":7}".into()), input_rows: 10, ..SourceProgress::default() }],
             durations: Durations { trigger_execution_us: 250_000, ..Durations::default() },
             ..EpochProgress::default()
         };

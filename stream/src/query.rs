@@ -1,5 +1,6 @@
 //! Declaring a streaming query.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -12,11 +13,11 @@ use datafusion::prelude::{DataFrame, SessionContext};
 
 use crate::checkpoint::{Checkpoint, Identity};
 use crate::crash::CrashPoints;
-use crate::error::{StreamError, WindowProblem};
+use crate::error::StreamError;
 use crate::event_time::Watermark;
 use crate::progress::{EpochProgress, RunReport};
 use crate::running::RunningQuery;
-use crate::session::default_session;
+use crate::session::{SOURCE, default_session};
 use crate::transform::Transform;
 use crate::trigger::Trigger;
 use crate::window::TumblingWindow;
@@ -31,7 +32,7 @@ pub(crate) type Observer = Arc<dyn Fn(&EpochProgress) + Send + Sync>;
 #[must_use = "a query does nothing until it is opened"]
 pub struct StreamQuery {
     name: String,
-    source: Option<Arc<dyn StreamSource>>,
+    sources: Vec<NamedSource>,
     sink: Option<Arc<dyn StreamSink>>,
     checkpoint: Option<Storage>,
     transform: Transform,
@@ -47,10 +48,19 @@ pub struct StreamQuery {
     crash_points: Option<Arc<dyn CrashPoints>>,
 }
 
+/// A source, and what it is called in SQL.
+#[derive(Debug, Clone)]
+pub(crate) struct NamedSource {
+    pub(crate) name: String,
+    pub(crate) source: Arc<dyn StreamSource>,
+    /// Of one of its own columns.
+    pub(crate) watermark: Option<Watermark>,
+}
+
 /// A query with everything that it needs.
 pub(crate) struct Definition {
     pub(crate) name: String,
-    pub(crate) source: Arc<dyn StreamSource>,
+    pub(crate) sources: Vec<NamedSource>,
     pub(crate) sink: Arc<dyn StreamSink>,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) transform: Transform,
@@ -71,7 +81,7 @@ impl StreamQuery {
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            source: None,
+            sources: Vec::new(),
             sink: None,
             checkpoint: None,
             transform: Transform::Identity,
@@ -88,9 +98,29 @@ impl StreamQuery {
         }
     }
 
-    /// Where it reads.
-    pub fn source(mut self, source: Arc<dyn StreamSource>) -> Self {
-        self.source = Some(source);
+    /// Where it reads: the table `source` in SQL.
+    pub fn source(self, source: Arc<dyn StreamSource>) -> Self {
+        self.source_named(SOURCE, source)
+    }
+
+    /// One of several places where it reads, by its name in SQL. The name stands in the checkpoint.
+    pub fn source_named(mut self, name: impl Into<String>, source: Arc<dyn StreamSource>) -> Self {
+        self.sources.push(NamedSource { name: name.into(), source, watermark: None });
+        self
+    }
+
+    /// As [`source_named`](Self::source_named), for a source whose event time stands in `column`: waits `delay` for late rows.
+    ///
+    /// With several, the watermark of the query is the earliest: a row of the slower source is not late because the other was ahead.
+    pub fn source_with_watermark(
+        mut self,
+        name: impl Into<String>,
+        source: Arc<dyn StreamSource>,
+        column: impl Into<String>,
+        delay: Duration,
+    ) -> Self {
+        let watermark = Some(Watermark { column: column.into(), delay });
+        self.sources.push(NamedSource { name: name.into(), source, watermark });
         self
     }
 
@@ -108,9 +138,8 @@ impl StreamQuery {
 
     /// A function from the rows of the source to the rows that are aggregated or written.
     ///
-    /// It is called when the query is planned: at the first epoch, and again when the source gets new columns. Rows are
-    /// computed in epochs, so operators that need all rows of the stream (GROUP BY, ORDER BY, LIMIT, DISTINCT, OVER) are
-    /// refused; [`window`](Self::window) aggregates.
+    /// It is called when the query is planned: at the first epoch, and again when the source gets new columns. Aggregates, DISTINCT
+    /// and joins of streams remember what earlier epochs held; ORDER BY, LIMIT and OVER are refused.
     pub fn transform(
         mut self,
         transform: impl Fn(DataFrame) -> Result<DataFrame, DataFusionError> + Send + Sync + 'static,
@@ -128,7 +157,17 @@ impl StreamQuery {
         self
     }
 
-    /// As [`transform`](Self::transform), in SQL over the table `source`: `SELECT … FROM source`.
+    /// As [`transform`](Self::transform), for a function of all sources: each is a table of the session by its name.
+    pub fn tables<F>(mut self, build: impl Fn(SessionContext) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<DataFrame, DataFusionError>> + Send + 'static,
+    {
+        self.transform = Transform::of_tables(build);
+        self
+    }
+
+    /// As [`transform`](Self::transform), in SQL over the tables of the sources: `SELECT … FROM source`. The functions
+    /// `window(time, '10 minutes'[, '5 minutes'])` and `window_time(window)` are those of Spark.
     ///
     /// Other tables are those of [`session`](Self::session). With one of them in it, the statement is planned in every
     /// epoch, so that it sees their newest rows.
@@ -214,12 +253,13 @@ impl StreamQuery {
         let identity = Identity {
             id: definition.env.uuid(),
             name: definition.name.clone(),
-            source: definition.source.describe(),
+            source: definition.sources.iter().map(|source| source.source.describe()).collect::<Vec<_>>().join(", "),
             sink: definition.sink.describe(),
             window,
             output_mode: match definition.output_mode {
                 OutputMode::Append => "append".to_owned(),
                 OutputMode::Complete => "complete".to_owned(),
+                OutputMode::Update => "update".to_owned(),
             },
         };
         let query_id = definition.checkpoint.identify(identity).await?;
@@ -236,17 +276,22 @@ impl StreamQuery {
     fn complete(self) -> Result<Definition, StreamError> {
         let name = self.name;
         let incomplete = |part, method| StreamError::Incomplete { query: name.clone(), part, method };
-        let source = self.source.ok_or_else(|| incomplete("source", "source"))?;
+        if self.sources.is_empty() {
+            return Err(incomplete("source", "source"));
+        }
+        let mut names = BTreeSet::new();
+        if let Some(twice) = self.sources.iter().find(|source| !names.insert(source.name.as_str())) {
+            return Err(StreamError::SameName { query: name.clone(), name: twice.name.clone() });
+        }
         let sink = self.sink.ok_or_else(|| incomplete("sink", "sink"))?;
         let checkpoint = self.checkpoint.ok_or_else(|| incomplete("checkpoint", "checkpoint"))?;
         let checked = match &self.window {
             Some(window) => window.check(self.watermark.as_ref(), self.output_mode),
-            None if self.output_mode == OutputMode::Complete => Err(WindowProblem::CompleteWithoutWindow),
             None => Ok(()),
         };
         checked.map_err(|problem| StreamError::Window { query: name.clone(), problem })?;
         Ok(Definition {
-            source,
+            sources: self.sources,
             sink,
             checkpoint: Checkpoint::new(&name, checkpoint),
             transform: self.transform,
@@ -269,7 +314,7 @@ impl fmt::Debug for StreamQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamQuery")
             .field("name", &self.name)
-            .field("source", &self.source)
+            .field("sources", &self.sources)
             .field("transform", &self.transform)
             .field("watermark", &self.watermark)
             .field("window", &self.window)

@@ -2,9 +2,9 @@
 //!
 //! # An epoch
 //! ```text
-//!   plan ─▶ read ─▶ transform ─▶ (windows: aggregate, write state) ─▶ sink.commit(rows + position) ─▶ copy, clean, tell source
-//!                                                                      │
-//!                                                        the only step that decides
+//!   plan ─▶ read ─▶ segments and operators ─▶ write state ─▶ sink.commit(rows + position) ─▶ copy, clean, tell sources
+//!                                                              │
+//!                                              the only step that decides
 //! ```
 //! Before the commit nothing refers to what was written; after it, everything left is advice. So the query needs no log
 //! of its own: two writes (state, sink) never become three.
@@ -15,31 +15,22 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
-use boathouse_base::{
-    BatchStream, EpochCommit, EpochReport, Error, Offset, OutputMode, PlannedBatch, Progress, ProgressUnit, ReadLimit,
-    Result as BaseResult,
-};
-use boathouse_frames::from_datafusion;
-use datafusion::arrow::array::RecordBatch;
+use boathouse_base::{Offset, OutputMode, PlannedBatch, ReadLimit};
 use datafusion::arrow::datatypes::SchemaRef;
-use futures::{StreamExt, stream};
 
-use crate::checkpoint::json;
 use crate::crash::CrashPoint;
 use crate::error::StreamError;
-use crate::event_time::{EventTime, Seen, SharedSeen, read};
-use crate::position::{Position, Range, StateRef, VERSION, resume};
-use crate::progress::{Durations, EpochProgress, RunReport, StateProgress};
+use crate::graph::Graph;
+use crate::position::{Position, StoreRef, resume};
+use crate::progress::{EpochProgress, RunReport};
 use crate::query::Definition;
-use crate::transform::TransformPlan;
-use crate::window::TumblingWindow;
-use crate::window_plan::{WindowPlan, split_by_window, windows_of};
-use crate::window_state::WindowState;
+use crate::state::columns_of;
+use crate::{planning, transform::plan_error};
 
 /// Reports that are kept.
-const REPORTS: usize = 100;
+pub(crate) const REPORTS: usize = 100;
 
 /// What a step did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,66 +46,58 @@ pub enum StepOutcome {
 /// Only one run of a query should be open at a time. When there are two, each epoch is committed by one of them, and the
 /// other fails with [`ConcurrentRun`](StreamError::ConcurrentRun): no row is lost or doubled.
 pub struct RunningQuery {
-    definition: Arc<Definition>,
-    query_id: String,
-    run_id: String,
+    pub(crate) definition: Arc<Definition>,
+    pub(crate) query_id: String,
+    pub(crate) run_id: String,
     /// `None` after a failure: the sink must be asked.
-    place: Option<Place>,
-    transform: Option<TransformPlan>,
-    window: Option<WindowPlan>,
-    reports: VecDeque<EpochProgress>,
-    last_began_us: Option<u64>,
-    rows_so_far: Arc<AtomicU64>,
-    /// How long the source took to say what is new, for the next report.
-    asked_us: u64,
-    is_dead: bool,
+    pub(crate) place: Option<Place>,
+    pub(crate) reports: VecDeque<EpochProgress>,
+    pub(crate) last_began_us: Option<u64>,
+    pub(crate) rows_so_far: Arc<AtomicU64>,
+    /// How long the sources took to say what is new, for the next report.
+    pub(crate) asked_us: u64,
+    pub(crate) is_dead: bool,
 }
 
-/// Where the query is.
-struct Place {
-    last: Option<Position>,
-    state: WindowState,
+/// Where the query is, and what it remembers.
+pub(crate) struct Place {
+    pub(crate) last: Option<Position>,
+    /// Planned at the first epoch of a run, with the state of `last`.
+    pub(crate) graph: Option<Graph>,
+    /// Schemas of the sources, and where the checkpoint has them.
+    pub(crate) shapes: Vec<Option<(SchemaRef, Option<String>)>>,
 }
+
+/// What the sources have for an epoch, in their order; `None`: nothing new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PlannedEpoch(pub(crate) Vec<Option<PlannedBatch>>);
 
 impl Place {
-    fn epoch(&self) -> u64 {
+    pub(crate) fn epoch(&self) -> u64 {
         self.last.as_ref().map_or(0, |last| last.epoch + 1)
     }
 
-    fn offset(&self) -> Option<Offset> {
-        self.last.as_ref().and_then(Position::end)
+    pub(crate) fn offset(&self, source: &str) -> Option<Offset> {
+        let last = self.last.as_ref()?;
+        last.sources.iter().find(|range| range.name == source)?.end()
     }
 
-    /// The watermark of the last epoch: rows of windows that it had closed are late.
-    fn late_us(&self) -> Option<i64> {
+    /// The watermark of the last epoch: rows that it has passed are late.
+    pub(crate) fn late_us(&self) -> Option<i64> {
         self.last.as_ref().and_then(|last| last.watermark_us)
     }
 
-    /// The watermark after the last epoch: windows that it closes are emitted.
-    fn watermark_us(&self) -> Option<i64> {
+    /// The watermark after the last epoch: what it has passed is over.
+    pub(crate) fn watermark_us(&self) -> Option<i64> {
         self.last.as_ref().and_then(|last| last.next_watermark_us)
     }
-}
 
-/// An epoch in the making.
-struct Epoch {
-    number: u64,
-    began_us: u64,
-    timestamp_us: i64,
-    /// `None`: an epoch without rows.
-    planned: Option<PlannedBatch>,
-    durations: Durations,
-}
-
-/// What an epoch gives the sink.
-struct Output {
-    rows: BatchStream,
-    seen: SharedSeen,
-    input_rows: Arc<AtomicU64>,
-    state: Option<StateProgress>,
-    /// Written before the commit; must be deleted after it when nothing refers to it.
-    state_ref: Option<StateRef>,
-    is_windowed: bool,
+    fn remembers(&self) -> bool {
+        match &self.graph {
+            Some(graph) => graph.is_stateful(),
+            None => self.last.as_ref().is_some_and(|last| !last.operators.is_empty()),
+        }
+    }
 }
 
 impl RunningQuery {
@@ -125,8 +108,6 @@ impl RunningQuery {
             query_id,
             run_id,
             place: None,
-            transform: None,
-            window: None,
             reports: VecDeque::new(),
             last_began_us: None,
             rows_so_far: Arc::default(),
@@ -167,11 +148,11 @@ impl RunningQuery {
         self.place.as_ref().and_then(|place| place.last.as_ref()).map(|last| last.epoch)
     }
 
-    /// Makes one epoch, if there is something new: rows, or windows that the watermark has closed.
+    /// Makes one epoch, if there is something new: rows, or results that the watermark has made final.
     ///
     /// May be dropped: the epoch is then committed or not, and the next step finds out.
     ///
-    /// **Errors**: of the source, the sink, the transformation and the stores, by their kind; `Conflict` when another run
+    /// **Errors**: of the sources, the sink, the transformation and the stores, by their kind; `Conflict` when another run
     /// of the query has committed the epoch. The next step goes on from what is committed.
     pub async fn step(&mut self) -> Result<StepOutcome, StreamError> {
         let limit = self.definition.read_limit;
@@ -185,38 +166,44 @@ impl RunningQuery {
         &self.definition
     }
 
-    /// What the source has after where the query is.
-    pub(crate) async fn plan_next(&mut self, limit: ReadLimit) -> Result<Option<PlannedBatch>, StreamError> {
+    /// What the sources have after where the query is; `None`: nothing.
+    pub(crate) async fn plan_next(&mut self, limit: ReadLimit) -> Result<Option<PlannedEpoch>, StreamError> {
         let place = self.take_place().await?;
+        let offsets: Vec<Option<Offset>> = self.definition.sources.iter().map(|source| place.offset(&source.name)).collect();
+        let epoch = place.epoch();
         self.place = Some(place);
-        let (offset, epoch) = self.place.as_ref().map_or((None, 0), |place| (place.offset(), place.epoch()));
         let asked_us = self.definition.env.monotonic_us();
-        let planned = self.definition.source.plan(offset.as_ref(), limit).await;
+        let mut planned = Vec::with_capacity(offsets.len());
+        for (source, offset) in self.definition.sources.iter().zip(&offsets) {
+            let next = source.source.plan(offset.as_ref(), limit).await.map_err(|error| StreamError::Source {
+                attempt: format!("plan epoch {epoch}"),
+                query: self.definition.name.clone(),
+                source: error,
+            });
+            planned.push(next?);
+        }
         self.asked_us = self.definition.env.monotonic_us().saturating_sub(asked_us);
-        planned.map_err(|source| StreamError::Source {
-            attempt: format!("plan epoch {epoch}"),
-            query: self.definition.name.clone(),
-            source,
-        })
+        Ok(planned.iter().any(Option::is_some).then_some(PlannedEpoch(planned)))
     }
 
-    /// An epoch over a range that [`plan_next`](Self::plan_next) gave.
-    pub(crate) async fn step_over(&mut self, planned: PlannedBatch) -> Result<EpochProgress, StreamError> {
+    /// An epoch over ranges that [`plan_next`](Self::plan_next) gave.
+    pub(crate) async fn step_over(&mut self, planned: PlannedEpoch) -> Result<EpochProgress, StreamError> {
         let mut place = self.take_place().await?;
-        let progress = self.advance(&mut place, Some(planned)).await?;
+        let progress = self.advance(&mut place, planned).await?;
         self.place = Some(place);
         Ok(progress)
     }
 
-    /// An epoch without rows, if the watermark has moved since windows were last emitted.
+    /// An epoch without rows, if the watermark has moved since results were last given.
     pub(crate) async fn step_no_data(&mut self) -> Result<StepOutcome, StreamError> {
         let mut place = self.take_place().await?;
         let has_moved = place.watermark_us() > place.late_us();
-        if self.definition.window.is_none() || self.definition.output_mode == OutputMode::Complete || !has_moved {
+        if !place.remembers() || self.definition.output_mode == OutputMode::Complete || !has_moved {
             self.place = Some(place);
             return Ok(StepOutcome::Idle);
         }
-        let progress = self.advance(&mut place, None).await?;
+        let nothing = PlannedEpoch(vec![None; self.definition.sources.len()]);
+        let progress = self.advance(&mut place, nothing).await?;
         self.place = Some(place);
         Ok(StepOutcome::Epoch(Box::new(progress)))
     }
@@ -245,15 +232,11 @@ impl RunningQuery {
     }
 
     /// Where the query is, taken out: an epoch that does not end leaves nothing that could be wrong.
-    async fn take_place(&mut self) -> Result<Place, StreamError> {
+    pub(crate) async fn take_place(&mut self) -> Result<Place, StreamError> {
         self.check_alive()?;
         match self.place.take() {
             Some(place) => Ok(place),
-            None => {
-                // Its schema may not be the one that the found state was written with.
-                self.window = None;
-                self.find_place().await
-            }
+            None => self.find_place().await,
         }
     }
 
@@ -266,340 +249,111 @@ impl RunningQuery {
         })?;
         let seen = definition.checkpoint.seen().await?;
         let last = resume(&definition.name, &definition.sink.describe(), committed, seen)?;
-        let mut place = Place { state: WindowState::default(), last };
-        if let (Some(window), Some(last)) = (&definition.window, &place.last)
-            && let Some(state) = &last.state
-        {
-            let (width_us, watermark_us) = (window.width_us(), self.emits_by(last.watermark_us));
-            let is_open = |start: i64| watermark_us.is_none_or(|watermark| start.saturating_add(width_us) > watermark);
-            place.state = definition.checkpoint.load_state(state, is_open).await?;
-        }
-        Ok(place)
+        Ok(Place { last, graph: None, shapes: vec![None; definition.sources.len()] })
     }
 
-    /// Complete mode emits all windows and closes none.
-    fn emits_by(&self, watermark_us: Option<i64>) -> Option<i64> {
-        watermark_us.filter(|_| self.definition.output_mode == OutputMode::Append)
-    }
-
-    async fn advance(&mut self, place: &mut Place, planned: Option<PlannedBatch>) -> Result<EpochProgress, StreamError> {
-        let env = self.definition.env.clone();
-        let mut epoch = Epoch {
-            number: place.epoch(),
-            began_us: env.monotonic_us(),
-            timestamp_us: env.now_us(),
-            planned,
-            durations: Durations { latest_offset_us: std::mem::take(&mut self.asked_us), ..Durations::default() },
-        };
-        self.crash(CrashPoint::AfterPlan, epoch.number)?;
-        let input = self.read(place, &mut epoch).await?;
-        let output = match self.definition.window.clone() {
-            None => self.pass(input, &mut epoch).await?,
-            Some(window) => self.aggregate(&window, input, place, &mut epoch).await?,
-        };
-        self.commit(place, epoch, output).await
-    }
-
-    /// The rows of the range, transformed; `None` in an epoch without rows.
-    async fn read(&mut self, place: &Place, epoch: &mut Epoch) -> Result<Option<(BatchStream, Arc<AtomicU64>)>, StreamError> {
-        let Some(planned) = &epoch.planned else { return Ok(None) };
-        let definition = Arc::clone(&self.definition);
-        let env = &definition.env;
-        let began_us = env.monotonic_us();
-        let start = place.offset();
-        let rows = definition.source.read(start.as_ref(), &planned.end).await.map_err(|source| StreamError::Source {
-            attempt: format!("read epoch {}", epoch.number),
-            query: definition.name.clone(),
-            source,
-        })?;
-        let read_us = env.monotonic_us();
-        epoch.durations.get_batch_us = read_us.saturating_sub(began_us);
-        let schema = rows.schema();
-        let plan = match self.transform.take().filter(|plan| plan.serves(&schema)) {
-            Some(plan) => plan,
-            None => TransformPlan::build(&definition.name, &definition.transform, &definition.session, &schema).await?,
-        };
-        epoch.durations.query_planning_us = env.monotonic_us().saturating_sub(read_us);
-        let input_rows = Arc::new(AtomicU64::new(0));
-        let transformed = plan.run(counted(rows, Arc::clone(&input_rows), None)).map_err(|error| StreamError::Compute {
-            epoch: epoch.number,
-            query: definition.name.clone(),
-            source: from_datafusion("start the transformation", error),
-        })?;
-        self.transform = Some(plan);
-        Ok(Some((transformed, input_rows)))
-    }
-
-    /// Rows go to the sink while they are computed.
-    async fn pass(&mut self, input: Option<(BatchStream, Arc<AtomicU64>)>, epoch: &mut Epoch) -> Result<Output, StreamError> {
-        let Some((mut rows, input_rows)) = input else {
-            // `step_no_data` makes epochs for windows only.
-            return Err(StreamError::SourceReads { query: self.definition.name.clone(), times: 0 });
-        };
-        let seen = SharedSeen::default();
-        if let Some(watermark) = &self.definition.watermark {
-            let time = EventTime::find(&self.definition.name, &watermark.column, &rows.schema())?;
-            rows = time.watch(rows, Arc::clone(&seen));
-        }
-        self.crash(CrashPoint::AfterRead, epoch.number)?;
-        self.crash(CrashPoint::BeforeStateWrite, epoch.number)?;
-        self.crash(CrashPoint::AfterStateWrite, epoch.number)?;
-        Ok(Output { rows, seen, input_rows, state: None, state_ref: None, is_windowed: false })
-    }
-
-    /// Rows go into windows; those that are closed go to the sink.
-    async fn aggregate(
-        &mut self,
-        window: &TumblingWindow,
-        input: Option<(BatchStream, Arc<AtomicU64>)>,
-        place: &mut Place,
-        epoch: &mut Epoch,
-    ) -> Result<Output, StreamError> {
-        let definition = Arc::clone(&self.definition);
-        let planning_us = definition.env.monotonic_us();
-        let plan = self.window_plan(window, input.as_ref().map(|(rows, _)| rows.schema()), place).await?;
-        let began_us = definition.env.monotonic_us();
-        epoch.durations.query_planning_us += began_us.saturating_sub(planning_us);
-        let seen = SharedSeen::default();
-        let mut state = StateProgress::default();
-        let input_rows = input.as_ref().map(|(_, rows)| Arc::clone(rows)).unwrap_or_default();
-        let number = epoch.number;
-        let failed = |source: Error| StreamError::Compute { epoch: number, query: definition.name.clone(), source };
-        if let Some((rows, _)) = input {
-            let mut states = plan.partial(rows, self.emits_by(place.late_us()), Arc::clone(&seen)).await.map_err(failed)?;
-            self.crash(CrashPoint::AfterRead, epoch.number)?;
-            if states.iter().any(|batch| batch.num_rows() > 0) {
-                states.extend(place.state.of(&windows_of(&states)));
-                let reduced = plan.reduce(states).await.map_err(failed)?;
-                state.updated_groups = reduced.num_rows() as u64;
-                place.state.replace(epoch.number, split_by_window(&reduced).map_err(failed)?);
-            }
-        }
-        let closed = place.state.close(window.width_us(), self.emits_by(place.watermark_us()));
-        state.removed_groups = closed.iter().map(|batch| batch.num_rows() as u64).sum();
-        let emitted = match definition.output_mode {
-            OutputMode::Append => closed,
-            OutputMode::Complete => place.state.all(),
-        };
-        let rows = if emitted.is_empty() { Vec::new() } else { plan.finish(emitted).await.map_err(failed)? };
-        self.crash(CrashPoint::BeforeStateWrite, epoch.number)?;
-        let state_ref = self.write_state(&plan, place, epoch.number).await?;
-        self.crash(CrashPoint::AfterStateWrite, epoch.number)?;
-        state.groups = place.state.rows();
-        state.bytes = place.state.bytes();
-        state.files = state_ref.files.len() as u64;
-        let rows = BatchStream::from_batches(plan.output(), rows);
-        self.window = Some(plan);
-        epoch.durations.window_us = definition.env.monotonic_us().saturating_sub(began_us);
-        Ok(Output { rows, seen, input_rows, state: Some(state), state_ref: Some(state_ref), is_windowed: true })
-    }
-
-    /// The plan of the last epoch if it serves; after a restart and without rows, the one for the schema in the checkpoint.
-    async fn window_plan(
-        &mut self,
-        window: &TumblingWindow,
-        input: Option<SchemaRef>,
-        place: &mut Place,
-    ) -> Result<WindowPlan, StreamError> {
-        let definition = Arc::clone(&self.definition);
-        let recorded = place.last.as_ref().and_then(|last| last.state.as_ref());
-        if let Some(plan) = self.window.take().filter(|plan| input.as_ref().is_none_or(|input| plan.serves(input))) {
-            return Ok(plan);
-        }
-        let recorded = match recorded {
-            Some(state) => Some(definition.checkpoint.read_shape(state).await?),
-            None => None,
-        };
-        let Some(schema) = input.or_else(|| recorded.clone()) else {
-            // Without a last epoch the watermark has not moved.
-            return Err(StreamError::SourceReads { query: definition.name.clone(), times: 0 });
-        };
-        let plan = WindowPlan::build(&definition.name, window, definition.session.runtime_env(), &schema).await?;
-        if let Some(states) = place.state.sample() {
-            check_state(&definition.name, &states.schema(), plan.state())?;
-        }
-        if recorded.is_none_or(|recorded| recorded.fields() != schema.fields()) {
-            let path = definition.checkpoint.write_shape(&definition.env, place.epoch(), plan.input()).await?;
-            place.state.set_shape(path);
-        }
-        Ok(plan)
-    }
-
-    async fn write_state(&self, plan: &WindowPlan, place: &mut Place, epoch: u64) -> Result<StateRef, StreamError> {
-        let checkpoint = &self.definition.checkpoint;
-        let states = place.state.changes_of(epoch);
-        if !states.is_empty() {
-            let file = checkpoint.write_state(&self.definition.env, epoch, plan.state(), &states).await?;
-            place.state.written(file);
-        }
-        let shape = match place.state.shape() {
-            Some(shape) => shape.to_owned(),
-            None => {
-                let path = checkpoint.write_shape(&self.definition.env, epoch, plan.input()).await?;
-                place.state.set_shape(path.clone());
-                path
-            }
-        };
-        Ok(StateRef { shape, files: place.state.files() })
-    }
-
-    async fn commit(&mut self, place: &mut Place, mut epoch: Epoch, output: Output) -> Result<EpochProgress, StreamError> {
-        let definition = Arc::clone(&self.definition);
-        let env = &definition.env;
-        let before_us = place.watermark_us();
-        let position = Position {
-            version: VERSION,
-            epoch: epoch.number,
-            run_id: self.run_id.clone(),
-            timestamp_us: epoch.timestamp_us,
-            source: Range {
-                start: place.offset().map(|offset| offset.as_str().to_owned()),
-                end: match &epoch.planned {
-                    Some(planned) => Some(planned.end.as_str().to_owned()),
-                    None => place.offset().map(|offset| offset.as_str().to_owned()),
-                },
-            },
-            watermark_us: before_us,
-            // Without windows the rows have not been seen yet; the watermark then shows one epoch late after a restart.
-            next_watermark_us: self.next_watermark(before_us, &read(&output.seen)),
-            state: output.state_ref.clone(),
-        };
-        self.crash(CrashPoint::BeforeSinkCommit, epoch.number)?;
-        let began_us = env.monotonic_us();
-        let output_rows = Arc::new(AtomicU64::new(0));
-        let total_rows = Arc::clone(&self.rows_so_far);
-        let rows = counted(output.rows, Arc::clone(&output_rows), Some((definition.progress.clone(), total_rows)));
-        let dies = self.crashes(CrashPoint::MidCommit, epoch.number);
-        let rows = if dies { broken(rows, epoch.number) } else { rows };
-        let request = EpochCommit {
-            query_id: self.query_id.clone(),
-            epoch: epoch.number,
-            payload: json(&position),
-            mode: definition.output_mode,
-        };
-        let report = definition.sink.commit(request, rows).await;
-        if dies {
-            self.is_dead = true;
-            return Err(StreamError::Crashed { point: CrashPoint::MidCommit, epoch: epoch.number });
-        }
-        let report = report.map_err(|source| StreamError::Sink {
-            attempt: format!("commit epoch {}", epoch.number),
-            query: definition.name.clone(),
-            source,
-        })?;
-        if report.skipped {
-            self.check_own(&position).await?;
-        }
-        let committed_us = env.monotonic_us();
-        epoch.durations.add_batch_us = committed_us.saturating_sub(began_us);
-        self.crash(CrashPoint::AfterSinkCommit, epoch.number)?;
-        self.settle(place.last.as_ref(), &position).await?;
-        let seen = read(&output.seen);
-        let next_watermark_us = match output.is_windowed {
-            true => position.next_watermark_us,
-            false => self.next_watermark(before_us, &seen),
-        };
-        let done_us = env.monotonic_us();
-        epoch.durations.commit_offsets_us = done_us.saturating_sub(committed_us);
-        epoch.durations.trigger_execution_us = done_us.saturating_sub(epoch.began_us) + epoch.durations.latest_offset_us;
-        let progress = EpochProgress {
-            query_id: self.query_id.clone(),
-            run_id: self.run_id.clone(),
-            name: definition.name.clone(),
-            epoch: epoch.number,
-            timestamp_us: epoch.timestamp_us,
-            input_rows: output.input_rows.load(Ordering::Relaxed),
-            output_rows: if report.skipped { output_rows.load(Ordering::Relaxed) } else { report.rows },
-            late_rows: seen.late_rows,
-            null_event_time_rows: seen.null_rows,
-            watermark_us: before_us,
-            next_watermark_us,
-            event_time_min_us: seen.min_us,
-            event_time_max_us: seen.max_us,
-            event_time_mean_us: seen.mean_us(),
-            state: output.state,
-            source: definition.source.describe(),
-            start_offset: position.source.start.clone(),
-            end_offset: position.source.end.clone(),
-            more: epoch.planned.as_ref().is_some_and(|planned| planned.more),
-            sink: definition.sink.describe(),
-            output_bytes: report.bytes,
-            sink_version: report.version,
-            durations: epoch.durations,
-            since_last_us: self.last_began_us.map(|last| epoch.began_us.saturating_sub(last)),
-        };
-        self.last_began_us = Some(epoch.began_us);
-        place.last = Some(Position { next_watermark_us, ..position });
-        self.publish(&progress, &report);
-        Ok(progress)
-    }
-
-    fn next_watermark(&self, before_us: Option<i64>, seen: &Seen) -> Option<i64> {
-        self.definition.watermark.as_ref().and_then(|watermark| watermark.advance(before_us, seen.max_us))
-    }
-
-    /// The sink says that it had the epoch: it may be ours (a retry below us after a lost answer), or another run's.
-    async fn check_own(&self, position: &Position) -> Result<(), StreamError> {
+    /// The graph for the sources of this epoch, as they are or as they were last; with the state of the last epoch.
+    pub(crate) async fn find_graph(&self, place: &mut Place, read: &[Option<SchemaRef>]) -> Result<Graph, StreamError> {
         let definition = &self.definition;
-        let held = definition.sink.last_epoch(&self.query_id).await.map_err(|source| StreamError::Sink {
-            attempt: format!("find out who committed epoch {}", position.epoch),
+        let mut schemas = Vec::with_capacity(read.len());
+        for (n, source) in definition.sources.iter().enumerate() {
+            let known = match &read[n] {
+                Some(schema) => Some(SchemaRef::clone(schema)),
+                None => self.known_schema(place, n).await?,
+            };
+            schemas.push(known.ok_or_else(|| StreamError::ColumnsUnknown {
+                query: definition.name.clone(),
+                source_name: source.name.clone(),
+            })?);
+        }
+        let before = match place.graph.take() {
+            Some(graph) if graph.serves(&schemas) => return Ok(graph),
+            before => before.filter(|graph| graph.has_schemas(&schemas)),
+        };
+        for (shape, schema) in place.shapes.iter_mut().zip(&schemas) {
+            if shape.as_ref().is_none_or(|(known, _)| known.fields() != schema.fields()) {
+                *shape = Some((SchemaRef::clone(schema), None));
+            }
+        }
+        let mut graph = planning::build(definition, schemas).await?;
+        if let Some(mut before) = before
+            && graph.take_over(&mut before)
+        {
+            return Ok(graph);
+        }
+        if let Some(last) = &place.last {
+            self.load(&mut graph, last).await?;
+        }
+        Ok(graph)
+    }
+
+    async fn known_schema(&self, place: &mut Place, source: usize) -> Result<Option<SchemaRef>, StreamError> {
+        let definition = &self.definition;
+        if let Some((schema, _)) = &place.shapes[source] {
+            return Ok(Some(SchemaRef::clone(schema)));
+        }
+        let named = &definition.sources[source];
+        let range = place.last.as_ref().and_then(|last| last.sources.iter().find(|range| range.name == named.name));
+        if let Some(path) = range.and_then(|range| range.shape.clone()) {
+            let schema = definition.checkpoint.read_shape(&path).await?;
+            place.shapes[source] = Some((SchemaRef::clone(&schema), Some(path)));
+            return Ok(Some(schema));
+        }
+        named.source.schema().await.map_err(|error| StreamError::Source {
+            attempt: "find the columns".to_owned(),
             query: definition.name.clone(),
-            source,
-        })?;
-        let is_own =
-            held.is_some_and(|held| held.epoch == position.epoch && held.payload.as_deref() == Some(json(position).as_str()));
-        match is_own {
-            true => Ok(()),
-            false => Err(StreamError::ConcurrentRun { query: definition.name.clone(), epoch: position.epoch }),
-        }
+            source: error,
+        })
     }
 
-    /// After the commit: advice that may be lost.
-    async fn settle(&mut self, before: Option<&Position>, now: &Position) -> Result<(), StreamError> {
-        let definition = Arc::clone(&self.definition);
-        let remembered = definition.checkpoint.remember(now).await;
-        self.advice("copy the position", remembered);
-        self.crash(CrashPoint::AfterHint, now.epoch)?;
-        if before.is_some_and(|before| before.state != now.state) {
-            let deleted = definition
-                .checkpoint
-                .delete_unreferenced(before.and_then(|before| before.state.as_ref()), now.state.as_ref())
-                .await;
-            self.advice("delete old state", deleted);
+    /// Puts the state of the last epoch into operators that are new.
+    async fn load(&self, graph: &mut Graph, last: &Position) -> Result<(), StreamError> {
+        let definition = &self.definition;
+        let is_over_us = if definition.output_mode == OutputMode::Complete { None } else { last.watermark_us };
+        let stored: Vec<&str> = last.operators.iter().map(|operator| operator.name.as_str()).collect();
+        let stores = graph.stores();
+        let mut computed: Vec<String> = stores.iter().map(|(operator, _, _)| operator.clone()).collect();
+        computed.dedup();
+        if stored != computed {
+            return Err(StreamError::OperatorsDiffer {
+                query: definition.name.clone(),
+                stored: stored.join(", "),
+                computed: computed.join(", "),
+            });
         }
-        if let Some(end) = now.end().filter(|_| now.source.start != now.source.end) {
-            let told = definition.source.commit(&end).await;
-            self.advice("tell the source", told);
+        for (operator, name, store) in stores {
+            let refs = last.operators.iter().filter(|recorded| recorded.name == operator).flat_map(|recorded| &recorded.stores);
+            let Some(StoreRef { columns, files, .. }) = refs.into_iter().find(|recorded| recorded.name == name) else { continue };
+            let now = columns_of(store.schema());
+            if *columns != now {
+                return Err(StreamError::StateSchema {
+                    query: definition.name.clone(),
+                    operator,
+                    stored: columns.clone(),
+                    computed: now,
+                });
+            }
+            let mut changes = Vec::with_capacity(files.len());
+            for file in files {
+                changes.push(definition.checkpoint.read_state(file).await?);
+            }
+            let restored = store.restore(changes, |end| is_over_us.is_some_and(|over| end <= over));
+            restored.map_err(|error| plan_error(&definition.name, error.into()))?;
         }
-        self.crash(CrashPoint::AfterSourceCommit, now.epoch)
+        Ok(())
     }
 
-    fn advice<E: fmt::Display>(&self, step: &'static str, result: Result<(), E>) {
+    pub(crate) fn advice<E: fmt::Display>(&self, step: &'static str, result: Result<(), E>) {
         if let Err(error) = result {
             tracing::warn!(query = %self.definition.name, step, %error, "the epoch is committed, and this advice was lost");
         }
     }
 
-    fn publish(&mut self, progress: &EpochProgress, report: &EpochReport) {
-        tracing::debug!(
-            query = %progress.name, epoch = progress.epoch, rows = progress.output_rows, bytes = report.bytes, files = report.files,
-            "stream.epoch"
-        );
-        self.definition.progress.report("epochs", progress.epoch + 1, None, ProgressUnit::Steps);
-        if let Some(observer) = &self.definition.observer {
-            observer(progress);
-        }
-        if self.reports.len() == REPORTS {
-            self.reports.pop_front();
-        }
-        self.reports.push_back(progress.clone());
-    }
-
-    fn crashes(&self, point: CrashPoint, epoch: u64) -> bool {
+    pub(crate) fn crashes(&self, point: CrashPoint, epoch: u64) -> bool {
         self.definition.crash_points.as_ref().is_some_and(|points| points.crashes(point, epoch))
     }
 
-    fn crash(&mut self, point: CrashPoint, epoch: u64) -> Result<(), StreamError> {
+    pub(crate) fn crash(&mut self, point: CrashPoint, epoch: u64) -> Result<(), StreamError> {
         if self.crashes(point, epoch) {
             self.is_dead = true;
             return Err(StreamError::Crashed { point, epoch });
@@ -615,44 +369,5 @@ impl fmt::Debug for RunningQuery {
             .field("query_id", &self.query_id)
             .field("last_epoch", &self.last_epoch())
             .finish_non_exhaustive()
-    }
-}
-
-/// Passes rows on, and counts them.
-fn counted(rows: BatchStream, count: Arc<AtomicU64>, observed: Option<(Progress, Arc<AtomicU64>)>) -> BatchStream {
-    let schema = rows.schema();
-    BatchStream::new(
-        schema,
-        rows.inspect(move |batch| {
-            if let Ok(batch) = batch {
-                let rows = batch.num_rows() as u64;
-                count.fetch_add(rows, Ordering::Relaxed);
-                if let Some((progress, total)) = &observed {
-                    let done = total.fetch_add(rows, Ordering::Relaxed) + rows;
-                    progress.report("rows", done, None, ProgressUnit::Rows);
-                }
-            }
-        }),
-    )
-}
-
-/// All rows, then an error in place of the end.
-fn broken(rows: BatchStream, epoch: u64) -> BatchStream {
-    let schema = rows.schema();
-    let error = StreamError::Crashed { point: CrashPoint::MidCommit, epoch };
-    let end = stream::once(async move { BaseResult::<RecordBatch>::Err(error.into()) });
-    BatchStream::new(schema, rows.chain(end))
-}
-
-fn check_state(query: &str, stored: &SchemaRef, computed: &SchemaRef) -> Result<(), StreamError> {
-    let text = |schema: &SchemaRef| {
-        let columns: Vec<String> =
-            schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
-        columns.join(", ")
-    };
-    let (stored, computed) = (text(stored), text(computed));
-    match stored == computed {
-        true => Ok(()),
-        false => Err(StreamError::StateSchema { query: query.to_owned(), stored, computed }),
     }
 }

@@ -1,7 +1,8 @@
-//! The session that a transformation is planned in: the caller's, with the table `source` laid over it.
+//! The session that a transformation is planned in: the caller's, with the sources laid over it.
 //!
 //! The caller's session is shared by queries and threads, so nothing is registered in it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,7 +14,9 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-/// The name of the source in SQL.
+use crate::plan::register;
+
+/// The name of a source in SQL that was given none.
 pub(crate) const SOURCE: &str = "source";
 
 /// The session of a query that was not given one: one partition, because the rows of a micro-batch are few and their
@@ -29,8 +32,8 @@ pub(crate) fn single_session(runtime: Arc<RuntimeEnv>) -> SessionContext {
     SessionContext::new_with_config_rt(config, runtime)
 }
 
-/// `session` with `table` as `source`. Everything else is the same objects.
-pub(crate) fn overlay(session: &SessionContext, table: Arc<dyn TableProvider>) -> Result<SessionContext> {
+/// `session` with these tables over its own, and the functions of windows. Everything else is the same objects.
+pub(crate) fn overlay(session: &SessionContext, tables: BTreeMap<String, Arc<dyn TableProvider>>) -> Result<SessionContext> {
     let state = session.state();
     let options = &state.config().options().catalog;
     let (default_catalog, default_schema) = (options.default_catalog.clone(), options.default_schema.clone());
@@ -52,17 +55,19 @@ pub(crate) fn overlay(session: &SessionContext, table: Arc<dyn TableProvider>) -
             }
         }
     }
-    catalog.register_schema(&default_schema, Arc::new(Overlay { table, beneath }))?;
+    catalog.register_schema(&default_schema, Arc::new(Overlay { tables, beneath }))?;
     catalogs.register_catalog(default_catalog, Arc::new(catalog));
     let config = state.config().clone().with_create_default_catalog_and_schema(false);
     let state = SessionStateBuilder::new_from_existing(state).with_config(config).with_catalog_list(Arc::new(catalogs)).build();
-    Ok(SessionContext::new_with_state(state))
+    let session = SessionContext::new_with_state(state);
+    register(&session);
+    Ok(session)
 }
 
-/// A schema with one more table.
+/// A schema with more tables.
 #[derive(Debug)]
 struct Overlay {
-    table: Arc<dyn TableProvider>,
+    tables: BTreeMap<String, Arc<dyn TableProvider>>,
     beneath: Option<Arc<dyn SchemaProvider>>,
 }
 
@@ -70,14 +75,14 @@ struct Overlay {
 impl SchemaProvider for Overlay {
     fn table_names(&self) -> Vec<String> {
         let mut names = self.beneath.as_ref().map(|schema| schema.table_names()).unwrap_or_default();
-        names.retain(|name| name != SOURCE);
-        names.push(SOURCE.to_owned());
+        names.retain(|name| !self.tables.contains_key(name));
+        names.extend(self.tables.keys().cloned());
         names
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        if name == SOURCE {
-            return Ok(Some(Arc::clone(&self.table)));
+        if let Some(table) = self.tables.get(name) {
+            return Ok(Some(Arc::clone(table)));
         }
         match &self.beneath {
             Some(schema) => schema.table(name).await,
@@ -86,7 +91,7 @@ impl SchemaProvider for Overlay {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        name == SOURCE || self.beneath.as_ref().is_some_and(|schema| schema.table_exist(name))
+        self.tables.contains_key(name) || self.beneath.as_ref().is_some_and(|schema| schema.table_exist(name))
     }
 }
 
@@ -105,7 +110,7 @@ mod tests {
     async fn an_overlay_shows_both_tables_and_leaves_the_session_below_as_it_was() {
         let below = SessionContext::new();
         below.register_table("carriers", table("name")).unwrap();
-        let above = overlay(&below, table("id")).unwrap();
+        let above = overlay(&below, BTreeMap::from([(SOURCE.to_owned(), table("id"))])).unwrap();
         let frame = above.sql("SELECT id, name FROM source CROSS JOIN carriers").await.unwrap();
         assert_eq!(frame.schema().fields().len(), 2);
         assert!(!below.table_exist(SOURCE).unwrap());

@@ -10,7 +10,7 @@ use futures::future::select;
 
 use crate::error::StreamError;
 use crate::progress::RunReport;
-use crate::running::{RunningQuery, StepOutcome};
+use crate::running::{PlannedEpoch, RunningQuery, StepOutcome};
 
 /// An idle query with an interval of zero asks its source again after this time.
 const POLL: Duration = Duration::from_millis(10);
@@ -32,7 +32,7 @@ pub enum Trigger {
 /// also begin inside a file that was counted before. So after `n` batches with `f` files in all, at least `f - n` whole
 /// files are taken.
 #[derive(Debug)]
-struct Goal {
+pub(crate) struct Goal {
     end: PlannedBatch,
     batches: u64,
     files: u64,
@@ -48,6 +48,47 @@ impl Goal {
         self.files += batch.files;
         let has_jumped = self.end.files > 0 && self.files >= self.end.files + self.batches;
         batch.end == self.end.end || has_jumped || !batch.more
+    }
+}
+
+/// The goals of all sources, in their order.
+#[derive(Debug)]
+pub(crate) struct Goals {
+    sources: Vec<Option<Goal>>,
+}
+
+impl Goals {
+    fn new(ends: &PlannedEpoch) -> Self {
+        Self { sources: ends.0.iter().map(|end| end.clone().map(Goal::new)).collect() }
+    }
+
+    /// What is to be read when nothing limits an epoch.
+    fn ends(&self) -> PlannedEpoch {
+        PlannedEpoch(self.sources.iter().map(|goal| goal.as_ref().map(|goal| goal.end.clone())).collect())
+    }
+
+    /// Leaves out what lies beyond the goals; `None` when nothing is left.
+    fn within(&self, planned: PlannedEpoch) -> Option<PlannedEpoch> {
+        let wanted: Vec<_> =
+            planned.0.into_iter().zip(&self.sources).map(|(next, goal)| next.filter(|_| goal.is_some())).collect();
+        wanted.iter().any(Option::is_some).then_some(PlannedEpoch(wanted))
+    }
+
+    /// Whether the epoch that is about to be made is the last one; a goal that is reached is forgotten.
+    fn are_reached_by(&mut self, planned: &PlannedEpoch) -> bool {
+        for (goal, next) in self.sources.iter_mut().zip(&planned.0) {
+            let is_reached = match (goal.as_mut(), next) {
+                // The source has limits of its own: its end was not known.
+                (Some(goal), Some(next)) if goal.end.more => !next.more,
+                (Some(goal), Some(next)) => goal.is_reached_by(next),
+                (Some(_), None) => true,
+                (None, _) => false,
+            };
+            if is_reached {
+                *goal = None;
+            }
+        }
+        self.sources.iter().all(Option::is_none)
     }
 }
 
@@ -110,23 +151,22 @@ impl RunningQuery {
     }
 
     /// One epoch towards the goal; `false` when there is nothing left to do.
-    async fn step_to_goal(&mut self, goal: &mut Option<Option<Goal>>, report: &mut RunReport) -> Result<bool, StreamError> {
+    async fn step_to_goal(&mut self, goal: &mut Option<Option<Goals>>, report: &mut RunReport) -> Result<bool, StreamError> {
         let limit = self.definition().read_limit;
         if goal.is_none() {
-            *goal = Some(self.plan_next(ReadLimit::default()).await?.map(Goal::new));
+            *goal = Some(self.plan_next(ReadLimit::default()).await?.map(|ends| Goals::new(&ends)));
         }
         let Some(Some(target)) = goal else {
-            // The rows are taken. What is left are windows that they have closed.
+            // The rows are taken. What is left are results that they have made final.
             return self.step_without_rows(report).await;
         };
         let is_unlimited = limit == ReadLimit::default();
-        let planned = if is_unlimited { Some(target.end.clone()) } else { self.plan_next(limit).await? };
-        let Some(planned) = planned else {
+        let planned = if is_unlimited { Some(target.ends()) } else { self.plan_next(limit).await? };
+        let Some(planned) = planned.and_then(|planned| target.within(planned)) else {
             *goal = Some(None);
             return self.step_without_rows(report).await;
         };
-        let source_has_own_limits = target.end.more;
-        let is_last = if source_has_own_limits { !planned.more } else { target.is_reached_by(&planned) };
+        let is_last = target.are_reached_by(&planned);
         let progress = self.step_over(planned).await?;
         report.add(&progress);
         if is_last {

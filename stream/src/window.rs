@@ -4,12 +4,23 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use boathouse_base::OutputMode;
+use datafusion::common::ScalarValue;
+use datafusion::error::Result;
+use datafusion::functions::core::expr_ext::FieldAccessor;
 use datafusion::functions_aggregate::expr_fn;
 use datafusion::logical_expr::{Expr, lit};
-use datafusion::prelude::ident;
+use datafusion::prelude::{DataFrame, ident};
 
 use crate::error::WindowProblem;
-use crate::event_time::{WINDOW_END, WINDOW_START, Watermark};
+use crate::event_time::Watermark;
+use crate::plan::window_of;
+
+/// The window of a group, before its sides are columns.
+const WINDOW: &str = "__window_of_group";
+/// Where a window begins, in the result.
+const WINDOW_START: &str = "window_start";
+/// Where it ends.
+const WINDOW_END: &str = "window_end";
 
 /// Windows of one width, one beginning where the last ends, aligned to the Unix epoch; each row falls into exactly one.
 ///
@@ -94,7 +105,19 @@ impl TumblingWindow {
         format!("{} us over {} by [{}]: {}", self.width_us(), self.event_time, self.keys.join(", "), aggregates.join(", "))
     }
 
-    pub(crate) fn check(&self, watermark: Option<&Watermark>, mode: OutputMode) -> Result<(), WindowProblem> {
+    /// The rows of the result, from the rows that are aggregated.
+    pub(crate) fn aggregate_rows(&self, frame: DataFrame) -> Result<DataFrame> {
+        let width = ScalarValue::new_interval_mdn(0, 0, self.width_us().saturating_mul(1_000));
+        let window = window_of(ident(&self.event_time), lit(width)).alias(WINDOW);
+        let groups = std::iter::once(window).chain(self.keys.iter().map(ident)).collect();
+        let frame = frame.aggregate(groups, self.aggregates.clone())?;
+        let side = |side: &str, name: &str| ident(WINDOW).field(side).alias(name);
+        let mut columns = vec![side("start", WINDOW_START), side("end", WINDOW_END)];
+        columns.extend(self.keys.iter().chain(&self.names).map(ident));
+        frame.select(columns)
+    }
+
+    pub(crate) fn check(&self, watermark: Option<&Watermark>, mode: OutputMode) -> std::result::Result<(), WindowProblem> {
         if self.width < Duration::from_micros(1) || i64::try_from(self.width.as_micros()).is_err() {
             return Err(WindowProblem::Width { width: self.width });
         }

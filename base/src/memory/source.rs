@@ -162,6 +162,10 @@ impl StreamSource for MemorySource {
         "memory".to_owned()
     }
 
+    fn schema(&self) -> BoxFuture<'_, Result<Option<SchemaRef>>> {
+        ready(Ok(Some(SchemaRef::clone(&lock(&self.0).schema))))
+    }
+
     fn plan<'a>(&'a self, start: Option<&'a Offset>, limit: ReadLimit) -> BoxFuture<'a, Result<Option<PlannedBatch>>> {
         ready(lock(&self.0).plan(start, limit).map_err(Into::into))
     }

@@ -20,6 +20,15 @@ pub type Result<T, E = DeltaError> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeltaError {
+    /// A stream in update mode gives rows that replace earlier ones, and a sink that adds knows no key to find them by.
+    #[error(
+        "write an epoch of updates to {table}: its rows replace earlier ones, and this sink only adds; use the append or the complete \
+         mode, or merge each epoch by its key"
+    )]
+    UpdatesWithoutKey {
+        /// The URL of the table.
+        table: String,
+    },
     /// Nothing is at the location.
     #[error("open the table {url}: there is no Delta table; create it first, or look for a typing error in the location")]
     NoTable {
@@ -1033,6 +1042,7 @@ impl DomainError for DeltaError {
                 ErrorKind::Unsupported
             }
             Self::CannotClone { .. } | Self::CannotConvert { .. } | Self::CannotDropFeature { .. } => ErrorKind::Invalid,
+            Self::UpdatesWithoutKey { .. } => ErrorKind::Unsupported,
             Self::TableExists { .. } => ErrorKind::AlreadyExists,
             Self::CreatedMeanwhile { .. } => ErrorKind::Conflict,
             Self::Protocol { source, .. } => source.kind(),

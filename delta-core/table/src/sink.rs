@@ -7,7 +7,7 @@ use boathouse_base::{
     StreamSink, WriteMode, WriteRequest,
 };
 
-use crate::error::Result;
+use crate::error::{DeltaError, Result};
 use crate::table::DeltaTable;
 
 /// Writes the epochs of streaming queries to a table.
@@ -103,11 +103,13 @@ impl DeltaSink {
 
     async fn write(&self, epoch: EpochCommit, data: BatchStream) -> Result<EpochReport> {
         let EpochCommit { query_id, epoch, payload, mode } = epoch;
+        let mode = match mode {
+            OutputMode::Append => WriteMode::Append,
+            OutputMode::Complete => WriteMode::Overwrite,
+            OutputMode::Update => return Err(DeltaError::UpdatesWithoutKey { table: self.table.url().to_owned() }),
+        };
         let request = WriteRequest {
-            mode: match mode {
-                OutputMode::Append => WriteMode::Append,
-                OutputMode::Complete => WriteMode::Overwrite,
-            },
+            mode,
             schema_mode: self.settings.schema_mode,
             if_absent: IfAbsent::Create {
                 partition_columns: self.settings.partition_columns.clone(),

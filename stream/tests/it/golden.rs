@@ -1,6 +1,7 @@
 //! The watermark, as Spark moves it.
 
 use crate::support::{Rig, at, windows};
+use boathouse_base::OutputMode;
 use boathouse_stream::StepOutcome;
 
 /// Run on Spark 4.3: delay 10 s, tumbling count of 10 s, append mode, one file a batch; ten batches, three of them empty.
@@ -33,6 +34,20 @@ async fn watermarks_late_rows_and_emitted_windows_are_those_of_spark() {
     assert_eq!(rig.windows(), [(20, Some("JFK".to_owned()), 3, 3)]);
     assert_eq!(epochs_without_rows, [1, 3, 7]);
     assert_eq!(emitted, [7], "the window is emitted in the epoch without rows at watermark 21");
+    assert_eq!(query.last_epoch(), Some(9), "ten epochs");
+}
+
+/// The same on Spark in update mode: changed windows are emitted at once, and those that are over are forgotten silently.
+#[tokio::test]
+async fn update_mode_emits_what_changed_as_spark_does() {
+    let rig = Rig::new();
+    let mut query = rig.windowed().output_mode(OutputMode::Update).open().await.unwrap();
+    for seconds in [vec![10, 12], vec![25], vec![9], vec![14], vec![31], vec![20], vec![19]] {
+        rig.push(at(&seconds));
+        while let StepOutcome::Epoch(_) = query.step().await.unwrap() {}
+    }
+    let emitted: Vec<(i64, i64)> = rig.sink.batches().iter().flat_map(windows).map(|(end, _, n, _)| (end, n)).collect();
+    assert_eq!(emitted, [(20, 2), (30, 1), (20, 3), (40, 1), (30, 2)]);
     assert_eq!(query.last_epoch(), Some(9), "ten epochs");
 }
 

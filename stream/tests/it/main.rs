@@ -5,6 +5,7 @@ mod budget;
 mod evolution;
 mod faults;
 mod golden;
+mod oracle;
 mod recovery;
 mod refusal;
 mod stateless;

@@ -1,0 +1,257 @@
+//! Segments and operators of a query, in the order in which an epoch runs through them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use boathouse_base::{BatchStream, Result};
+use boathouse_frames::{from_datafusion, from_engine};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::Result as DataFusionResult;
+use datafusion::execution::{SessionState, TaskContext};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+
+use crate::event_time::{Seen, SharedSeen, take};
+use crate::inlet::{Inlet, Leaves, Origin, take_leaves};
+use crate::operators::{Done, EpochTimes, Operator};
+use crate::plan::refuse::reads;
+use crate::plan::watermark::{WatermarkNode, WatermarkPlanner};
+use crate::state::{Store, columns_of};
+
+/// An event time that is followed.
+pub(crate) struct Followed {
+    /// Unique in the query.
+    pub(crate) name: String,
+    pub(crate) column: String,
+    pub(crate) delay_us: i64,
+    pub(crate) seen: SharedSeen,
+}
+
+/// An operator, and what feeds it.
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) inputs: Vec<Segment>,
+    pub(crate) operator: Box<dyn Operator>,
+}
+
+/// A part of the plan that remembers nothing.
+pub(crate) struct Segment {
+    plan: LogicalPlan,
+    planned: Option<Planned>,
+    /// It reads other tables too.
+    reads_tables: bool,
+    /// It has a watermark.
+    follows: bool,
+}
+
+struct Planned {
+    plan: Arc<dyn ExecutionPlan>,
+    inlets: Vec<(Origin, Arc<Inlet>)>,
+    context: Arc<TaskContext>,
+}
+
+impl Segment {
+    pub(crate) fn new(plan: LogicalPlan) -> DataFusionResult<Self> {
+        let reads_tables = reads(&plan)?.tables > 0;
+        let mut follows = false;
+        plan.apply(|node| {
+            follows |= WatermarkNode::of(node).is_some();
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(Self { plan, planned: None, reads_tables, follows })
+    }
+
+    async fn prepare(&mut self, planner: &DefaultPhysicalPlanner, state: &SessionState, leaves: &Leaves) -> DataFusionResult<()> {
+        if self.planned.is_some() {
+            return Ok(());
+        }
+        let optimized = state.optimize(&self.plan)?;
+        drop(take_leaves(leaves));
+        let plan = planner.create_physical_plan(&optimized, state).await?;
+        self.planned = Some(Planned { plan, inlets: take_leaves(leaves), context: state.task_ctx() });
+        Ok(())
+    }
+
+    fn inlets(&self) -> &[(Origin, Arc<Inlet>)] {
+        self.planned.as_ref().map_or(&[], |planned| &planned.inlets)
+    }
+
+    /// Starts to compute the rows that were put into the inlets.
+    fn run(&self) -> DataFusionResult<BatchStream> {
+        let Some(planned) = &self.planned else {
+            return Err(datafusion::error::DataFusionError::Internal("a segment runs before it is planned".to_owned()));
+        };
+        let fresh = reset_plan_states(Arc::clone(&planned.plan))?;
+        Ok(from_engine(execute_stream(fresh, Arc::clone(&planned.context))?))
+    }
+}
+
+/// A query as segments and operators.
+pub(crate) struct Graph {
+    nodes: Vec<Node>,
+    last: Segment,
+    watermarks: Vec<Followed>,
+    /// Of the sources that it was made for.
+    schemas: Vec<SchemaRef>,
+    state: SessionState,
+    leaves: Leaves,
+    planner: DefaultPhysicalPlanner,
+}
+
+/// What the operators of an epoch did, by their names.
+pub(crate) type AllDone = Vec<(String, &'static str, Done)>;
+
+impl Graph {
+    pub(crate) fn new(
+        nodes: Vec<Node>,
+        last: Segment,
+        watermarks: Vec<Followed>,
+        schemas: Vec<SchemaRef>,
+        state: SessionState,
+        leaves: Leaves,
+    ) -> Self {
+        let seen = watermarks.iter().map(|followed| Arc::clone(&followed.seen)).collect();
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(WatermarkPlanner(seen))]);
+        Self { nodes, last, watermarks, schemas, state, leaves, planner }
+    }
+
+    /// Whether it can compute the next epoch, whose sources have these schemas. When it reads other tables it cannot: they may have
+    /// new rows, columns, or definitions.
+    pub(crate) fn serves(&self, schemas: &[SchemaRef]) -> bool {
+        let mut segments = self.nodes.iter().flat_map(|node| &node.inputs).chain([&self.last]);
+        !segments.any(|segment| segment.reads_tables) && self.has_schemas(schemas)
+    }
+
+    /// Whether its sources have these schemas: what it remembers can then be taken over by a new one.
+    pub(crate) fn has_schemas(&self, schemas: &[SchemaRef]) -> bool {
+        let same = |(ours, theirs): (&SchemaRef, &SchemaRef)| Arc::ptr_eq(ours, theirs) || ours.fields() == theirs.fields();
+        self.schemas.len() == schemas.len() && self.schemas.iter().zip(schemas).all(same)
+    }
+
+    /// Whether anything is remembered.
+    pub(crate) fn is_stateful(&self) -> bool {
+        !self.nodes.is_empty()
+    }
+
+    /// Whether event times are seen only while the result is read: a watermark stands above all operators, or beside them.
+    pub(crate) fn sees_late(&self) -> bool {
+        self.last.follows
+    }
+
+    pub(crate) fn watermarks(&self) -> &[Followed] {
+        &self.watermarks
+    }
+
+    /// What was seen since it was last asked, by watermark.
+    pub(crate) fn take_seen(&self) -> Vec<Seen> {
+        self.watermarks.iter().map(|followed| take(&followed.seen)).collect()
+    }
+
+    /// What the operators remember, by the names of operator and store.
+    pub(crate) fn stores(&mut self) -> Vec<(String, &'static str, &mut Store)> {
+        let mut stores = Vec::new();
+        for node in &mut self.nodes {
+            for (name, store) in node.operator.stores() {
+                stores.push((node.name.clone(), name, store));
+            }
+        }
+        stores
+    }
+
+    /// Takes what another graph of the same query remembers; `false` when the operators are not the same.
+    pub(crate) fn take_over(&mut self, other: &mut Self) -> bool {
+        let (mut ours, mut theirs) = (self.stores(), other.stores());
+        let same = |(a, b): (&(String, &str, &mut Store), &(String, &str, &mut Store))| {
+            a.0 == b.0 && a.1 == b.1 && columns_of(a.2.schema()) == columns_of(b.2.schema())
+        };
+        if ours.len() != theirs.len() || !ours.iter().zip(&theirs).all(same) {
+            return false;
+        }
+        for (our, their) in ours.iter_mut().zip(&mut theirs) {
+            std::mem::swap(our.2, their.2);
+        }
+        true
+    }
+
+    /// Plans what is not planned yet.
+    ///
+    /// **Cost**: a run of the planner for each segment.
+    pub(crate) async fn prepare(&mut self) -> DataFusionResult<()> {
+        for segment in self.nodes.iter_mut().flat_map(|node| &mut node.inputs).chain([&mut self.last]) {
+            segment.prepare(&self.planner, &self.state, &self.leaves).await?;
+        }
+        Ok(())
+    }
+
+    /// How many inlets each source has.
+    fn uses(&self) -> BTreeMap<Origin, usize> {
+        let mut uses = BTreeMap::new();
+        let segments = self.nodes.iter().flat_map(|node| &node.inputs).chain([&self.last]);
+        for (origin, _) in segments.flat_map(Segment::inlets) {
+            *uses.entry(*origin).or_default() += 1;
+        }
+        uses
+    }
+
+    /// Runs an epoch: the rows of the sources go in, those of the result come out. The operators have run when it returns; what stands
+    /// above them is computed while the result is read.
+    pub(crate) async fn run(&mut self, sources: Vec<BatchStream>, times: EpochTimes) -> Result<(BatchStream, AllDone)> {
+        let failed = |error| from_datafusion("start a part of the query", error);
+        let uses = self.uses();
+        let mut rows = Supply::default();
+        for (n, source) in sources.into_iter().enumerate() {
+            let origin = Origin::Source(n);
+            rows.put(origin, source, uses.get(&origin).copied().unwrap_or(0)).await?;
+        }
+        let mut all_done = AllDone::new();
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            let mut inputs = Vec::new();
+            for segment in &node.inputs {
+                rows.fill(segment);
+                inputs.push(segment.run().map_err(failed)?);
+            }
+            let (result, done) = node.operator.run(inputs, times).await?;
+            all_done.push((node.name.clone(), node.operator.kind(), done));
+            let result = BatchStream::from_batches(node.operator.output(), result);
+            let origin = Origin::Operator(index);
+            rows.put(origin, result, uses.get(&origin).copied().unwrap_or(0)).await?;
+        }
+        rows.fill(&self.last);
+        Ok((self.last.run().map_err(failed)?, all_done))
+    }
+}
+
+/// The rows that inlets are filled with.
+#[derive(Default)]
+struct Supply {
+    /// For one inlet.
+    once: BTreeMap<Origin, BatchStream>,
+    /// For several: held until the end of the epoch.
+    often: BTreeMap<Origin, (SchemaRef, Vec<RecordBatch>)>,
+}
+
+impl Supply {
+    async fn put(&mut self, origin: Origin, rows: BatchStream, uses: usize) -> Result<()> {
+        if uses > 1 {
+            let schema = rows.schema();
+            self.often.insert(origin, (schema, rows.collect().await?));
+        } else {
+            self.once.insert(origin, rows);
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, segment: &Segment) {
+        for (origin, inlet) in segment.inlets() {
+            if let Some(rows) = self.once.remove(origin) {
+                inlet.fill(rows);
+            } else if let Some((schema, batches)) = self.often.get(origin) {
+                inlet.fill(BatchStream::from_batches(SchemaRef::clone(schema), batches.clone()));
+            }
+        }
+    }
+}

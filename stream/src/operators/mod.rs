@@ -1,0 +1,59 @@
+//! Operators that remember: what stands where a plan was cut.
+
+mod aggregate;
+mod combine;
+mod distinct;
+mod expiry;
+mod join;
+
+use boathouse_base::{BatchStream, BoxFuture, OutputMode, Result};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+
+pub(crate) use aggregate::{Aggregation, GroupColumn};
+pub(crate) use combine::Combine;
+pub(crate) use distinct::{Deduplication, Time as DeduplicationTime};
+pub(crate) use expiry::is_window;
+pub(crate) use join::{SidePlan, StreamJoin};
+
+use crate::state::Store;
+
+/// What an operator must know about an epoch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EpochTimes {
+    /// The watermark of the epoch before: rows that it has passed are late.
+    pub(crate) late_us: Option<i64>,
+    /// The watermark of this epoch: what it has passed is over.
+    pub(crate) now_us: Option<i64>,
+    pub(crate) mode: OutputMode,
+}
+
+/// What an operator did in an epoch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Done {
+    /// Rows of its state that were put in or replaced.
+    pub(crate) updated: u64,
+    /// Rows of its state that were over.
+    pub(crate) removed: u64,
+    /// Rows that came too late.
+    pub(crate) late: u64,
+    /// Rows without an event time, where they can be in no result.
+    pub(crate) without_time: u64,
+}
+
+/// An operator that remembers.
+///
+/// After an error its state is not to be used: it is loaded anew.
+pub(crate) trait Operator: Send + Sync {
+    /// What it does, as Spark's progress calls it: `stateStoreSave`, `dedupe`, `symmetricHashJoin`.
+    fn kind(&self) -> &'static str;
+
+    /// Of its result.
+    fn output(&self) -> SchemaRef;
+
+    /// The rows of its inputs in this epoch; gives its result.
+    fn run<'a>(&'a mut self, inputs: Vec<BatchStream>, times: EpochTimes) -> BoxFuture<'a, Result<(Vec<RecordBatch>, Done)>>;
+
+    /// What it remembers, by name.
+    fn stores(&mut self) -> Vec<(&'static str, &mut Store)>;
+}

@@ -1,0 +1,28 @@
+//! The mark of an event time: metadata of its field, which projections, windows and groups carry on.
+//!
+//! **Source**: Spark's attributes carry `spark.watermarkDelayMs` in the same way.
+
+use datafusion::arrow::datatypes::Field;
+
+/// The metadata that marks a column as an event time that is followed: its delay in microseconds.
+const WATERMARK: &str = "boathouse.watermark_delay_us";
+
+/// The field with the mark.
+pub(crate) fn marked(field: &Field, delay_us: i64) -> Field {
+    let mut metadata = field.metadata().clone();
+    metadata.insert(WATERMARK.to_owned(), delay_us.to_string());
+    field.clone().with_metadata(metadata)
+}
+
+/// The delay of the watermark that a field is followed by.
+pub(crate) fn delay_of(field: &Field) -> Option<i64> {
+    field.metadata().get(WATERMARK).and_then(|delay| delay.parse().ok())
+}
+
+/// A new field that is the event time of rows where `from` is.
+pub(crate) fn carried(field: Field, from: &Field) -> Field {
+    match delay_of(from) {
+        Some(delay_us) => marked(&field, delay_us),
+        None => field,
+    }
+}

@@ -1,0 +1,21 @@
+//! From a statement over streams to segments that stay resident, and operators that remember.
+//!
+//! See [`cut`] for how a plan is taken apart.
+
+mod bounds;
+pub(crate) mod cut;
+mod deduplicate;
+mod frame;
+mod mark;
+pub(crate) mod refuse;
+mod slide;
+pub(crate) mod watermark;
+mod window_fn;
+
+pub(crate) use bounds::{Bound, bounds};
+pub(crate) use deduplicate::DeduplicateNode;
+pub use frame::StreamFrame;
+pub(crate) use mark::delay_of;
+pub(crate) use slide::unfold_windows;
+pub(crate) use window_fn::{register, session_window_of, window_of};
+pub use window_fn::{session_window, window, window_time};
