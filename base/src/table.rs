@@ -20,7 +20,8 @@ pub enum TableVersion {
     Latest,
     /// The state after this commit.
     Number(u64),
-    /// The last state committed at or before this instant, in microseconds since the Unix epoch (UTC).
+    /// The last state committed at or before this instant, in microseconds since the Unix epoch (UTC). It is not after the newest
+    /// commit: what a table is then is not known yet.
     AtUs(i64),
 }
 
@@ -42,7 +43,7 @@ pub trait Table: Send + Sync + fmt::Debug {
 
     /// Opens one version.
     ///
-    /// **Errors**: `NotFound` when there is no table, no such version, or none that early; `Unsupported`
+    /// **Errors**: `NotFound` when there is no table, no such version, or none that early or that late; `Unsupported`
     /// when it needs a feature that this build does not have; `Corrupt` when its log contradicts itself.
     fn snapshot(&self, version: TableVersion) -> BoxFuture<'_, Result<Arc<dyn TableSnapshot>>>;
 

@@ -17,7 +17,7 @@ pub enum MemoryError {
     },
     /// The table has no such version.
     #[error(
-        "open the table {location} at {wanted:?}: it has the versions 0 to {latest}, the first of {first_us} us since the epoch"
+        "open the table {location} at {wanted:?}: it has the versions 0 to {latest}, the first of {first_us} us since the epoch, the last of {latest_us} us"
     )]
     NoVersion {
         /// The table.
@@ -28,6 +28,8 @@ pub enum MemoryError {
         latest: u64,
         /// When version 0 was committed.
         first_us: i64,
+        /// When the newest version was committed.
+        latest_us: i64,
     },
     /// A column is named that is not there.
     #[error("{attempt}: there is no column `{column}`; there are {found:?}")]

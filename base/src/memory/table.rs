@@ -101,6 +101,7 @@ impl MemoryTable {
             TableVersion::Latest => Some(last),
             TableVersion::Number(number) => usize::try_from(number).ok().and_then(|at| versions.get(at)),
             // Timestamps never go backwards from version to version.
+            TableVersion::AtUs(us) if us > last.timestamp_us => None,
             TableVersion::AtUs(us) => versions.iter().rev().find(|version| version.timestamp_us <= us),
         };
         found.cloned().ok_or_else(|| MemoryError::NoVersion {
@@ -108,6 +109,7 @@ impl MemoryTable {
             wanted,
             latest: last.number,
             first_us: first.timestamp_us,
+            latest_us: last.timestamp_us,
         })
     }
 

@@ -36,7 +36,7 @@ use recent_commits::RecentCommits;
 /// commit stay together.
 ///
 /// **Errors**: `Unsupported` at a commit that the [options](DeltaSourceOptions) do not allow, once everything before it was given;
-/// `NotFound` when commits or files are gone.
+/// `NotFound` when commits or files are gone, or nothing was committed at the time of the start or later.
 ///
 /// **Source**: the semantics of Delta's streaming source.
 ///

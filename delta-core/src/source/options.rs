@@ -47,7 +47,7 @@ pub enum StreamStart {
     Version(u64),
     /// With what comes after the source, or a clone of it, planned first. A stream that stops before it has an offset begins anew.
     Later,
-    /// With what the first version did that was committed then or later.
+    /// With what the first version did that was committed then or later. It must be there: a time after the newest version is refused.
     ///
     /// **Units**: microseconds since the Unix epoch, UTC.
     AtUs(i64),

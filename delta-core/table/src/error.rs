@@ -290,6 +290,22 @@ pub enum DeltaError {
         /// Its time.
         oldest_us: i64,
     },
+    /// A time after the newest version.
+    #[error(
+        "find what the table {url} was at {}: its newest version, {newest_version}, is of {}, and others may come until then; ask for that \
+         time or an earlier one, or for the newest version",
+        moment(*asked_us), moment(*newest_us)
+    )]
+    AfterNewestVersion {
+        /// The table.
+        url: String,
+        /// The time that was asked for.
+        asked_us: i64,
+        /// The newest version.
+        newest_version: u64,
+        /// Its time.
+        newest_us: i64,
+    },
     /// Changes are asked for of a version in which the table did not keep them.
     #[error(
         "read changes of the table {url}: at version {version} the property `delta.enableChangeDataFeed` is not true; read from a version since which it is"
@@ -1034,6 +1050,7 @@ impl DomainError for DeltaError {
             | Self::NotATable { .. }
             | Self::UnknownColumn { .. }
             | Self::BeforeOldestVersion { .. }
+            | Self::AfterNewestVersion { .. }
             | Self::ChangesCleaned { .. }
             | Self::DataFileMissing { .. } => ErrorKind::NotFound,
             Self::CannotClone { problem: CloneProblem::AnotherStore { .. }, .. } => ErrorKind::Unsupported,

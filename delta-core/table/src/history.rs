@@ -69,14 +69,57 @@ pub(crate) async fn history(table: &DeltaTable, limit: usize) -> Result<Vec<Comm
     Ok(summaries)
 }
 
-/// The last version at or before a time.
+/// The last version at or before a time, which is not after the newest one: what is read as of a time that is to come would be something else
+/// tomorrow.
 ///
 /// Versions count by the time in their commit where the table holds it, and by the time of their file before that.
 ///
 /// **Cost**: a LIST of the log; for tables with in-commit timestamps a few GETs more.
 ///
-/// **Source**: Delta protocol, "Recommendations for Readers of Tables with In-Commit Timestamps".
+/// **Source**: Delta protocol, "Recommendations for Readers of Tables with In-Commit Timestamps"; the reference implementation,
+/// `DELTA_TIMESTAMP_GREATER_THAN_COMMIT`.
 pub(crate) async fn version_at(newest: &Snapshot, at_us: i64) -> Result<u64> {
+    let found = last_until(newest, at_us).await?;
+    if found.is_newest && at_us.div_euclid(1000) > found.time_ms {
+        return Err(found.too_late(newest, at_us));
+    }
+    Ok(found.version)
+}
+
+/// The first version at or after a time, to the millisecond; it must be there.
+///
+/// **Cost**: as [`version_at`].
+pub(crate) async fn version_since(newest: &Snapshot, at_us: i64) -> Result<u64> {
+    let before_us = at_us.div_euclid(1000).saturating_mul(1000).saturating_sub(1);
+    match last_until(newest, before_us).await {
+        Ok(before) if before.is_newest => Err(before.too_late(newest, at_us)),
+        Ok(before) => Ok(before.version + 1),
+        Err(DeltaError::BeforeOldestVersion { oldest_version, .. }) => Ok(oldest_version),
+        Err(error) => Err(error),
+    }
+}
+
+/// A version that was found by a time.
+struct Found {
+    version: u64,
+    time_ms: i64,
+    /// Whether no version comes after it.
+    is_newest: bool,
+}
+
+impl Found {
+    fn too_late(&self, newest: &Snapshot, asked_us: i64) -> DeltaError {
+        DeltaError::AfterNewestVersion {
+            url: newest.url().to_owned(),
+            asked_us,
+            newest_version: self.version,
+            newest_us: self.time_ms.saturating_mul(1000),
+        }
+    }
+}
+
+/// The last version at or before a time, which may be after the newest one.
+async fn last_until(newest: &Snapshot, at_us: i64) -> Result<Found> {
     let storage = newest.table().log();
     let times = commit_times(storage).await?;
     let at_ms = at_us.div_euclid(1000);
@@ -87,9 +130,14 @@ pub(crate) async fn version_at(newest: &Snapshot, at_us: i64) -> Result<u64> {
         oldest_version,
         oldest_us: oldest_ms.saturating_mul(1000),
     };
+    let found = |version: u64, time_ms: i64| {
+        // Of commits that came too fast the newest version may know another time than their files.
+        let known_ms = if version == newest.version() { newest.timestamp_us().div_euclid(1000) } else { time_ms };
+        Found { version, time_ms: time_ms.max(known_ms), is_newest: times.range(version + 1..).next().is_none() }
+    };
     let by_file = |before: u64| {
-        let found = times.range(..before).rev().find(|(_, time)| **time <= at_ms);
-        found.map(|(version, _)| *version).ok_or_else(|| too_early(*first, *first_ms))
+        let last = times.range(..before).rev().find(|(_, time)| **time <= at_ms);
+        last.map(|(version, time_ms)| found(*version, *time_ms)).ok_or_else(|| too_early(*first, *first_ms))
     };
     if !features::has_in_commit_timestamps(newest.protocol(), &newest.metadata().configuration) {
         return by_file(u64::MAX);
@@ -102,7 +150,7 @@ pub(crate) async fn version_at(newest: &Snapshot, at_us: i64) -> Result<u64> {
     // Times grow with versions: halve the range.
     let versions: Vec<u64> = times.range(since..).map(|(version, _)| *version).collect();
     let (mut low, mut high) = (0, versions.len());
-    let mut oldest_ms = *first_ms;
+    let (mut oldest_ms, mut last_ms) = (*first_ms, *first_ms);
     while low < high {
         let middle = low + (high - low) / 2;
         let version = versions[middle];
@@ -110,10 +158,14 @@ pub(crate) async fn version_at(newest: &Snapshot, at_us: i64) -> Result<u64> {
         if middle == 0 {
             oldest_ms = time;
         }
-        if time <= at_ms { low = middle + 1 } else { high = middle }
+        if time <= at_ms {
+            (low, last_ms) = (middle + 1, time);
+        } else {
+            high = middle;
+        }
     }
     let oldest = versions.first().copied().unwrap_or(*first);
-    low.checked_sub(1).map(|at| versions[at]).ok_or_else(|| too_early(oldest, oldest_ms))
+    low.checked_sub(1).map(|at| found(versions[at], last_ms)).ok_or_else(|| too_early(oldest, oldest_ms))
 }
 
 /// Times of the commits that are there, by their files, in milliseconds: each at least one after the one before.

@@ -116,7 +116,7 @@ mod write;
 
 pub use alter::{AlterBuilder, AlterReport, ColumnPlace};
 pub use boathouse_delta_protocol as protocol;
-pub use changes::{ChangeRange, ChangesBuilder, CommittedChanges, changes_schema};
+pub use changes::{ChangeRange, ChangesBuilder, CommittedChanges, OutOfRange, changes_schema};
 pub use checkpoint::{CheckpointBuilder, CheckpointForm, CheckpointReport};
 pub use clone_table::{CloneBuilder, CloneDepth, CloneReport};
 pub use cluster::{ClusterByBuilder, ClusterByReport};

@@ -183,13 +183,13 @@ impl DeltaTable {
         Ok(self.wrap(self.loaded(load::load_with_statistics(self.log()).await?, None)?))
     }
 
-    /// A version: by number, or the last one at or before a time.
+    /// A version: by number, or the last one at or before a time, which must not be after the newest one.
     ///
     /// **Cost**: a GET of `_last_checkpoint`, a LIST, GETs for a checkpoint and at most
     /// `delta.checkpointInterval` commits, whatever the number of files. By time, the newest version and a LIST of the whole
     /// log more; with times in commits, the GETs of a binary search.
     ///
-    /// **Errors**: `NotFound` when there is no table, no such version, none that early, or none any more.
+    /// **Errors**: `NotFound` when there is no table, no such version, none that early, none that early any more, or none that late yet.
     pub async fn snapshot_at(&self, version: TableVersion) -> Result<Snapshot> {
         if matches!(version, TableVersion::Number(_)) {
             self.ask_committer().await?;

@@ -5,7 +5,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_schema::DataType;
 use boathouse_base::{DomainError, ErrorKind, TableVersion};
-use boathouse_delta_core::{ChangeRange, DeltaError, DeltaTable, DeltaTableExt, MergeDelete, RowChangeSettings};
+use boathouse_delta_core::{ChangeRange, DeltaError, DeltaTable, DeltaTableExt, MergeDelete, OutOfRange, RowChangeSettings};
 use boathouse_storage::seeded_env;
 use datafusion::arrow::compute::cast;
 
@@ -163,6 +163,34 @@ async fn a_range_by_time_takes_the_commits_of_that_time() {
     assert_eq!(read(&table, since(0)).await.unwrap().len(), 2);
     let until = ChangeRange { from: TableVersion::Number(0), to: TableVersion::AtUs(second - 1000) };
     assert_eq!(read(&table, until).await.unwrap(), [change(1, "insert", row(1, "a", 1))]);
+}
+
+#[tokio::test]
+async fn times_without_a_commit_between_them_have_no_changes_and_times_to_come_are_refused_unless_they_are_followed() {
+    let table = table_of_with(&[FEED], &[&[row(1, "a", 1)], &[row(2, "a", 2)]]).await;
+    table.env().sleep(std::time::Duration::from_secs(60)).await;
+    table.append(batch(&[row(3, "a", 3)]).into()).run().await.unwrap();
+    let second = table.snapshot_at(TableVersion::Number(2)).await.unwrap().timestamp_us();
+    let third = table.snapshot().await.unwrap().timestamp_us();
+    let range = |from, to| ChangeRange { from: TableVersion::AtUs(from), to: TableVersion::AtUs(to) };
+    assert!(read(&table, range(second + 1000, third - 1000)).await.unwrap().is_empty());
+    let none = table.changes(range(second + 1000, third - 1000)).columns(["v"]).read().await.unwrap();
+    assert_eq!(none.schema().fields().len(), 4, "and the same columns");
+    let error = table.changes(range(third - 1000, second + 1000)).read().await.unwrap_err();
+    assert!(matches!(error, DeltaError::ChangesBackwards { from: 3, to: 2, .. }), "{error}");
+    // The third version is the newest.
+    let to_come = third + 1000;
+    for late in
+        [range(0, to_come), range(to_come, to_come), ChangeRange { from: TableVersion::AtUs(to_come), to: TableVersion::Latest }]
+    {
+        let error = table.changes(late).read().await.unwrap_err();
+        assert!(matches!(error, DeltaError::AfterNewestVersion { newest_version: 3, .. }), "{error}");
+        let followed = table.changes(late).out_of_range(OutOfRange::Follow).read().await.unwrap().collect().await.unwrap();
+        let rows: usize = followed.iter().map(arrow_array::RecordBatch::num_rows).sum();
+        assert_eq!(rows, if late.from == TableVersion::AtUs(0) { 3 } else { 0 });
+    }
+    let last = table.changes(range(third, third)).read().await.unwrap().collect().await.unwrap();
+    assert_eq!(last.iter().map(arrow_array::RecordBatch::num_rows).sum::<usize>(), 1);
 }
 
 #[tokio::test]

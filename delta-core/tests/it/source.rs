@@ -129,6 +129,8 @@ async fn a_stream_begins_at_a_version_or_at_a_time() {
     let at_us = table.snapshot_at(boathouse_base::TableVersion::Number(3)).await.unwrap().timestamp_us();
     assert_eq!(ids(start(StreamStart::AtUs(at_us))).await, [3]);
     assert_eq!(ids(start(StreamStart::AtUs(0))).await, [1, 2, 3]);
+    let error = start(StreamStart::AtUs(at_us + 1000)).plan(None, ReadLimit::default()).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::NotFound && error.to_string().contains("its newest version, 3, is of"), "{error}");
     let later = start(StreamStart::Later);
     assert_eq!(later.plan(None, ReadLimit::default()).await.unwrap(), None, "nothing came yet");
     table.append(batch(&[row(4, "a", 4)]).into()).run().await.unwrap();

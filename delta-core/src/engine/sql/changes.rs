@@ -1,6 +1,7 @@
 //! `table_changes('t', from [, to])`: the change feed as a table of a query.
 //!
-//! `from` and `to` are versions, or times as Delta writes them: `'2026-01-31 12:00:00'`. Both are included. The table is named in quotes, or by
+//! `from` and `to` are versions, or times as Delta writes them: `'2026-01-31 12:00:00'`. Both are included, and neither may be after the newest
+//! version. The table is named in quotes, or by
 //! its path: `table_changes_by_path('/data/flights', 3)`.
 
 use std::sync::Arc;
@@ -55,7 +56,9 @@ pub(crate) async fn called(
     cursor.expect_token(&Token::RParen)?;
     // The columns are those of the last version, whichever that is when the query runs.
     let shown = table.snapshot_at(to).await?;
-    let range = ChangeRange { from, to: TableVersion::Number(shown.version()) };
+    // Two times may have no version between them, which is no mistake.
+    let to = if matches!(to, TableVersion::AtUs(_)) { to } else { TableVersion::Number(shown.version()) };
+    let range = ChangeRange { from, to };
     Ok(Some(Arc::new(Changes::new(table, range, &shown.schema()))))
 }
 

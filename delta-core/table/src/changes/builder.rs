@@ -10,7 +10,7 @@ use boathouse_delta_protocol::features;
 use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::pieces::{Finder, Of};
-use super::range::ChangeRange;
+use super::range::{ChangeRange, OutOfRange};
 use crate::error::{DeltaError, Result};
 use crate::history;
 use crate::log::commit::{info, read_commits};
@@ -51,11 +51,12 @@ pub struct ChangesBuilder {
     range: ChangeRange,
     columns: Option<Vec<String>>,
     has_views: bool,
+    out_of_range: OutOfRange,
 }
 
 impl ChangesBuilder {
     pub(crate) fn new(table: DeltaTable, range: ChangeRange) -> Self {
-        Self { table, range, columns: None, has_views: false }
+        Self { table, range, columns: None, has_views: false, out_of_range: OutOfRange::default() }
     }
 
     /// Reads these columns of the table, in this order. Without it, all.
@@ -71,7 +72,13 @@ impl ChangesBuilder {
         self
     }
 
-    /// Reads the changes, oldest version first.
+    /// Says what a time after the newest version means. Without it, it is refused.
+    pub fn out_of_range(mut self, out_of_range: OutOfRange) -> Self {
+        self.out_of_range = out_of_range;
+        self
+    }
+
+    /// Reads the changes, oldest version first. Between two times there may be none.
     ///
     /// **Shape**: the columns of the table as they are in the last version (a column that came later is null in earlier changes), then
     /// `_change_type` (`insert`, `delete`, `update_preimage`, `update_postimage`), `_commit_version` (`Int64`) and `_commit_timestamp`
@@ -81,17 +88,30 @@ impl ChangesBuilder {
     /// deleted, the pages with these rows. Commits are read a few ahead, never all.
     ///
     /// **Errors**: `Invalid` when the feed is off in one of the versions, or the range ends before it starts; `NotFound` when a version
-    /// is not there, or not any more; `Corrupt` when a file does not fit the columns of the last version. What happens on the way comes
+    /// is not there, or not any more, or a time is after the newest version; `Corrupt` when a file does not fit the columns of the last version. What happens on the way comes
     /// out of the stream.
     ///
     /// **Source**: Delta protocol, "Reader Requirements for AddCDCFile".
     pub async fn read(self) -> Result<BatchStream> {
-        let Self { table, range, columns, has_views } = self;
-        let shown = table.snapshot_at(range.to).await?;
+        let Self { table, range, columns, has_views, out_of_range } = self;
+        let follows = out_of_range == OutOfRange::Follow;
+        let shown = match table.snapshot_at(range.to).await {
+            Err(DeltaError::AfterNewestVersion { .. }) if follows => table.snapshot().await?,
+            shown => shown?,
+        };
         let (url, last) = (table.url().to_owned(), shown.version());
-        let first = first_version(&table, range.from, last).await?;
-        if first > last {
+        let first = match first_version(&table, range.from, last).await {
+            // Nothing was committed then or later.
+            Err(DeltaError::AfterNewestVersion { newest_version, .. }) if follows => newest_version + 1,
+            first => first?,
+        };
+        if first > last && !(first == last + 1 && range.lies_between(follows)) {
             return Err(DeltaError::ChangesBackwards { url, from: first, to: last });
+        }
+        if first > last {
+            let columns = Columns::resolve(&url, shown.layout(), columns.as_deref(), None, None)?;
+            let columns = if has_views { columns.with_views() } else { columns };
+            return Ok(BatchStream::empty(changes_schema(&columns.schema)));
         }
         let start = if first == last { shown.clone() } else { table.snapshot_at(TableVersion::Number(first)).await? };
         if !features::records_changes(start.protocol(), start.properties()) {
@@ -138,11 +158,7 @@ pub(super) async fn first_version(table: &DeltaTable, from: TableVersion, last: 
     match from {
         TableVersion::Number(number) => Ok(number),
         TableVersion::Latest => Ok(last),
-        TableVersion::AtUs(at_us) => match table.snapshot_at(TableVersion::AtUs(at_us.saturating_sub(1))).await {
-            Ok(before) => Ok(before.version() + 1),
-            Err(DeltaError::BeforeOldestVersion { oldest_version, .. }) => Ok(oldest_version),
-            Err(error) => Err(error),
-        },
+        TableVersion::AtUs(at_us) => history::version_since(&table.snapshot().await?, at_us).await,
     }
 }
 

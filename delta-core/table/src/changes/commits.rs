@@ -85,11 +85,11 @@ impl DeltaTable {
         Ok(Some(CommittedChanges { version, timestamp_us, actions: actions.collect() }))
     }
 
-    /// The first version that is not before this one: by time the first that was committed then or later, which may not be there yet.
+    /// The first version that is not before this one: by time the first that was committed then or later.
     ///
     /// **Cost**: a LIST of the log.
     ///
-    /// **Errors**: `NotFound` without a table.
+    /// **Errors**: `NotFound` without a table, and when nothing was committed then or later.
     pub async fn first_version(&self, from: TableVersion) -> Result<u64> {
         first_version(self, from, self.snapshot().await?.version()).await
     }

@@ -11,4 +11,4 @@ mod range;
 
 pub use builder::{ChangesBuilder, changes_schema};
 pub use commits::CommittedChanges;
-pub use range::ChangeRange;
+pub use range::{ChangeRange, OutOfRange};

@@ -84,7 +84,13 @@ async fn two_writers_one_with_a_clock_that_is_behind_give_times_that_grow() {
         assert_eq!(version_at(&ahead, *at).await, version as u64);
         assert_eq!(version_at(&ahead, at + 999).await, version as u64, "to the millisecond");
     }
-    assert_eq!(version_at(&ahead, i64::MAX).await, 11);
+    for late in [times[11] + 1000, i64::MAX] {
+        let error = reopened(&ahead).snapshot_at(TableVersion::AtUs(late)).await.unwrap_err();
+        assert!(
+            matches!(error, DeltaError::AfterNewestVersion { newest_version: 11, newest_us, .. } if newest_us == times[11]),
+            "{error}"
+        );
+    }
     let error = ahead.snapshot_at(TableVersion::AtUs(times[0] - 1)).await.unwrap_err();
     assert!(
         matches!(error, DeltaError::BeforeOldestVersion { oldest_version: 0, oldest_us, .. } if oldest_us == times[0]),

@@ -1,7 +1,7 @@
 //! Older versions: by number, by time, and made new again.
 
 use boathouse_base::{Comparison, DomainError, Env, ErrorKind, ManualClock, Predicate, TableVersion};
-use boathouse_delta_table::DeltaTable;
+use boathouse_delta_table::{DeltaError, DeltaTable};
 use boathouse_storage::Storage;
 
 use crate::rows::{append_each, ids, latest_ids, people, reopened, table};
@@ -38,7 +38,14 @@ async fn a_time_means_the_last_version_at_or_before_it() {
             assert_eq!(table.snapshot_at(TableVersion::AtUs(at)).await.unwrap().version(), version as u64);
         }
     }
-    assert_eq!(table.snapshot_at(TableVersion::AtUs(i64::MAX)).await.unwrap().version(), 11);
+    for late in [times[11] + 1000, i64::MAX] {
+        let error = reopened(&table).snapshot_at(TableVersion::AtUs(late)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(
+            matches!(error, DeltaError::AfterNewestVersion { newest_version: 11, newest_us, asked_us, .. } if newest_us == times[11] && asked_us == late),
+            "{error}"
+        );
+    }
     let error = table.snapshot_at(TableVersion::AtUs(times[0] - 1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }
@@ -56,6 +63,20 @@ async fn a_restored_version_has_its_rows_schema_and_properties_again() {
     assert_eq!(table.history(1).await.unwrap()[0].operation.as_deref(), Some("RESTORE"));
     append_each(&table, 7..8).await;
     assert_eq!(latest_ids(&table).await, [0, 1, 7]);
+}
+
+#[tokio::test]
+async fn a_restore_and_a_clone_as_of_a_time_to_come_are_refused_and_change_nothing() {
+    let table = table();
+    append_each(&table, 0..2).await;
+    let tomorrow = TableVersion::AtUs(table.snapshot().await.unwrap().timestamp_us() + 86_400_000_000);
+    let error = table.restore(tomorrow).run().await.unwrap_err();
+    assert!(matches!(error, DeltaError::AfterNewestVersion { newest_version: 1, .. }), "{error}");
+    let copy = DeltaTable::at(Storage::memory(), table.env().clone());
+    let error = table.clone_to(&copy).at(tomorrow).run().await.unwrap_err();
+    assert!(matches!(error, DeltaError::AfterNewestVersion { newest_version: 1, .. }), "{error}");
+    assert!(!copy.exists().await.unwrap());
+    assert_eq!(table.snapshot().await.unwrap().version(), 1);
 }
 
 #[tokio::test]
