@@ -7,6 +7,7 @@ use boathouse_base::{DomainError, ErrorKind};
 use boathouse_delta_protocol::ProtocolError;
 use boathouse_delta_protocol::conflict::Conflict;
 use boathouse_delta_protocol::features::DropProblem;
+use boathouse_delta_protocol::schema::ReplaceProblem;
 use boathouse_delta_protocol::schema::{ColumnMappingMode, SchemaMismatch};
 use boathouse_storage::{StorageError, kind_of};
 use parquet::errors::ParquetError;
@@ -711,6 +712,17 @@ pub enum AlterProblem {
         /// The column.
         column: String,
     },
+    /// The columns that were asked for cannot take the place of those that are there.
+    #[error(transparent)]
+    Replaces(#[from] ReplaceProblem),
+    /// The numbers of an identity column would begin anew.
+    #[error(
+        "column `{column}` is an identity column, and columns of such a table are not replaced as a whole; add, drop and alter them one by one"
+    )]
+    ReplacesIdentity {
+        /// The column.
+        column: String,
+    },
     /// There is such a column.
     #[error("there is a column `{column}` already")]
     NameTaken {
@@ -1055,9 +1067,9 @@ impl DomainError for DeltaError {
             | Self::DataFileMissing { .. } => ErrorKind::NotFound,
             Self::CannotClone { problem: CloneProblem::AnotherStore { .. }, .. } => ErrorKind::Unsupported,
             Self::CannotConvert { problem: ConvertProblem::NoFiles, .. } => ErrorKind::NotFound,
-            Self::CannotDropFeature { problem: FeatureProblem::Table(DropProblem::InFiles | DropProblem::Unknown), .. } => {
-                ErrorKind::Unsupported
-            }
+            Self::CannotDropFeature {
+                problem: FeatureProblem::Table(DropProblem::Stays { .. } | DropProblem::Unknown), ..
+            } => ErrorKind::Unsupported,
             Self::CannotClone { .. } | Self::CannotConvert { .. } | Self::CannotDropFeature { .. } => ErrorKind::Invalid,
             Self::UpdatesWithoutKey { .. } => ErrorKind::Unsupported,
             Self::TableExists { .. } => ErrorKind::AlreadyExists,

@@ -5,18 +5,32 @@
 
 use std::collections::BTreeMap;
 
-use super::active::{has, is_implied, used_by};
+use super::active::{column_mapping, has, is_implied, used_by};
 use super::table::{Enabled, FEATURES, Feature, FeatureKind, feature};
 use crate::action::{Metadata, Protocol};
-use crate::error::Result;
+use crate::conflict::ROW_TRACKING_DOMAIN;
+use crate::error::{ProtocolError, Result};
+use crate::schema::{ColumnMappingMode, StructType};
 
 /// The feature by which checkpoints are protected.
 pub const CHECKPOINT_PROTECTION: &str = "checkpointProtection";
 /// The property with the version before which they are.
 pub const PROTECTED_BEFORE: &str = "delta.requireCheckpointProtectionBeforeVersion";
 
+/// The property by which a table gives no row ids any more.
+pub const ROW_TRACKING_SUSPENDED: &str = "delta.rowTrackingSuspended";
+
 /// Properties that go with a feature, beyond the one that enables it.
-const ALONG: [(&str, &[&str]); 2] = [
+const ALONG: [(&str, &[&str]); 4] = [
+    ("columnMapping", &["delta.columnMapping.mode", "delta.columnMapping.maxColumnId"]),
+    (
+        "rowTracking",
+        &[
+            ROW_TRACKING_SUSPENDED,
+            "delta.rowTracking.materializedRowIdColumnName",
+            "delta.rowTracking.materializedRowCommitVersionColumnName",
+        ],
+    ),
     ("inCommitTimestamp", &["delta.inCommitTimestampEnablementVersion", "delta.inCommitTimestampEnablementTimestamp"]),
     (CHECKPOINT_PROTECTION, &[PROTECTED_BEFORE]),
 ];
@@ -28,8 +42,29 @@ pub struct Downgrade {
     pub protocol: Protocol,
     /// The properties without those that enable it.
     pub configuration: BTreeMap<String, String>,
+    /// The columns without what is the feature's.
+    pub schema: StructType,
     /// What earlier versions mean for it.
     pub history: FeatureHistory,
+    /// What must go first, by a version of its own.
+    pub traces: FeatureTraces,
+    /// Domains that go with it.
+    pub domains: Vec<String>,
+}
+
+/// What of a feature stands in the files and the log of a version. It goes first, while the table still has the feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FeatureTraces {
+    /// Nothing.
+    None,
+    /// Files know columns by names or ids of their own: all of them are written again, with the names that users see.
+    ColumnNames,
+    /// Files that were written before a column got its type: these are written again.
+    OldTypes,
+    /// The log has row ids of files, and goes on giving them: that ends, and files are listed without.
+    RowIds,
+    /// Metadata domains: they are removed.
+    Domains,
 }
 
 /// What earlier versions mean when a feature is dropped.
@@ -66,9 +101,12 @@ pub enum DropProblem {
         /// The column, property or domain.
         user: String,
     },
-    /// Every file would have to be written again.
-    #[error("files and log are full of it; create a new table without it, with CREATE TABLE … AS SELECT")]
-    InFiles,
+    /// No program takes it from a table.
+    #[error("Delta never takes it from a table; {instead}")]
+    Stays {
+        /// What can be done.
+        instead: &'static str,
+    },
     /// It keeps the history safe, which must go first.
     #[error("it protects earlier versions, which must be gone first; use TRUNCATE HISTORY")]
     ProtectsHistory,
@@ -104,20 +142,45 @@ pub fn downgrade(
     domains: &[&str],
     name: &str,
 ) -> Result<Result<Downgrade, DropProblem>> {
-    if !has(protocol, name) {
-        let features = names(protocol).join(", ");
+    let listed = names(protocol);
+    // An early name of it is another name: what is dropped is what is listed.
+    if !listed.iter().any(|listed| listed == name) {
+        let features = listed.join(", ");
         return Ok(Err(DropProblem::NotThere { features: if features.is_empty() { "none".to_owned() } else { features } }));
     }
     let Some(dropped) = feature(name) else { return Ok(Err(DropProblem::Unknown)) };
     if let Some(other) = FEATURES.iter().find(|f| f.name != name && f.needs.contains(&name) && has(protocol, f.name)) {
         return Ok(Err(DropProblem::NeededBy { feature: other.name.to_owned() }));
     }
-    let schema = metadata.schema()?;
+    let mut schema = metadata.schema()?;
+    let (mut traces, mut gone) = (FeatureTraces::None, Vec::new());
     match dropped.preview_of.unwrap_or(dropped.name) {
-        "rowTracking" | "catalogManaged" | "clustering" => return Ok(Err(DropProblem::InFiles)),
-        "typeWidening" if schema.find_type_change(&mut |_, _| true).is_some() => return Ok(Err(DropProblem::InFiles)),
-        "domainMetadata" if !domains.is_empty() => {
-            return Ok(Err(DropProblem::InUse { user: format!("domain `{}`", domains[0]) }));
+        "catalogManaged" => return Ok(Err(DropProblem::Stays { instead: "ask the catalog that manages the table" })),
+        "clustering" => {
+            let instead = "ALTER TABLE … CLUSTER BY NONE ends clustering, and then the feature asks nothing of writers";
+            return Ok(Err(DropProblem::Stays { instead }));
+        }
+        "rowTracking" => {
+            traces = FeatureTraces::RowIds;
+            gone.extend(domains.iter().filter(|domain| **domain == ROW_TRACKING_DOMAIN).map(|domain| (*domain).to_owned()));
+        }
+        "domainMetadata" if !domains.is_empty() => traces = FeatureTraces::Domains,
+        "typeWidening" if !schema.columns_with_type_changes().is_empty() => {
+            traces = FeatureTraces::OldTypes;
+            schema = schema.without_type_changes();
+        }
+        "columnMapping" => {
+            if column_mapping(protocol, &metadata.properties()?) != ColumnMappingMode::None {
+                traces = FeatureTraces::ColumnNames;
+            }
+            schema = schema.without_column_names();
+            match schema.validate(ColumnMappingMode::None) {
+                Err(ProtocolError::InvalidColumnName { column, character }) => {
+                    let user = format!("the name of column `{column}`, with {character:?},");
+                    return Ok(Err(DropProblem::InUse { user }));
+                }
+                checked => checked?,
+            }
         }
         _ => {}
     }
@@ -129,18 +192,14 @@ pub fn downgrade(
         configuration.retain(|known, _| !along.iter().any(|key| key.eq_ignore_ascii_case(known)));
     }
     if let Some(user) = used_by(dropped.enabled, &configuration, &schema) {
-        return Ok(Err(if matches!(dropped.enabled, Enabled::OtherThan(..)) {
-            DropProblem::InFiles
-        } else {
-            DropProblem::InUse { user }
-        }));
+        return Ok(Err(DropProblem::InUse { user }));
     }
     let history = match dropped.kind {
         // A vacuum looks at the newest version alone.
         FeatureKind::ReaderWriter if name != "vacuumProtocolCheck" => FeatureHistory::Needs,
         _ => FeatureHistory::Free,
     };
-    Ok(Ok(Downgrade { protocol: without(protocol, dropped), configuration, history }))
+    Ok(Ok(Downgrade { protocol: without(protocol, dropped), configuration, schema, history, traces, domains: gone }))
 }
 
 /// Whether a version with this metadata, or a file with a deletion vector, uses a feature.
@@ -148,6 +207,9 @@ pub fn downgrade(
 /// **Errors**: `Corrupt` when the schema does not parse.
 pub fn leaves_traces(metadata: &Metadata, name: &str) -> Result<bool> {
     let Some(feature) = feature(name) else { return Ok(true) };
+    if feature.preview_of.unwrap_or(name) == "typeWidening" && !metadata.schema()?.columns_with_type_changes().is_empty() {
+        return Ok(true);
+    }
     Ok(used_by(feature.enabled, &metadata.configuration, &metadata.schema()?).is_some())
 }
 
@@ -235,11 +297,57 @@ mod tests {
         let problem = |name: &str| dropped(&table, name).unwrap_err();
         assert_eq!(problem("columnMapping"), DropProblem::NeededBy { feature: "icebergCompatV1".to_owned() });
         assert_eq!(problem("domainMetadata"), DropProblem::NeededBy { feature: "rowTracking".to_owned() });
-        assert_eq!(problem("rowTracking"), DropProblem::InFiles);
+        assert!(matches!(dropped(&table, "clustering").unwrap_err(), DropProblem::NotThere { .. }));
         assert_eq!(problem("timestampNtz"), DropProblem::InUse { user: "column `at`".to_owned() });
         assert_eq!(problem("checkConstraints"), DropProblem::InUse { user: "property `delta.constraints.paid`".to_owned() });
         assert!(matches!(problem("deletionVectors"), DropProblem::NotThere { .. }));
         assert_eq!(dropped(&table, "icebergCompatV1").unwrap().history, FeatureHistory::Free);
+    }
+
+    #[test]
+    fn what_stands_in_files_and_log_is_named() {
+        let features = ["columnMapping", "domainMetadata", "rowTracking", "typeWidening-preview", "clustering"];
+        let (protocol, mut metadata) = table(
+            &features,
+            &["columnMapping", "typeWidening-preview"],
+            &[
+                ("delta.columnMapping.mode", "name"),
+                ("delta.columnMapping.maxColumnId", "1"),
+                ("delta.enableRowTracking", "true"),
+            ],
+        );
+        metadata.schema_string = r#"{"type":"struct","fields":[{"name":"at","type":"long","nullable":true,"metadata":{
+            "delta.columnMapping.id":1,"delta.columnMapping.physicalName":"col-1",
+            "delta.typeChanges":[{"fromType":"short","toType":"long","tableVersion":3}],"comment":"when"}}]}"#
+            .to_owned();
+        let table = (protocol, metadata);
+        let unmapped = dropped(&table, "columnMapping").unwrap();
+        assert_eq!((unmapped.traces, unmapped.history), (FeatureTraces::ColumnNames, FeatureHistory::Needs));
+        assert_eq!(unmapped.configuration.keys().collect::<Vec<_>>(), ["delta.enableRowTracking"]);
+        let keys = |schema: &StructType| schema.fields[0].metadata.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(keys(&unmapped.schema), ["comment", "delta.typeChanges"]);
+        let narrow = dropped(&table, "typeWidening-preview").unwrap();
+        assert_eq!(narrow.traces, FeatureTraces::OldTypes);
+        assert_eq!(keys(&narrow.schema).len(), 3);
+        // What is listed is the early name.
+        assert!(matches!(dropped(&table, "typeWidening").unwrap_err(), DropProblem::NotThere { .. }));
+        assert!(leaves_traces(&table.1, "typeWidening-preview").unwrap());
+        let domains = ["delta.rowTracking", "mine"];
+        let untracked = downgrade(&table.0, &table.1, &domains, "rowTracking").unwrap().unwrap();
+        assert_eq!((untracked.traces, untracked.history), (FeatureTraces::RowIds, FeatureHistory::Free));
+        assert_eq!(untracked.domains, ["delta.rowTracking"]);
+        assert!(!untracked.configuration.contains_key("delta.enableRowTracking"));
+        assert!(matches!(dropped(&table, "clustering").unwrap_err(), DropProblem::Stays { .. }));
+    }
+
+    #[test]
+    fn a_name_that_only_a_mapping_makes_possible_keeps_the_mapping() {
+        let (protocol, mut metadata) = table(&["columnMapping"], &["columnMapping"], &[("delta.columnMapping.mode", "id")]);
+        metadata.schema_string = r#"{"type":"struct","fields":[{"name":"at","type":{"type":"struct","fields":[
+            {"name":"the day","type":"long","nullable":true,"metadata":{}}]},"nullable":true,"metadata":{}}]}"#
+            .to_owned();
+        let problem = dropped(&(protocol, metadata), "columnMapping").unwrap_err();
+        assert!(problem.to_string().starts_with("the name of column `at.the day`, with ' ', uses it"), "{problem}");
     }
 
     #[test]

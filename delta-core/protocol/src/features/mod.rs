@@ -24,6 +24,9 @@ mod table;
 
 pub use active::{catalog_feature, column_mapping, has, has_in_commit_timestamps, is_active};
 pub use check::{RowChange, check_change, check_read, check_write, records_changes};
-pub use drop::{CHECKPOINT_PROTECTION, Downgrade, DropProblem, FeatureHistory, PROTECTED_BEFORE, downgrade, leaves_traces};
+pub use drop::{
+    CHECKPOINT_PROTECTION, Downgrade, DropProblem, FeatureHistory, FeatureTraces, PROTECTED_BEFORE, ROW_TRACKING_SUSPENDED,
+    downgrade, leaves_traces,
+};
 pub use negotiate::{FEATURE_PREFIX, protocol_for, protocol_upgrade};
 pub use table::{Enabled, FEATURES, Feature, FeatureKind, READER_VERSION, WRITER_VERSION, feature, feature_table};

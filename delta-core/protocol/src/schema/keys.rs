@@ -54,8 +54,24 @@ impl StructType {
     /// The schema without column mapping and without a memory of earlier types, at every depth: a new table has none.
     #[must_use]
     pub fn without_mapping(&self) -> Self {
+        self.without_keys(&[COLUMN_ID, PHYSICAL_NAME, NESTED_IDS, TYPE_CHANGES])
+    }
+
+    /// The schema without column mapping, at every depth: files have the names that users see.
+    #[must_use]
+    pub fn without_column_names(&self) -> Self {
+        self.without_keys(&[COLUMN_ID, PHYSICAL_NAME, NESTED_IDS])
+    }
+
+    /// The schema without a memory of earlier types, at every depth: no file has any of them.
+    #[must_use]
+    pub fn without_type_changes(&self) -> Self {
+        self.without_keys(&[TYPE_CHANGES])
+    }
+
+    fn without_keys(&self, keys: &[&str]) -> Self {
         self.map_fields(&mut |mut field| {
-            field.metadata.retain(|key, _| ![COLUMN_ID, PHYSICAL_NAME, NESTED_IDS, TYPE_CHANGES].contains(&key.as_str()));
+            field.metadata.retain(|key, _| !keys.contains(&key.as_str()));
             field
         })
     }

@@ -42,6 +42,13 @@ impl StructType {
     pub fn check_type_changes(&self) -> Result<()> {
         check_struct("", self)
     }
+
+    /// The columns at the top in which something, at any depth, had another type before.
+    pub fn columns_with_type_changes(&self) -> Vec<&StructField> {
+        let remembers = |field: &StructField| field.metadata.get(TYPE_CHANGES).is_some_and(|history| !history.is_null());
+        let within = |field: &&StructField| Self::new([(*field).clone()]).find_column(&mut |field| remembers(field)).is_some();
+        self.fields.iter().filter(within).collect()
+    }
 }
 
 impl PrimitiveType {

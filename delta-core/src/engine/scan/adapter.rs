@@ -5,7 +5,7 @@
 //! | the column, of the same type | the column |
 //! | of another type | a cast, which fails where a value does not fit |
 //! | nested, with the names of the table | what DataFusion makes of it: fields by name, null where one is missing |
-//! | nested, with other names, or a variant | [`ConformExpr`] |
+//! | nested, with other names, or a variant, or with a map of another type | [`ConformExpr`] |
 //! | nothing | null |
 //!
 //! Columns are found as the protocol says: by field id, by physical name, and else without regard to letter case.
@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use boathouse_delta_table::FileColumns;
-use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::physical_expr::PhysicalExpr;
@@ -59,7 +59,8 @@ impl DeltaAdapter {
         self.file.fields().get(at).map(|field| (at, field))
     }
 
-    /// Whether DataFusion knows better what becomes of this expression: it reads parts of nested columns alone.
+    /// Whether DataFusion knows better what becomes of this expression: it reads parts of nested columns alone. It casts no structs within
+    /// maps.
     fn is_nested(&self, expr: &Arc<dyn PhysicalExpr>) -> Result<bool> {
         let mut nested = false;
         expr.apply(|expr| {
@@ -69,8 +70,10 @@ impl DeltaAdapter {
                 && !self.columns.must_conform(column.name())
                 && self.found(column).is_some_and(|(_, found)| found.data_type() != wanted.data_type())
             {
-                nested = true;
-                return Ok(TreeNodeRecursion::Stop);
+                nested = !holds_map(wanted.data_type());
+                if !nested {
+                    return Ok(TreeNodeRecursion::Stop);
+                }
             }
             Ok(TreeNodeRecursion::Continue)
         })?;
@@ -107,6 +110,16 @@ impl DeltaAdapter {
             }
         });
         Schema::new(spelled.collect::<Vec<_>>())
+    }
+}
+
+/// Whether there is a map, at any depth.
+fn holds_map(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Map(..) => true,
+        DataType::Struct(fields) => fields.iter().any(|field| holds_map(field.data_type())),
+        DataType::List(element) | DataType::LargeList(element) => holds_map(element.data_type()),
+        _ => false,
     }
 }
 

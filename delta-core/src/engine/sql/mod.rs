@@ -10,6 +10,7 @@
 //! Words and their order are Spark's. Names of tables without quotes are lower case; names of columns regard no letter case, and are spelled as
 //! they were declared (`spelling`). Quotes of names are `` ` `` or `"`.
 
+mod alter_columns;
 mod assignments;
 mod changes;
 mod clone;

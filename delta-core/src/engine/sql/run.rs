@@ -332,7 +332,8 @@ impl Run<'_> {
         let changes: Vec<Change> = changes
             .into_iter()
             .filter(|change| match change {
-                Change::Add { field, if_not_exists: true, .. } => !there(field.name()),
+                Change::Add { parent, field, if_not_exists: true, .. } if parent.is_empty() => !there(field.name()),
+                Change::Add { parent, field, if_not_exists: true, .. } => !there(&format!("{parent}.{}", field.name())),
                 Change::Drop { column, if_exists: true } => there(column),
                 _ => true,
             })
@@ -343,8 +344,8 @@ impl Run<'_> {
         }
         for change in changes {
             alter = match change {
-                Change::Add { field, place: None, .. } => alter.add_column(field),
-                Change::Add { field, place: Some(place), .. } => alter.add_column_at(field, place),
+                Change::Add { parent, field, place, .. } => alter.add_field(parent, field, place),
+                Change::Replace(fields) => alter.replace_columns(fields),
                 Change::Move { column, place } => alter.move_column(column, place),
                 Change::Comment { column, text } if text.is_empty() => alter.drop_comment(column),
                 Change::Comment { column, text } => alter.comment_column(column, text),

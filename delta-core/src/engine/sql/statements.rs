@@ -9,6 +9,7 @@ use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use super::alter_columns::{added_column, replaced_columns};
 use super::cursor::{Cursor, TableName};
 use super::data_types::{column, column_named, data_type};
 use super::optimize::Optimize;
@@ -74,22 +75,59 @@ pub(crate) struct Create {
 /// One change of a table.
 #[derive(Debug)]
 pub(crate) enum Change {
-    Add { field: Field, place: Option<ColumnPlace>, if_not_exists: bool },
-    Move { column: String, place: ColumnPlace },
-    Comment { column: String, text: String },
+    /// `parent`: the path of the struct; empty for the table.
+    Add {
+        parent: String,
+        field: Field,
+        place: Option<ColumnPlace>,
+        if_not_exists: bool,
+    },
+    Replace(Vec<Field>),
+    Move {
+        column: String,
+        place: ColumnPlace,
+    },
+    Comment {
+        column: String,
+        text: String,
+    },
     Describe(Option<String>),
     Require(String),
-    Rename { column: String, to: String },
-    Drop { column: String, if_exists: bool },
+    Rename {
+        column: String,
+        to: String,
+    },
+    Drop {
+        column: String,
+        if_exists: bool,
+    },
     SyncIdentity(String),
-    Widen { column: String, to: DataType },
+    Widen {
+        column: String,
+        to: DataType,
+    },
     AllowNulls(String),
-    SetDefault { column: String, expression: String },
+    SetDefault {
+        column: String,
+        expression: String,
+    },
     DropDefault(String),
-    AddConstraint { name: String, expression: String },
-    DropConstraint { name: String, if_exists: bool },
-    Set { key: String, value: String },
-    Unset { key: String, if_exists: bool },
+    AddConstraint {
+        name: String,
+        expression: String,
+    },
+    DropConstraint {
+        name: String,
+        if_exists: bool,
+    },
+    Set {
+        key: String,
+        value: String,
+    },
+    Unset {
+        key: String,
+        if_exists: bool,
+    },
 }
 
 /// Statements that are in Delta's SQL and not here, with what would help.
@@ -104,11 +142,10 @@ const UNSUPPORTED: [(&[&str], &str, &str); 7] = [
 ];
 
 /// Changes of a table that are in Spark's SQL and not here, with what would help.
-const NOT_ALTERED: [(&[&str], &str, &str); 7] = [
+const NOT_ALTERED: [(&[&str], &str, &str); 6] = [
     (&["RENAME", "TO"], "ALTER TABLE … RENAME TO", "register the table under the other name"),
     (&["SET", "LOCATION"], "ALTER TABLE … SET LOCATION", "register the table of the other place under this name"),
     (&["SET", "SERDEPROPERTIES"], "ALTER TABLE … SET SERDEPROPERTIES", "write SET TBLPROPERTIES"),
-    (&["REPLACE", "COLUMNS"], "ALTER TABLE … REPLACE COLUMNS", "write ADD COLUMNS, DROP COLUMNS and ALTER COLUMN"),
     (&["ADD", "PARTITION"], "ALTER TABLE … ADD PARTITION", "leave it out: the log knows the partitions"),
     (&["DROP", "PARTITION"], "ALTER TABLE … DROP PARTITION", "write DELETE FROM with a condition on the partition columns"),
     (&["ADD", "CONSTRAINT", "IF", "NOT", "EXISTS"], "IF NOT EXISTS of a constraint", "look at SHOW TBLPROPERTIES first"),
@@ -330,7 +367,7 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
         let many = cursor.takes_token(&Token::LParen);
         loop {
             let if_not_exists = cursor.takes(&["IF", "NOT", "EXISTS"]) || all_if_not_exists;
-            let field = column(cursor)?;
+            let (parent, field) = added_column(cursor)?;
             if field.metadata().contains_key("CURRENT_DEFAULT") {
                 // Rows that are there would have no value, and the table would seem to say that they have this one.
                 return unsupported(
@@ -339,7 +376,7 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
                     "add the column, and then ALTER COLUMN … SET DEFAULT, which is for rows that come later",
                 );
             }
-            changes.push(Change::Add { field, place: place(cursor)?, if_not_exists });
+            changes.push(Change::Add { parent, field, place: place(cursor)?, if_not_exists });
             if !many || !cursor.takes_token(&Token::Comma) {
                 break;
             }
@@ -347,6 +384,8 @@ fn alter(cursor: &mut Cursor<'_>) -> Result<Statement> {
         if many {
             cursor.expect_token(&Token::RParen)?;
         }
+    } else if cursor.takes(&["REPLACE", "COLUMNS"]) {
+        changes.push(Change::Replace(replaced_columns(cursor)?));
     } else if cursor.takes(&["RENAME", "COLUMN"]) {
         let column = cursor.column()?;
         cursor.expect(&["TO"])?;

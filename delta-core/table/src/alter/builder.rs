@@ -84,12 +84,26 @@ impl AlterBuilder {
 
     /// Adds a column at the end. Rows that are there have nulls in it.
     pub fn add_column(self, field: Field) -> Self {
-        self.with(Change::AddColumn { field, place: None })
+        self.with(Change::AddColumn { parent: String::new(), field, place: None })
     }
 
     /// Adds a column at a place among the others. Rows that are there have nulls in it.
     pub fn add_column_at(self, field: Field, place: ColumnPlace) -> Self {
-        self.with(Change::AddColumn { field, place: Some(place) })
+        self.with(Change::AddColumn { parent: String::new(), field, place: Some(place) })
+    }
+
+    /// Adds a column to a struct, at its end, or at a place among its others. `parent` is the path of the struct: a column, a field of one, the
+    /// `element` of a list, the `key` or `value` of a map. Structs that are there have nulls in it.
+    pub fn add_field(self, parent: impl Into<String>, field: Field, place: Option<ColumnPlace>) -> Self {
+        self.with(Change::AddColumn { parent: parent.into(), field, place })
+    }
+
+    /// Gives the table these columns, in this order. Those that it has, at any depth, keep their values; new ones are null in rows that are
+    /// there; missing ones are dropped, which column mapping must allow. Types become wider where `delta.enableTypeWidening` is true.
+    ///
+    /// A struct of which columns are missing, and others new, is refused: they may have got another name.
+    pub fn replace_columns(self, fields: impl IntoIterator<Item = Field>) -> Self {
+        self.with(Change::ReplaceColumns { fields: fields.into_iter().collect() })
     }
 
     /// Puts a column elsewhere among those of its table or struct. No file is touched.
@@ -227,6 +241,7 @@ impl AlterBuilder {
             description: snapshot.metadata().description.clone(),
             required: Vec::new(),
             synced: Vec::new(),
+            touched: Vec::new(),
         };
         let Some(first) = changes.first() else { return Err(draft.problem(AlterProblem::Nothing)) };
         let reads_rows = |change: &Change| {
@@ -234,7 +249,13 @@ impl AlterBuilder {
         };
         let adds_constraint = changes.iter().any(reads_rows);
         let changes_columns = |change: &Change| {
-            matches!(change, Change::RenameColumn { .. } | Change::DropColumn { .. } | Change::WidenColumn { .. })
+            matches!(
+                change,
+                Change::RenameColumn { .. }
+                    | Change::DropColumn { .. }
+                    | Change::WidenColumn { .. }
+                    | Change::ReplaceColumns { .. }
+            )
         };
         if adds_constraint && changes.iter().any(changes_columns) {
             return Err(draft.problem(AlterProblem::ConstraintWithColumns));
@@ -243,6 +264,9 @@ impl AlterBuilder {
             draft.apply(change)?;
             if let Change::RenameColumn { column, .. } | Change::DropColumn { column } = change {
                 still_understood(table, &snapshot, &draft, column)?;
+            }
+            if matches!(change, Change::ReplaceColumns { .. }) && !draft.touched.is_empty() {
+                still_understood(table, &snapshot, &draft, &draft.touched.join(", "))?;
             }
         }
         let (protocol, metadata) = finish(table, &snapshot, &mut draft)?;

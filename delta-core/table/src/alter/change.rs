@@ -26,22 +26,74 @@ impl ColumnPlace {
 /// One change, as it was asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Change {
-    AddColumn { field: Field, place: Option<ColumnPlace> },
-    RenameColumn { column: String, to: String },
-    DropColumn { column: String },
-    WidenColumn { column: String, to: DataType },
-    MoveColumn { column: String, place: ColumnPlace },
-    AllowNulls { column: String },
-    RequireValues { column: String },
-    Comment { column: String, text: Option<String> },
-    Describe { text: Option<String> },
-    SyncIdentity { column: String },
-    SetDefault { column: String, expression: String },
-    DropDefault { column: String },
-    AddConstraint { name: String, expression: String },
-    DropConstraint { name: String, absent: Absent },
-    SetProperty { key: String, value: String },
-    UnsetProperty { key: String, absent: Absent },
+    /// `parent`: the dotted path of the struct; empty for the table.
+    AddColumn {
+        parent: String,
+        field: Field,
+        place: Option<ColumnPlace>,
+    },
+    ReplaceColumns {
+        fields: Vec<Field>,
+    },
+    RenameColumn {
+        column: String,
+        to: String,
+    },
+    DropColumn {
+        column: String,
+    },
+    WidenColumn {
+        column: String,
+        to: DataType,
+    },
+    MoveColumn {
+        column: String,
+        place: ColumnPlace,
+    },
+    AllowNulls {
+        column: String,
+    },
+    RequireValues {
+        column: String,
+    },
+    Comment {
+        column: String,
+        text: Option<String>,
+    },
+    Describe {
+        text: Option<String>,
+    },
+    SyncIdentity {
+        column: String,
+    },
+    SetDefault {
+        column: String,
+        expression: String,
+    },
+    DropDefault {
+        column: String,
+    },
+    AddConstraint {
+        name: String,
+        expression: String,
+    },
+    DropConstraint {
+        name: String,
+        absent: Absent,
+    },
+    SetProperty {
+        key: String,
+        value: String,
+    },
+    UnsetProperty {
+        key: String,
+        absent: Absent,
+    },
+}
+
+/// The path of a column of a struct.
+pub(super) fn joined(parent: &str, column: &str) -> String {
+    if parent.is_empty() { column.to_owned() } else { format!("{parent}.{column}") }
 }
 
 /// What happens when there is nothing to take away.
@@ -56,6 +108,7 @@ impl Change {
     pub(super) fn operation(&self) -> &'static str {
         match self {
             Self::AddColumn { .. } => "ADD COLUMNS",
+            Self::ReplaceColumns { .. } => "REPLACE COLUMNS",
             Self::RenameColumn { .. } => "RENAME COLUMN",
             Self::DropColumn { .. } => "DROP COLUMNS",
             Self::WidenColumn { .. }
@@ -78,8 +131,14 @@ impl Change {
     /// What the history says of it.
     pub(super) fn parameters(&self) -> BTreeMap<&'static str, String> {
         match self {
-            Self::AddColumn { field, place } => {
-                let mut facts = BTreeMap::from([("column", field.name().clone()), ("type", field.data_type().to_string())]);
+            Self::ReplaceColumns { fields } => {
+                let column = |field: &Field| serde_json::json!({"name": field.name(), "type": field.data_type().to_string(), "nullable": field.is_nullable()});
+                let columns: Vec<_> = fields.iter().map(column).collect();
+                BTreeMap::from([("columns", serde_json::Value::from(columns).to_string())])
+            }
+            Self::AddColumn { parent, field, place } => {
+                let mut facts =
+                    BTreeMap::from([("column", joined(parent, field.name())), ("type", field.data_type().to_string())]);
                 facts.extend(place.iter().map(|place| ("position", place.words())));
                 facts
             }

@@ -7,10 +7,10 @@ use boathouse_delta_protocol::ProtocolError;
 use boathouse_delta_protocol::features::FEATURE_PREFIX;
 use boathouse_delta_protocol::properties::{TableProperties, check_effect};
 use boathouse_delta_protocol::rules::CONSTRAINT_PREFIX;
-use boathouse_delta_protocol::schema::{ColumnMappingMode, StructField, StructType};
+use boathouse_delta_protocol::schema::{ColumnMappingMode, ReplaceRules, StructField, StructType};
 use serde_json::Value;
 
-use super::change::{Absent, Change, ColumnPlace};
+use super::change::{Absent, Change, ColumnPlace, joined};
 use crate::error::{AlterProblem, DeltaError, OnTable, Result};
 use crate::mapping::{PhysicalNames, map_new_columns};
 use crate::table::DeltaTable;
@@ -49,16 +49,16 @@ pub(super) struct Draft<'a> {
     pub(super) required: Vec<String>,
     /// Identity columns that go on behind the values that are there.
     pub(super) synced: Vec<String>,
+    /// Columns that went or got another type as all were replaced.
+    pub(super) touched: Vec<String>,
 }
 
 impl Draft<'_> {
     /// Makes one change.
     pub(super) fn apply(&mut self, change: &Change) -> Result<()> {
         match change {
-            Change::AddColumn { field, place } => {
-                self.add_column(field)?;
-                place.iter().try_for_each(|place| self.move_column(field.name(), place))
-            }
+            Change::AddColumn { parent, field, place } => self.add_column(parent, field, place.as_ref()),
+            Change::ReplaceColumns { fields } => self.replace_columns(fields),
             Change::MoveColumn { column, place } => self.move_column(column, place),
             Change::RenameColumn { column, to } => self.rename(column, to),
             Change::DropColumn { column } => self.drop_column(column),
@@ -131,43 +131,73 @@ impl Draft<'_> {
         self.schema.edit_column(column, edit).on(self.url)
     }
 
-    fn add_column(&mut self, field: &arrow_schema::Field) -> Result<()> {
+    /// Adds a column to the table or to a struct of it.
+    fn add_column(&mut self, parent: &str, field: &arrow_schema::Field, place: Option<&ColumnPlace>) -> Result<()> {
+        let column = joined(parent, field.name());
         let added = StructType::from_arrow(&Schema::new(vec![field.clone()])).on(self.url)?.as_data();
-        for field in added.fields {
-            if self.schema.field(&field.name).is_some() {
-                return Err(self.problem(AlterProblem::NameTaken { column: field.name }));
-            }
-            if !field.nullable && self.has_files {
-                return Err(self.problem(AlterProblem::RequiredColumn { column: field.name }));
-            }
-            self.schema.fields.push(field);
+        if added.fields.iter().any(|field| !field.nullable) && self.has_files {
+            return Err(self.problem(AlterProblem::RequiredColumn { column }));
         }
+        let refused = self.schema.edit_struct(parent, |columns| {
+            if columns.iter().any(|known| known.name.to_lowercase() == field.name().to_lowercase()) {
+                return Some(AlterProblem::NameTaken { column: column.clone() });
+            }
+            let Some(at) = index_at(columns, place) else {
+                return Some(no_sibling(&column, place, columns));
+            };
+            columns.splice(at..at, added.fields);
+            None
+        });
+        match refused.on(self.url)? {
+            None => Ok(()),
+            Some(problem) => Err(self.problem(problem)),
+        }
+    }
+
+    /// Gives the table other columns; those that it has keep their values.
+    fn replace_columns(&mut self, fields: &[arrow_schema::Field]) -> Result<()> {
+        let identity = |field: &StructField| field.metadata.keys().any(|key| key.starts_with("delta.identity."));
+        if let Some(column) = self.schema.find_column(&mut |field| identity(field)) {
+            return Err(self.problem(AlterProblem::ReplacesIdentity { column }));
+        }
+        let asked = StructType::from_arrow(&Schema::new(fields.to_vec())).on(self.url)?.as_data();
+        asked.validate(self.mode).on(self.url)?;
+        let properties = self.properties()?;
+        let rules = ReplaceRules {
+            mode: self.mode,
+            widens: properties.enable_type_widening,
+            iceberg: properties.enable_iceberg_compat_v1 || properties.enable_iceberg_compat_v2,
+        };
+        let replaced =
+            self.schema.replace_columns(&asked, rules).map_err(|problem| self.problem(AlterProblem::Replaces(problem)))?;
+        for column in replaced.dropped.iter().chain(&replaced.widened) {
+            self.not_partition(column)?;
+        }
+        for column in &replaced.dropped {
+            self.not_clustering(column)?;
+        }
+        self.schema = replaced.schema;
+        self.touched.extend(replaced.dropped.into_iter().chain(replaced.widened));
         Ok(())
     }
 
     /// Puts a column elsewhere among those of its struct. Files stay: they know columns by name or id.
     fn move_column(&mut self, column: &str, place: &ColumnPlace) -> Result<()> {
-        let missing = self.edit(column, |columns, at| {
+        let refused = self.edit(column, |columns, at| {
             let moved = columns.remove(at);
-            let to = match place {
-                ColumnPlace::First => Some(0),
-                ColumnPlace::After(other) => {
-                    let exact = columns.iter().position(|field| field.name == *other);
-                    let any_case = || columns.iter().position(|field| field.name.to_lowercase() == other.to_lowercase());
-                    exact.or_else(any_case).map(|other| other + 1)
+            match index_at(columns, Some(place)) {
+                Some(to) => {
+                    columns.insert(to, moved);
+                    None
                 }
-            };
-            let siblings = columns.iter().map(|field| field.name.as_str()).collect::<Vec<_>>().join(", ");
-            columns.insert(to.unwrap_or(at), moved);
-            match (to, place) {
-                (None, ColumnPlace::After(other)) => Some((other.clone(), siblings)),
-                _ => None,
+                None => {
+                    let refused = no_sibling(column, Some(place), columns);
+                    columns.insert(at, moved);
+                    Some(refused)
+                }
             }
         })?;
-        match missing {
-            None => Ok(()),
-            Some((after, siblings)) => Err(self.problem(AlterProblem::NoSibling { column: column.to_owned(), after, siblings })),
-        }
+        refused.map_or(Ok(()), |problem| Err(self.problem(problem)))
     }
 
     fn rename(&mut self, column: &str, to: &str) -> Result<()> {
@@ -195,13 +225,7 @@ impl Draft<'_> {
     fn drop_column(&mut self, column: &str) -> Result<()> {
         self.needs_mapping(column)?;
         self.not_partition(column)?;
-        if self
-            .clustering
-            .iter()
-            .any(|c| c.eq_ignore_ascii_case(column) || c.to_lowercase().starts_with(&format!("{}.", column.to_lowercase())))
-        {
-            return Err(self.problem(AlterProblem::ClusteringColumn { column: column.to_owned() }));
-        }
+        self.not_clustering(column)?;
         let dropped = self.edit(column, |columns, at| {
             let is_last = columns.len() == 1;
             if !is_last {
@@ -303,6 +327,15 @@ impl Draft<'_> {
         }
     }
 
+    fn not_clustering(&self, column: &str) -> Result<()> {
+        let below = format!("{}.", column.to_lowercase());
+        let holds = |c: &String| c.to_lowercase() == column.to_lowercase() || c.to_lowercase().starts_with(&below);
+        if self.clustering.iter().any(holds) {
+            return Err(self.problem(AlterProblem::ClusteringColumn { column: column.to_owned() }));
+        }
+        Ok(())
+    }
+
     fn not_partition(&self, column: &str) -> Result<()> {
         if self.partition_columns.iter().any(|name| name.to_lowercase() == column.to_lowercase()) {
             return Err(self.problem(AlterProblem::PartitionColumn { column: column.to_owned() }));
@@ -320,4 +353,23 @@ impl Draft<'_> {
         let parsed: Result<_, ProtocolError> = TableProperties::parse(&self.configuration);
         parsed.on(self.url)
     }
+}
+
+/// Where a column is to stand among these; nothing when the one before it is not there.
+fn index_at(columns: &[StructField], place: Option<&ColumnPlace>) -> Option<usize> {
+    match place {
+        None => Some(columns.len()),
+        Some(ColumnPlace::First) => Some(0),
+        Some(ColumnPlace::After(other)) => {
+            let exact = columns.iter().position(|field| field.name == *other);
+            let any_case = || columns.iter().position(|field| field.name.to_lowercase() == other.to_lowercase());
+            exact.or_else(any_case).map(|other| other + 1)
+        }
+    }
+}
+
+fn no_sibling(column: &str, place: Option<&ColumnPlace>, columns: &[StructField]) -> AlterProblem {
+    let after = if let Some(ColumnPlace::After(other)) = place { other.clone() } else { String::new() };
+    let siblings = columns.iter().map(|field| field.name.as_str()).collect::<Vec<_>>().join(", ");
+    AlterProblem::NoSibling { column: column.to_owned(), after, siblings }
 }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int64Array, StringArray, StructArray};
+use arrow_array::{Array, ArrayRef, Int32Array, Int64Array, ListArray, MapArray, StringArray, StructArray};
+use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field, Fields};
+use boathouse_delta_table::protocol::schema::ReplaceProblem;
 use boathouse_delta_table::{AlterProblem, ColumnPlace, DeltaError, DeltaTable};
 
 use crate::rows::{batch, latest_ids, people, read, reopened, stream, table};
@@ -141,4 +143,122 @@ async fn what_is_not_there_is_taken_away_only_if_that_is_allowed() {
     assert_eq!(problem(error), AlterProblem::NoProperty { key: "tema".into() });
     table.alter().unset_known_property("team").unset_property("tema").drop_constraint_if_exists("none").run().await.unwrap();
     assert!(!table.snapshot().await.unwrap().metadata().configuration.contains_key("team"));
+}
+
+/// `id`, `stops: list of {name}`, `by_day: map of text to {n}`, in files from before and after what `alter` does.
+async fn nested() -> DeltaTable {
+    let table = table();
+    let name: Fields = vec![Field::new("name", DataType::Utf8, true)].into();
+    let names = StructArray::new(name.clone(), vec![Arc::new(StringArray::from(vec!["x", "y", "z"])) as ArrayRef], None);
+    let element = Arc::new(Field::new("element", DataType::Struct(name), true));
+    let stops = ListArray::new(element, OffsetBuffer::from_lengths([2, 0, 1]), Arc::new(names), None);
+    let n: Fields = vec![Field::new("n", DataType::Int32, true)].into();
+    let counts = StructArray::new(n, vec![Arc::new(Int32Array::from(vec![1, 2])) as ArrayRef], None);
+    let pair: Fields =
+        vec![Field::new("key", DataType::Utf8, false), Field::new("value", counts.data_type().clone(), true)].into();
+    let entries = StructArray::new(pair.clone(), vec![Arc::new(StringArray::from(vec!["mon", "tue"])), Arc::new(counts)], None);
+    let by_day = MapArray::new(
+        Arc::new(Field::new("key_value", DataType::Struct(pair), false)),
+        OffsetBuffer::from_lengths([1, 1, 0]),
+        entries,
+        None,
+        false,
+    );
+    let columns: [(&str, ArrayRef); 3] =
+        [("id", Arc::new(Int64Array::from(vec![1, 2, 3]))), ("stops", Arc::new(stops)), ("by_day", Arc::new(by_day))];
+    table.append(stream(batch(&columns))).create_if_absent().run().await.unwrap();
+    table
+}
+
+async fn described(table: &DeltaTable) -> (String, Vec<String>) {
+    let snapshot = reopened(table).snapshot().await.unwrap();
+    let mut rows = Vec::new();
+    for batch in read(&snapshot).await {
+        let text = |column: &ArrayRef, row| arrow_cast::display::array_value_to_string(column, row).unwrap();
+        rows.extend((0..batch.num_rows()).map(|row| batch.columns().iter().map(|c| text(c, row)).collect::<Vec<_>>().join(" ")));
+    }
+    rows.sort();
+    (snapshot.delta_schema().to_string(), rows)
+}
+
+#[tokio::test]
+async fn fields_are_added_to_structs_of_lists_and_maps_and_are_null_where_they_were_not() {
+    for mode in ["none", "name"] {
+        let table = nested().await;
+        table.alter().set_property("delta.columnMapping.mode", mode).run().await.unwrap();
+        let field = |name: &str| Field::new(name, DataType::Int64, true);
+        let alter = table.alter().add_field("Stops.element", field("at"), Some(ColumnPlace::First));
+        let alter = alter.add_field("by_day.value", field("m"), None);
+        let within = Field::new("place", DataType::Struct(vec![field("zip")].into()), true);
+        let alter = alter.add_field("", within, Some(ColumnPlace::After("ID".into())));
+        alter.add_field("place", field("no"), Some(ColumnPlace::After("zip".into()))).run().await.unwrap();
+        let (schema, rows) = described(&table).await;
+        assert_eq!(
+            schema,
+            "struct<id:long,place:struct<zip:long,no:long>,stops:array<struct<at:long,name:string>>,by_day:map<string,struct<n:integer,m:long>>>"
+        );
+        assert_eq!(
+            rows,
+            ["1  [{at: , name: x}, {at: , name: y}] {mon: {n: 1, m: }}", "2  [] {tue: {n: 2, m: }}", "3  [{at: , name: z}] {}",]
+        );
+        // Rows with values in them come back, and those from before are what they were.
+        let again = read(&table.snapshot().await.unwrap()).await.remove(0);
+        table.append(stream(again)).run().await.unwrap();
+        assert_eq!(described(&table).await.1.len(), 6);
+        let history = table.history(10).await.unwrap();
+        let added = history.iter().find(|commit| commit.operation.as_deref() == Some("ADD COLUMNS")).unwrap();
+        assert!(added.parameters["changes"].contains("Stops.element.at"), "{:?}", added.parameters);
+    }
+}
+
+#[tokio::test]
+async fn a_field_is_refused_where_there_is_no_struct_or_one_of_its_name() {
+    let table = nested().await;
+    let field = |name: &str| Field::new(name, DataType::Int64, true);
+    for parent in ["stops", "stops.name", "by_day", "by_day.key", "id", "nowhere", "stops.element.name"] {
+        let error = table.alter().add_field(parent, field("at"), None).run().await.unwrap_err();
+        assert!(error.to_string().contains(&format!("`{parent}`")), "{parent}: {error}");
+    }
+    let error = table.alter().add_field("stops.element", field("NAME"), None).run().await.unwrap_err();
+    assert_eq!(problem(error), AlterProblem::NameTaken { column: "stops.element.NAME".into() });
+    let required = Field::new("at", DataType::Int64, false);
+    let error = table.alter().add_field("stops.element", required, None).run().await.unwrap_err();
+    assert_eq!(problem(error), AlterProblem::RequiredColumn { column: "stops.element.at".into() });
+    let error =
+        table.alter().add_field("stops.element", field("at"), Some(ColumnPlace::After("id".into()))).run().await.unwrap_err();
+    assert!(matches!(problem(error), AlterProblem::NoSibling { siblings, .. } if siblings == "name"));
+    assert_eq!(table.snapshot().await.unwrap().version(), 0);
+}
+
+#[tokio::test]
+async fn columns_are_replaced_and_those_that_stay_keep_their_values() {
+    let table = nested().await;
+    let snapshot = table.snapshot().await.unwrap();
+    let known: Vec<Field> = snapshot.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+    let without = vec![known[2].clone(), known[0].clone()];
+    let error = table.alter().replace_columns(without.clone()).run().await.unwrap_err();
+    assert!(matches!(problem(error), AlterProblem::Replaces(ReplaceProblem::Drops { column }) if column == "stops"));
+    // Without a mapping, columns come and move.
+    let late = Field::new("late", DataType::Int32, true);
+    table.alter().replace_columns([late.clone(), known[2].clone(), known[1].clone(), known[0].clone()]).run().await.unwrap();
+    assert_eq!(names(table.snapshot().await.unwrap().schema().fields()), ["late", "by_day", "stops", "id"]);
+    assert_eq!(table.history(1).await.unwrap()[0].operation.as_deref(), Some("REPLACE COLUMNS"));
+    // With one, they go; what is gone does not come back.
+    table.alter().set_property("delta.columnMapping.mode", "name").add_constraint("some", "id > 0").run().await.unwrap_err();
+    table.alter().set_property("delta.columnMapping.mode", "name").run().await.unwrap();
+    table.alter().replace_columns(without.clone()).run().await.unwrap();
+    assert_eq!(described(&table).await.1, ["{mon: {n: 1}} 1", "{tue: {n: 2}} 2", "{} 3"]);
+    table.alter().replace_columns([without.clone(), vec![known[1].clone()]].concat()).run().await.unwrap();
+    assert_eq!(described(&table).await.1, ["{mon: {n: 1}} 1 ", "{tue: {n: 2}} 2 ", "{} 3 "]);
+    let error = table.alter().replace_columns([without, vec![late]].concat()).run().await.unwrap_err();
+    assert!(matches!(problem(error), AlterProblem::Replaces(ReplaceProblem::Ambiguous { .. })));
+}
+
+#[tokio::test]
+async fn partition_columns_are_not_replaced_away() {
+    let table = table();
+    let create = table.append(people(&[1], "a")).partition_by(["part"]).property("delta.columnMapping.mode", "name");
+    create.run().await.unwrap();
+    let error = table.alter().replace_columns([Field::new("id", DataType::Int64, true)]).run().await.unwrap_err();
+    assert_eq!(problem(error), AlterProblem::PartitionColumn { column: "part".into() });
 }

@@ -1,6 +1,7 @@
 //! Integration tests of Delta tables.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::single_range_in_vec_init)]
 
+mod alter_lives;
 mod altering;
 mod bad_input;
 mod catalog_tables;

@@ -72,7 +72,7 @@ async fn a_restore_and_a_clone_as_of_a_time_to_come_are_refused_and_change_nothi
     let tomorrow = TableVersion::AtUs(table.snapshot().await.unwrap().timestamp_us() + 86_400_000_000);
     let error = table.restore(tomorrow).run().await.unwrap_err();
     assert!(matches!(error, DeltaError::AfterNewestVersion { newest_version: 1, .. }), "{error}");
-    let copy = DeltaTable::at(Storage::memory(), table.env().clone());
+    let copy = DeltaTable::at(Storage::memory().at("a/copy"), table.env().clone());
     let error = table.clone_to(&copy).at(tomorrow).run().await.unwrap_err();
     assert!(matches!(error, DeltaError::AfterNewestVersion { newest_version: 1, .. }), "{error}");
     assert!(!copy.exists().await.unwrap());
