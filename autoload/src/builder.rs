@@ -1,17 +1,26 @@
 //! Describing a source, and opening it.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use arrow_schema::{DataType, SchemaRef};
 use boathouse_base::{DomainError, Env, ErrorKind, Result};
 use boathouse_storage::{Glob, Location, Storage, system_env};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::clean::CleanSource;
+use crate::discovery::{Discovery, Finder, FolderWatch, Listing, Selection};
 use crate::error::AutoLoadError;
-use crate::landing::Landing;
+use crate::fingerprint::Fingerprints;
+use crate::landing::{Landing, Reading};
 use crate::ledger::{Addition, Appended, Ledger};
-use crate::loader::AutoLoader;
+use crate::loader::{AutoLoader, Inner};
 use crate::plan::demanded;
-use crate::settings::{ColumnTypes, ExistingFiles, Format, MetadataColumn, SchemaEvolution, Settings};
+use crate::settings::{
+    ColumnTypes, CorruptFiles, DiscoveryMode, ExistingFiles, Format, MetadataColumn, MissingFiles, Overwrites, SchemaEvolution,
+    Settings,
+};
 
 /// Describes an [`AutoLoader`]; [`open`](Self::open) makes it.
 #[derive(Debug)]
@@ -20,12 +29,14 @@ pub struct AutoLoaderBuilder {
     landing: Storage,
     state: Option<Storage>,
     settings: Settings,
+    events: Option<Arc<dyn Discovery>>,
+    clean: Option<CleanSource>,
     env: Option<Env>,
 }
 
 impl AutoLoaderBuilder {
     pub(crate) fn new(landing: Storage) -> Self {
-        Self { landing, state: None, settings: Settings::default(), env: None }
+        Self { landing, state: None, settings: Settings::default(), events: None, clean: None, env: None }
     }
 
     /// Replaces all settings.
@@ -96,6 +107,75 @@ impl AutoLoaderBuilder {
         self
     }
 
+    /// Reads only files that were modified after this instant, in microseconds since the Unix epoch (UTC).
+    pub fn modified_after_us(mut self, after_us: i64) -> Self {
+        self.settings.modified_after_us = Some(after_us);
+        self
+    }
+
+    /// Reads only files that were modified before this instant.
+    pub fn modified_before_us(mut self, before_us: i64) -> Self {
+        self.settings.modified_before_us = Some(before_us);
+        self
+    }
+
+    /// Does not read files that are older than this when they are found.
+    pub fn max_file_age(mut self, age: Duration) -> Self {
+        self.settings.max_file_age = Some(age);
+        self
+    }
+
+    /// Whether a file that was overwritten is read again.
+    pub fn overwrites(mut self, overwrites: Overwrites) -> Self {
+        self.settings.overwrites = overwrites;
+        self
+    }
+
+    /// How new files are found.
+    pub fn discovery(mut self, discovery: DiscoveryMode) -> Self {
+        self.settings.discovery = discovery;
+        self
+    }
+
+    /// What tells of new files, in place of listing the folder: a queue of events ([`QueuedFiles`](crate::QueuedFiles)),
+    /// or anything else. The folder is listed at the first start, every
+    /// [`backfill_interval`](Self::backfill_interval), and when events got lost.
+    pub fn events(mut self, events: Arc<dyn Discovery>) -> Self {
+        self.events = Some(events);
+        self
+    }
+
+    /// How often the whole folder is listed, whatever else tells of files.
+    pub fn backfill_interval(mut self, interval: Duration) -> Self {
+        self.settings.backfill_interval = Some(interval);
+        self
+    }
+
+    /// Files in a batch, and about how many bytes, where the stream names no limits.
+    pub fn batch_limits(mut self, max_files: u64, max_bytes: Option<u64>) -> Self {
+        self.settings.max_files = max_files;
+        self.settings.max_bytes = max_bytes;
+        self
+    }
+
+    /// What happens with a planned file that is gone.
+    pub fn missing_files(mut self, missing: MissingFiles) -> Self {
+        self.settings.missing_files = missing;
+        self
+    }
+
+    /// What happens with a file that cannot be opened.
+    pub fn corrupt_files(mut self, corrupt: CorruptFiles) -> Self {
+        self.settings.corrupt_files = corrupt;
+        self
+    }
+
+    /// What happens to files when their rows are safe; they stay unless something is said.
+    pub fn clean_source(mut self, clean: CleanSource) -> Self {
+        self.clean = Some(clean);
+        self
+    }
+
     /// The clock and the ids; the real ones unless said otherwise.
     pub fn env(mut self, env: Env) -> Self {
         self.env = Some(env);
@@ -114,7 +194,7 @@ impl AutoLoaderBuilder {
     }
 
     async fn try_open(self) -> Result<AutoLoader, AutoLoadError> {
-        let Self { landing, state, settings, env } = self;
+        let Self { landing, state, settings, events, clean, env } = self;
         let env = env.unwrap_or_else(system_env);
         let state = state.ok_or_else(|| AutoLoadError::NoState { landing: landing.url().to_owned() })?;
         // In the landing folder itself, state lies where no file is looked for.
@@ -130,19 +210,58 @@ impl AutoLoaderBuilder {
             return Err(AutoLoadError::NoLandingFolder { url: landing.url().to_owned() });
         }
         demanded(None, &settings)?;
-        let source = Identity::claim(&landing, &state, settings.format.name(), &env).await?;
-        let landing = Landing::new(landing, &state, glob, settings.cache_bytes);
-        let mut ledger = Ledger::load(state.clone()).await?;
+        let identity = Identity::claim(&landing, &state, &settings, &env).await?;
+        let fingerprints = Fingerprints::new(&identity.source, settings.overwrites == Overwrites::Read);
+        let events = match (events, settings.discovery) {
+            (None, DiscoveryMode::Watch) => Some(Arc::new(
+                FolderWatch::over(&landing)
+                    .map_err(|source| AutoLoadError::Discovery { what: format!("watch of {}", landing.url()), source })?,
+            ) as Arc<dyn Discovery>),
+            (events, _) => events,
+        };
+        let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        let age_us = settings.max_file_age.map(micros);
+        let selection =
+            Selection::new(&landing, &state, glob).modified(settings.modified_after_us, settings.modified_before_us, age_us);
+        let listing = Listing::open(
+            landing.clone(),
+            state.clone(),
+            settings.discovery == DiscoveryMode::HighestNames,
+            fingerprints.need_facts(),
+            selecting(&settings),
+            env.clone(),
+        )
+        .await?;
+        let backfill_us = settings.backfill_interval.map(micros);
+        let mut finder = Finder::new(listing, events, selection, fingerprints.clone(), backfill_us, env.clone());
+        let reading = Reading {
+            ignore_missing: settings.missing_files == MissingFiles::Ignore,
+            versions: settings.overwrites == Overwrites::Read,
+            concurrent: settings.concurrent_fetches,
+            cache_bytes: settings.cache_bytes,
+        };
+        let landing = Landing::new(landing, reading);
+        let mut ledger = Ledger::load(state.clone(), fingerprints).await?;
         if settings.existing_files == ExistingFiles::Skip && ledger.is_new() {
-            let skipped = landing.list().await?.into_iter().map(|file| file.path.to_string()).collect();
+            let skipped = finder.everything(&landing).await?;
             let addition = Addition { skipped, ..Addition::default() };
-            if ledger.append(addition, env.now_us()).await? == Appended::Raced {
-                tracing::debug!("autoload.open: another process made the first record");
+            match ledger.append(addition, env.now_us()).await? {
+                Appended::Yes => finder.settle_if_done().await,
+                Appended::Raced => {
+                    finder.reset();
+                    tracing::debug!("autoload.open: another process made the first record");
+                }
             }
         }
         demanded(ledger.latest(), &settings)?;
-        Ok(AutoLoader::new(landing, settings, state, source, ledger, env))
+        Ok(AutoLoader::new(landing, settings, state, identity.source, Inner { ledger, finder }, clean, env))
     }
+}
+
+/// Everything that decides which files are meant: a listing under other settings has to look again.
+fn selecting(settings: &Settings) -> String {
+    let Settings { path_glob, modified_after_us, modified_before_us, max_file_age, overwrites, .. } = settings;
+    format!("1 {path_glob:?} {modified_after_us:?} {modified_before_us:?} {max_file_age:?} {overwrites:?}")
 }
 
 fn is_same_folder(a: &Storage, b: &Storage) -> bool {
@@ -158,30 +277,41 @@ struct Identity {
     source: String,
     landing: String,
     format: String,
+    /// Whether versions of a path are told apart.
+    #[serde(default)]
+    versions: bool,
 }
 
 impl Identity {
     const PATH: &str = "source.json";
 
     /// Makes the state ours, or finds out that it is.
-    async fn claim(landing: &Storage, state: &Storage, format: &str, env: &Env) -> Result<String, AutoLoadError> {
+    async fn claim(landing: &Storage, state: &Storage, settings: &Settings, env: &Env) -> Result<Self, AutoLoadError> {
+        let (format, versions) = (settings.format.name(), settings.overwrites == Overwrites::Read);
         if let Some(bytes) = state.get_optional(Self::PATH).await? {
-            return Self::check(&bytes, landing, state, format);
+            return Self::check(&bytes, landing, state, format, versions);
         }
-        let identity = Self { v: 1, source: env.hex_id(), landing: landing.url().to_owned(), format: format.to_owned() };
+        let identity =
+            Self { v: 1, source: env.hex_id(), landing: landing.url().to_owned(), format: format.to_owned(), versions };
         let bytes = serde_json::to_vec(&identity).map_err(|source| AutoLoadError::Encode { what: "source.json", source })?;
         match state.put_if_absent(Self::PATH, Bytes::from(bytes)).await {
-            Ok(()) => Ok(identity.source),
+            Ok(()) => Ok(identity),
             // Another process, or a lost answer to this very call.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 let bytes = state.get(Self::PATH).await?;
-                Self::check(&bytes, landing, state, format)
+                Self::check(&bytes, landing, state, format, versions)
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    fn check(bytes: &[u8], landing: &Storage, state: &Storage, format: &str) -> Result<String, AutoLoadError> {
+    fn check(
+        bytes: &[u8],
+        landing: &Storage,
+        state: &Storage,
+        format: &'static str,
+        versions: bool,
+    ) -> Result<Self, AutoLoadError> {
         let corrupt = |reason: String| AutoLoadError::CorruptState { path: state.url_of(Self::PATH), reason };
         let found: Self = serde_json::from_slice(bytes).map_err(|error| corrupt(error.to_string()))?;
         if found.v != 1 {
@@ -190,12 +320,17 @@ impl Identity {
         if found.landing != landing.url() || found.format != format {
             return Err(AutoLoadError::ForeignState {
                 landing: landing.url().to_owned(),
-                format: format.to_owned(),
+                format,
                 state: state.url().to_owned(),
                 found_landing: found.landing,
                 found_format: found.format,
             });
         }
-        Ok(found.source)
+        if found.versions != versions {
+            let name = |versions| if versions { "by version" } else { "by path" };
+            let (given, found) = (name(versions), name(found.versions));
+            return Err(AutoLoadError::OverwritesChanged { state: state.url().to_owned(), given, found });
+        }
+        Ok(found)
     }
 }

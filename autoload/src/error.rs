@@ -1,5 +1,7 @@
 //! What can go wrong between a landing folder and a batch.
 
+use std::path::PathBuf;
+
 use arrow_schema::{ArrowError, DataType};
 use boathouse_base::{DomainError, ErrorKind};
 use boathouse_storage::StorageError;
@@ -31,7 +33,7 @@ pub enum AutoLoadError {
         /// The landing folder that was asked for.
         landing: String,
         /// The format that was asked for.
-        format: String,
+        format: &'static str,
         /// Where the state lies.
         state: String,
         /// The landing folder of the state.
@@ -79,6 +81,92 @@ pub enum AutoLoadError {
         url: String,
         /// The columns.
         columns: Vec<String>,
+    },
+    /// The schema got new columns, and the source was told to stop once then.
+    #[error(
+        "plan {url}: the schema now has {columns:?}, from this file on; \
+         make ready for the columns what stands behind the stream, and plan again"
+    )]
+    SchemaChanged {
+        /// The first file that needed it.
+        url: String,
+        /// The columns that are new or changed.
+        columns: Vec<String>,
+    },
+    /// Something else than the local disk cannot be watched.
+    #[error("watch {url}: only a local folder can be watched; list it, or give a queue of events")]
+    NothingToWatch {
+        /// The folder.
+        url: String,
+    },
+    /// The operating system does not watch the folder.
+    #[error("watch {url}: {source}; list it instead, or allow more watches (fs.inotify.max_user_watches)")]
+    Watch {
+        /// The folder.
+        url: String,
+        /// The reason.
+        source: notify::Error,
+    },
+    /// A local folder or file cannot be read.
+    #[error("read {}: {source}", path.display())]
+    LocalFolder {
+        /// The folder or file.
+        path: PathBuf,
+        /// The reason.
+        source: std::io::Error,
+    },
+    /// A name that has no text.
+    #[error("list {}: the name `{name}` is not UTF-8; rename the file, or begin its name with `_`", folder.display())]
+    UnreadableName {
+        /// The folder.
+        folder: PathBuf,
+        /// The name, as far as it is text.
+        name: String,
+    },
+    /// Whatever tells of new files does not answer.
+    #[error("ask for new files ({what}): {source}")]
+    Discovery {
+        /// What was asked.
+        what: String,
+        /// The reason.
+        source: boathouse_base::Error,
+    },
+    /// A message that tells of no file.
+    #[error("understand an event: {reason}; the message begins `{body}`")]
+    UnknownEvent {
+        /// The beginning of the message.
+        body: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Whether overwritten files are read again was changed.
+    #[error(
+        "open with overwrites {given}: the state at {state} tells files apart {found}; \
+         keep it so, or start with a new state"
+    )]
+    OverwritesChanged {
+        /// Where the state lies.
+        state: String,
+        /// What was asked for.
+        given: &'static str,
+        /// What the state does.
+        found: &'static str,
+    },
+    /// A file cannot be opened, and the source was told to fail then.
+    #[error("read {url}: {reason}; remove the file, or let corrupt files go to quarantine")]
+    CorruptFile {
+        /// The file.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Details of files could not be packed: a bug of ours.
+    #[error("write a segment of the state {state}: {source}")]
+    Segment {
+        /// Where the state lies.
+        state: String,
+        /// The reason.
+        source: parquet::errors::ParquetError,
     },
     /// A given type contradicts the type that the state remembers.
     #[error(
@@ -165,20 +253,32 @@ impl DomainError for AutoLoadError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NoLandingFolder { .. } | Self::MissingFile { .. } => ErrorKind::NotFound,
+            Self::LocalFolder { source, .. } => match source.kind() {
+                std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+                std::io::ErrorKind::PermissionDenied => ErrorKind::Denied,
+                _ => ErrorKind::Unavailable,
+            },
+            Self::Watch { .. } => ErrorKind::Exhausted,
+            Self::Discovery { source, .. } => source.kind(),
+            Self::SchemaChanged { .. } => ErrorKind::Conflict,
+            Self::CorruptFile { .. } => ErrorKind::Corrupt,
             Self::NoState { .. }
             | Self::ForeignState { .. }
             | Self::ForeignOffset { .. }
             | Self::BackwardRange { .. }
             | Self::UnplannedOffset { .. }
             | Self::NewColumns { .. }
+            | Self::UnreadableName { .. }
+            | Self::UnknownEvent { .. }
+            | Self::OverwritesChanged { .. }
             | Self::ColumnTypeChanged { .. }
             | Self::NameTaken { .. }
             | Self::InvalidGlob { .. } => ErrorKind::Invalid,
-            Self::UnsupportedType { .. } => ErrorKind::Unsupported,
+            Self::UnsupportedType { .. } | Self::NothingToWatch { .. } => ErrorKind::Unsupported,
             Self::CorruptState { .. } => ErrorKind::Corrupt,
             Self::Contention { .. } => ErrorKind::Conflict,
             Self::Storage(error) => error.kind(),
-            Self::Encode { .. } | Self::Assemble(_) | Self::TaskEnded { .. } => ErrorKind::Internal,
+            Self::Encode { .. } | Self::Segment { .. } | Self::Assemble(_) | Self::TaskEnded { .. } => ErrorKind::Internal,
         }
     }
 }

@@ -68,26 +68,37 @@
 //! object names a field twice, the last one counts. Parquet columns keep their types, with instants in
 //! microseconds and dictionaries unpacked; where files differ, values that would lose something are rescued.
 //!
+//! # Finding files
+//! Every plan lists the folder, unless [`DiscoveryMode`] or a [queue of events](AutoLoaderBuilder::events) says otherwise;
+//! one ledger decides what is new, so a file is read once, however often and by whomever it is named. Directories of a
+//! local folder that did not change are not read. See `docs/design/0015-discovery.md`.
+//!
 //! # Cost
-//! A plan is one LIST of the landing folder and one PUT when something is new, and nothing but a look into
+//! A plan is one look for new files and one PUT when something is new, and nothing but a look into
 //! memory while a backlog is longer than a batch. With inference or schema evolution each new file is fetched
-//! at planning (of Parquet files the footer only); up to 128 MB are kept for the reading that follows. Every
-//! file ever seen costs about 100 bytes of memory. A text file is held in memory while it is decoded.
+//! at planning (of Parquet files the footer only); up to 128 MB are kept for the reading that follows. A file that was
+//! read costs a bit more than a byte of memory, and 16 more while they fit 128 MB; its path stays on disk. A text file is
+//! held in memory while it is decoded.
 //!
 //! # Features
 //! None.
 //!
 //! # What it does not do yet
-//! - No notifications: discovery is by listing.
+//! - No client of SQS or Kafka: [`EventQueue`] is what one has to implement, and the messages of S3 are parsed.
 //! - No Avro, ORC, XML; no JSON file that is one array; no CSV record over several lines.
 //! - Hints name top-level columns; partition folders (`day=1/`) do not become columns.
-//! - Overwritten files are not read again; files are neither deleted nor moved when they are done.
+//! - Files are never forgotten: the state grows by about 30 bytes on disk for each.
 //! - `ReadLimit::rows` is not looked at: rows are not counted before they are read.
 //! - A Parquet file is fetched whole.
 
 mod builder;
+mod clean;
 mod decode;
+mod discovery;
 mod error;
+mod evidence;
+mod files_state;
+mod fingerprint;
 mod landing;
 mod ledger;
 mod loader;
@@ -98,9 +109,16 @@ mod schema;
 mod settings;
 
 pub use builder::AutoLoaderBuilder;
+pub use clean::CleanSource;
+pub use discovery::{
+    Discovery, Effort, EventQueue, FileFacts, FolderWatch, FoundFile, MemoryQueue, QueueMessage, QueuedFiles, S3Events, Sighting,
+    parse_s3_event,
+};
 pub use error::AutoLoadError;
-pub use loader::{AutoLoader, DiscoveredFile};
+pub use evidence::ColumnEvidence;
+pub use loader::AutoLoader;
 pub use quarantine::QuarantineCounts;
 pub use settings::{
-    ColumnTypes, CsvHeader, CsvOptions, ExistingFiles, Format, JsonOptions, MetadataColumn, SchemaEvolution, Settings,
+    ColumnTypes, CorruptFiles, CsvHeader, CsvOptions, DiscoveryMode, ExistingFiles, Format, JsonOptions, MetadataColumn,
+    MissingFiles, Overwrites, SchemaEvolution, Settings,
 };

@@ -7,19 +7,23 @@ use arrow_array::RecordBatch;
 use arrow_schema::Fields;
 use boathouse_base::{BatchStream, BoxFuture, Env, Error, Offset, PlannedBatch, ReadLimit, Result, StreamSource};
 use boathouse_storage::Storage;
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
 use crate::AutoLoaderBuilder;
+use crate::clean::{CleanSource, clean};
 use crate::decode::{SourceFile, Stop, Target, UnknownFields, decode};
+use crate::discovery::Finder;
 use crate::error::AutoLoadError;
-use crate::landing::Landing;
+use crate::evidence::ColumnEvidence;
+use crate::files_state::files_state;
+use crate::landing::{Fetched, Landing};
 use crate::ledger::{Addition, Appended, Landed, Ledger};
 use crate::offset::{from_offset, to_offset};
-use crate::plan::{blocking, groups, schemas, slice};
+use crate::plan::{blocking, groups, schemas};
 use crate::quarantine::{Quarantine, QuarantineCounts};
-use crate::settings::{SchemaEvolution, Settings};
+use crate::settings::{CorruptFiles, SchemaEvolution, Settings};
 
 /// A plan is made anew so often when another process writes to the same state.
 const PLAN_ATTEMPTS: u32 = 10;
@@ -28,7 +32,7 @@ const PLAN_ATTEMPTS: u32 = 10;
 ///
 /// # Positions
 /// An offset is a number of files: `{"v":1,"source":"…","files":N}`. Files are numbered as they are
-/// discovered; a plan lists the folder, and whatever was not seen before gets the next numbers, in the
+/// planned; a plan looks for new files, and those that the batch takes get the next numbers, in the
 /// order of paths. This is durable before the plan returns. A late file with an early name is a new file.
 ///
 /// # Which schema a range has
@@ -38,7 +42,8 @@ const PLAN_ATTEMPTS: u32 = 10;
 ///
 /// # A file is read once
 /// Files are told apart by path. A file that is overwritten or appended to after it was discovered is not
-/// read again; which of its states is read is not defined. Write files elsewhere and move them here, or
+/// read again unless [`Overwrites::Read`](crate::Overwrites::Read) is asked for; which of its states is read is not
+/// defined. Write files elsewhere and move them here, or
 /// give them a name that begins with `_` or `.` until they are whole.
 ///
 /// # Dropping futures
@@ -46,31 +51,26 @@ const PLAN_ATTEMPTS: u32 = 10;
 /// takes it into account.
 pub struct AutoLoader {
     shared: Arc<Shared>,
-    ledger: Mutex<Ledger>,
+    inner: Arc<Mutex<Inner>>,
     source: String,
     state: Storage,
+    clean: Option<CleanSource>,
     env: Env,
+}
+
+/// What one plan at a time uses.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) ledger: Ledger,
+    pub(crate) finder: Finder,
 }
 
 /// What the reading task needs as well.
 #[derive(Debug)]
 struct Shared {
-    landing: Landing,
+    landing: Arc<Landing>,
     settings: Settings,
     quarantine: Quarantine,
-}
-
-/// A file that was discovered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DiscoveredFile {
-    /// Its place in the order of discovery, from 0.
-    pub sequence: u64,
-    /// The whole URL.
-    pub url: String,
-    /// Bytes when it was discovered.
-    pub size_bytes: u64,
-    /// Modification time when it was discovered, in microseconds since the Unix epoch (UTC).
-    pub modified_us: i64,
 }
 
 impl AutoLoader {
@@ -79,9 +79,18 @@ impl AutoLoader {
         AutoLoaderBuilder::new(landing)
     }
 
-    pub(crate) fn new(landing: Landing, settings: Settings, state: Storage, source: String, ledger: Ledger, env: Env) -> Self {
+    pub(crate) fn new(
+        landing: Landing,
+        settings: Settings,
+        state: Storage,
+        source: String,
+        inner: Inner,
+        clean: Option<CleanSource>,
+        env: Env,
+    ) -> Self {
         let quarantine = Quarantine::new(state.clone());
-        Self { shared: Arc::new(Shared { landing, settings, quarantine }), ledger: Mutex::new(ledger), source, state, env }
+        let shared = Arc::new(Shared { landing: Arc::new(landing), settings, quarantine });
+        Self { shared, inner: Arc::new(Mutex::new(inner)), source, state, clean, env }
     }
 
     /// What could not be read: lines that are no records, and files that could not be opened.
@@ -102,37 +111,52 @@ impl AutoLoader {
         Ok(self.shared.quarantine.counts().await?)
     }
 
-    /// Every file that was discovered so far, in order.
-    pub async fn files(&self) -> Vec<DiscoveredFile> {
-        let ledger = self.ledger.lock().await;
-        let described = |(sequence, file): (u64, &Landed)| DiscoveredFile {
-            sequence,
-            url: self.shared.landing.url_of(&file.path),
-            size_bytes: file.size_bytes,
-            modified_us: file.modified_us,
-        };
-        (0..).zip(ledger.files()).map(described).collect()
+    /// Every file that was planned so far, in order, and what became of it (Databricks' `cloud_files_state`).
+    ///
+    /// **Shape**: `file_sequence` (int64 from 0), `path` (the whole URL), `size_bytes`, `modification_time`, `etag`,
+    /// `discovery_time`, `commit_time` (null while the stream has not said that the file is safe downstream),
+    /// `archive_time`, `archive_mode` (`DELETE` or `MOVE`). Times are instants in microseconds (UTC).
+    ///
+    /// The discovery is durable before a batch with the file is read; a commit becomes durable with the next plan that
+    /// finds a file, or at the first one that finds none.
+    ///
+    /// **Cost**: one GET for about each quarter of a million files; memory for one of these at a time.
+    pub fn files_state(&self) -> BatchStream {
+        files_state(Arc::clone(&self.inner), Arc::clone(&self.shared.landing))
     }
 
     /// The newest schema of the batches; `None` before the first plan that found a file.
     pub async fn schema(&self) -> Option<arrow_schema::SchemaRef> {
-        let ledger = self.ledger.lock().await;
-        ledger.latest().map(|fields| Target::new(fields.clone(), &self.shared.settings).schema)
+        let inner = self.inner.lock().await;
+        inner.ledger.latest().map(|fields| Target::new(fields.clone(), &self.shared.settings).schema)
+    }
+
+    /// What the types of the columns were inferred from, in the order of the schema. Empty before the first plan that
+    /// found a file, with a given schema, and for files that bring their types.
+    pub async fn inference(&self) -> Vec<ColumnEvidence> {
+        let inner = self.inner.lock().await;
+        inner.ledger.schemas().first().map(|version| version.evidence.clone()).unwrap_or_default()
     }
 
     async fn plan_batch(&self, start: Option<&Offset>, limit: ReadLimit) -> Result<Option<PlannedBatch>, AutoLoadError> {
         let start = from_offset(&self.source, start)?;
-        let mut ledger = self.ledger.lock().await;
+        let mut inner = self.inner.lock().await;
         for _ in 0..PLAN_ATTEMPTS {
-            if start > ledger.inspected() {
-                *ledger = Ledger::load(self.state.clone()).await?;
+            if start > inner.ledger.total() {
+                inner.ledger.reload().await?;
+                inner.finder.reset();
             }
-            if start > ledger.inspected() {
-                return Err(AutoLoadError::UnplannedOffset { files: start, planned: ledger.inspected() });
+            if start > inner.ledger.total() {
+                return Err(AutoLoadError::UnplannedOffset { files: start, planned: inner.ledger.total() });
             }
-            match self.try_plan(&mut ledger, start, limit).await? {
+            // Whoever goes on from here has everything before it.
+            inner.ledger.note_committed(start, self.env.now_us());
+            match self.try_plan(&mut inner, start, limit).await? {
                 Some(planned) => return Ok(planned),
-                None => tracing::debug!(state = self.state.url(), "autoload.plan: another process was faster"),
+                None => {
+                    inner.finder.reset();
+                    tracing::debug!(state = self.state.url(), "autoload.plan: another process was faster");
+                }
             }
         }
         Err(AutoLoadError::Contention { state: self.state.url().to_owned(), attempts: PLAN_ATTEMPTS })
@@ -141,49 +165,66 @@ impl AutoLoader {
     /// `None`: somebody else wrote meanwhile, and the ledger is fresh again.
     async fn try_plan(
         &self,
-        ledger: &mut Ledger,
+        inner: &mut Inner,
         start: u64,
         limit: ReadLimit,
     ) -> Result<Option<Option<PlannedBatch>>, AutoLoadError> {
-        let shared = &self.shared;
-        let max_files = limit.files.unwrap_or(shared.settings.max_files).max(1);
-        let backlog = ledger.files().len() as u64 - start;
+        let (landing, settings) = (&self.shared.landing, &self.shared.settings);
+        let Inner { ledger, finder } = inner;
+        let max_files = limit.files.unwrap_or(settings.max_files).max(1);
+        let max_bytes = limit.bytes.or(settings.max_bytes);
+        let planned = ledger.total();
         // A full batch is known already: the folder is listed when it is behind us.
-        let new: Vec<Landed> = if backlog > max_files {
-            Vec::new()
-        } else {
-            shared.landing.list().await?.into_iter().filter(|file| !ledger.knows(&file.path)).collect()
-        };
-        let files: Vec<Landed> = ledger.files().iter().chain(&new).cloned().collect();
-        let total = files.len() as u64;
-        let (mut end, mut bytes) = (start, 0);
-        for file in slice(&files, &(start..total)) {
-            let full = end - start >= max_files || limit.bytes.is_some_and(|most| bytes + file.size_bytes > most);
-            if end > start && full {
-                break;
+        if planned - start + finder.waiting() as u64 <= max_files {
+            finder.scan(ledger, landing).await?;
+        }
+        let (mut end, mut bytes) = (start, 0_u64);
+        let mut admits = |file: &Landed| {
+            let over = max_bytes.is_some_and(|most| bytes.saturating_add(file.size_bytes) > most);
+            if end > start && (end - start >= max_files || over) {
+                return false;
             }
             end += 1;
-            bytes += file.size_bytes;
+            bytes = bytes.saturating_add(file.size_bytes);
+            true
+        };
+        let known = ledger.files(start..planned.min(start.saturating_add(max_files))).await?;
+        let full = known.iter().any(|file| !admits(file));
+        let mut new = Vec::new();
+        if !full && known.len() as u64 == planned - start {
+            let room = usize::try_from(max_files - known.len() as u64).unwrap_or(usize::MAX);
+            new = finder.front(room, landing).await?;
+            let fits = new.iter().take_while(|file| admits(file)).count();
+            new.truncate(fits);
         }
         if end == start {
+            finder.settle_if_done().await;
+            if ledger.has_pending_commits() && ledger.append(Addition::default(), self.env.now_us()).await? == Appended::Raced {
+                return Ok(None);
+            }
             return Ok(Some(None));
         }
-        let inspected = ledger.inspected().max(end);
-        let mut versions = Vec::new();
-        if end > ledger.inspected() {
-            let range = ledger.inspected()..end;
-            versions = schemas(&shared.landing, &shared.settings, ledger.latest(), &files, range).await?;
-        }
-        if !new.is_empty() || inspected > ledger.inspected() {
+        let mut stop = None;
+        if !new.is_empty() {
+            let first = settings.schema.is_none() && ledger.latest().is_none_or(|fields| fields.is_empty());
+            let more = if first { finder.front(settings.inference_files.max(new.len()), landing).await? } else { Vec::new() };
+            let more = more.get(new.len()..).unwrap_or_default();
+            let found = schemas(landing, settings, ledger.latest(), planned, &new, more).await?;
+            stop = found.stop;
             let discovered = new.len();
-            let addition = Addition { discovered: new, skipped: Vec::new(), inspected, schemas: versions };
+            let addition = Addition { discovered: new, schemas: found.versions, ..Addition::default() };
             if ledger.append(addition, self.env.now_us()).await? == Appended::Raced {
                 return Ok(None);
             }
-            tracing::debug!(source = %self.source, files = discovered, total, "autoload.discovered");
+            finder.took(discovered).await;
+            tracing::debug!(source = %self.source, files = discovered, total = ledger.total(), "autoload.discovered");
+        }
+        if let Some(stop) = stop {
+            return Err(stop);
         }
         let end_offset = to_offset(&self.source, end);
-        Ok(Some(Some(PlannedBatch { end: end_offset, files: end - start, bytes, more: end < total })))
+        let more = end < ledger.total() || finder.has_more();
+        Ok(Some(Some(PlannedBatch { end: end_offset, files: end - start, bytes, more })))
     }
 
     async fn read_range(&self, start: Option<&Offset>, end: &Offset) -> Result<BatchStream, AutoLoadError> {
@@ -193,16 +234,18 @@ impl AutoLoader {
             return Err(AutoLoadError::BackwardRange { start, end });
         }
         let (target, work) = {
-            let mut ledger = self.ledger.lock().await;
-            if end > ledger.inspected() {
-                *ledger = Ledger::load(self.state.clone()).await?;
+            let mut inner = self.inner.lock().await;
+            if end > inner.ledger.total() {
+                inner.ledger.reload().await?;
+                inner.finder.reset();
             }
-            if end > ledger.inspected() {
-                return Err(AutoLoadError::UnplannedOffset { files: end, planned: ledger.inspected() });
+            if end > inner.ledger.total() {
+                return Err(AutoLoadError::UnplannedOffset { files: end, planned: inner.ledger.total() });
             }
-            let fields = ledger.schema_of(end.saturating_sub(1));
+            let fields = inner.ledger.schema_of(end.saturating_sub(1));
             let target = Arc::new(Target::new(fields, &self.shared.settings));
-            (target, self.work(&ledger, start, end))
+            let files = inner.ledger.files(start..end).await?;
+            (target, work(&inner.ledger, start, files))
         };
         let schema = Arc::clone(&target.schema);
         if work.is_empty() {
@@ -227,52 +270,65 @@ impl AutoLoader {
         Ok(BatchStream::new(schema, batches))
     }
 
-    /// The files of a range, in groups of one schema version that are fetched and decoded together.
-    fn work(&self, ledger: &Ledger, start: u64, end: u64) -> Vec<Work> {
-        let mut work: Vec<Work> = Vec::new();
-        for group in groups(ledger.files(), start..end) {
-            let mut open: Option<Work> = None;
-            for (sequence, file) in group.clone().zip(slice(ledger.files(), &group)) {
-                let fields = ledger.schema_of(sequence);
-                let file = Arc::new(SourceFile {
-                    sequence,
-                    path: file.path.to_string(),
-                    url: self.shared.landing.url_of(&file.path),
-                    size_bytes: file.size_bytes,
-                    modified_us: file.modified_us,
-                });
-                match &mut open {
-                    Some(open) if open.fields == fields => open.files.push(file),
-                    _ => work.extend(open.replace(Work { fields, files: vec![file] })),
-                }
-            }
-            work.extend(open);
+    async fn commit_files(&self, end: &Offset) -> Result<(), AutoLoadError> {
+        let end = from_offset(&self.source, Some(end))?;
+        let mut inner = self.inner.lock().await;
+        inner.ledger.note_committed(end, self.env.now_us());
+        if let Some(rule) = &self.clean {
+            clean(&mut inner.ledger, &self.shared.landing, rule, &self.env).await?;
         }
-        work
+        Ok(())
     }
+}
+
+/// The files of a range, in groups of one schema version that are fetched and decoded together.
+fn work(ledger: &Ledger, start: u64, files: Vec<Landed>) -> Vec<Work> {
+    let mut work: Vec<Work> = Vec::new();
+    for group in groups(&files) {
+        let mut open: Option<Work> = None;
+        for (sequence, file) in (start + group.start as u64..).zip(&files[group]) {
+            let fields = ledger.schema_of(sequence);
+            match &mut open {
+                Some(open) if open.fields == fields => open.files.push(file.clone()),
+                _ => work.extend(open.replace(Work { sequence, fields, files: vec![file.clone()] })),
+            }
+        }
+        work.extend(open);
+    }
+    work
 }
 
 /// Files that are fetched and decoded together.
 #[derive(Debug)]
 struct Work {
+    /// Of the first file.
+    sequence: u64,
     fields: Fields,
-    files: Vec<Arc<SourceFile>>,
+    files: Vec<Landed>,
 }
 
-type Fetched = (Fields, Vec<(Arc<SourceFile>, bytes::Bytes)>);
+type FetchedFiles = (Fields, Vec<(Arc<SourceFile>, bytes::Bytes)>);
 
-async fn fetch(shared: Arc<Shared>, work: Work) -> Result<Fetched, AutoLoadError> {
-    let files = futures::stream::iter(work.files)
-        .map(|file| {
-            let shared = Arc::clone(&shared);
-            async move {
-                let bytes = shared.landing.fetch(&file.path).await?;
-                Ok::<_, AutoLoadError>((file, bytes))
+async fn fetch(shared: Arc<Shared>, work: Work) -> Result<FetchedFiles, AutoLoadError> {
+    let fetched = shared.landing.fetch(&work.files).await?;
+    let mut files = Vec::with_capacity(fetched.len());
+    for ((sequence, file), fetched) in (work.sequence..).zip(work.files).zip(fetched) {
+        match fetched {
+            Fetched::Bytes(bytes) => {
+                let file = SourceFile {
+                    sequence,
+                    path: file.path.to_string(),
+                    url: shared.landing.url_of(&file.path),
+                    size_bytes: file.size_bytes,
+                    modified_us: file.modified_us,
+                };
+                files.push((Arc::new(file), bytes));
             }
-        })
-        .buffered(shared.settings.concurrent_fetches.max(1))
-        .try_collect()
-        .await?;
+            gone @ (Fetched::Missing | Fetched::Replaced) => {
+                tracing::info!(url = shared.landing.url_of(&file.path), ?gone, "autoload.read: the file gives no rows");
+            }
+        }
+    }
     Ok((work.fields, files))
 }
 
@@ -300,7 +356,18 @@ async fn produce(
         });
         let (decoded, then) = futures::future::join(decoding, fetched.next()).await;
         match decoded? {
-            Ok(bad) => shared.quarantine.put(&bad).await?,
+            Ok(mut bad) => {
+                match shared.settings.corrupt_files {
+                    CorruptFiles::Quarantine => {}
+                    CorruptFiles::Ignore => bad.retain(|entry| !entry.is_file()),
+                    CorruptFiles::Fail => {
+                        if let Some(entry) = bad.iter().find(|entry| entry.is_file()) {
+                            return Err(entry.as_error());
+                        }
+                    }
+                }
+                shared.quarantine.put(&bad).await?;
+            }
             Err(Stop::Cancelled) => return Ok(()),
             Err(Stop::Arrow(error)) => return Err(AutoLoadError::Assemble(error)),
         }
@@ -322,10 +389,9 @@ impl StreamSource for AutoLoader {
         self.read_range(start, end).map(|stream| stream.map_err(Error::from)).boxed()
     }
 
-    /// Checks the offset. Nothing is kept that a commit could free.
+    /// Remembers when files were committed, and cleans those whose time has come.
     fn commit<'a>(&'a self, end: &'a Offset) -> BoxFuture<'a, Result<()>> {
-        let checked = from_offset(&self.source, Some(end)).map(|_| ()).map_err(Error::from);
-        futures::future::ready(checked).boxed()
+        self.commit_files(end).map(|done| done.map_err(Error::from)).boxed()
     }
 }
 

@@ -10,13 +10,16 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::decode::{Column, inspect, needs_whole_file, observe_parquet_footer};
 use crate::error::AutoLoadError;
-use crate::landing::Landing;
+use crate::landing::{Fetched, Landing};
 use crate::ledger::{Landed, SchemaVersion};
 use crate::schema::{Observed, evolve, first, normalize, position};
 use crate::settings::{Format, SchemaEvolution, Settings};
 
 /// Fetched together; a larger file goes alone.
-pub(crate) const GROUP_BYTES: u64 = 8 << 20;
+const GROUP_BYTES: u64 = 8 << 20;
+
+/// Not more small files than this.
+const GROUP_FILES: usize = 1024;
 
 /// The columns that settings demand over what is remembered: a given schema and hints.
 ///
@@ -71,24 +74,35 @@ pub(crate) fn demanded(remembered: Option<&Fields>, settings: &Settings) -> Resu
     Ok(fields.into())
 }
 
-/// New schema versions for files `range`, which have not been inspected. `files` are all that are known:
-/// the first inference may look beyond the range.
+/// What a plan makes of the schema.
+#[derive(Debug, Default)]
+pub(crate) struct Schemas {
+    pub(crate) versions: Vec<SchemaVersion>,
+    /// The plan ends with this error when the versions are durable.
+    pub(crate) stop: Option<AutoLoadError>,
+}
+
+/// New schema versions for new files, the first of which is number `base`. The first inference may look at `more` files
+/// beyond them.
 pub(crate) async fn schemas(
     landing: &Landing,
     settings: &Settings,
     latest: Option<&Fields>,
+    base: u64,
     files: &[Landed],
-    range: Range<u64>,
-) -> Result<Vec<SchemaVersion>, AutoLoadError> {
-    let mut versions = Vec::new();
-    let mut look_from = range.start;
+    more: &[Landed],
+) -> Result<Schemas, AutoLoadError> {
+    let mut schemas = Schemas::default();
+    let mut looked = 0;
     let mut fields = demanded(latest, settings)?;
+    let mut evidence = Vec::new();
     let inference = settings.schema.is_none() && latest.is_none_or(|fields| fields.is_empty());
     if inference {
-        let some = beginning(settings, files, range.start);
-        look_from = look_from.max(some.end);
+        let all: Vec<Landed> = files.iter().chain(more).cloned().collect();
+        let some = beginning(settings, &all);
+        looked = some.len().min(files.len());
         let mut observed: Option<Observed> = None;
-        for (_, found) in observe(landing, settings, &Fields::empty(), files, some).await? {
+        for found in observe(landing, settings, &Fields::empty(), some).await? {
             match &mut observed {
                 None => observed = Some(found),
                 Some(observed) => observed.merge(found),
@@ -96,77 +110,86 @@ pub(crate) async fn schemas(
         }
         if let Some(observed) = observed {
             let inferred = first(&observed, settings);
+            evidence = observed.evidence(&inferred, settings);
             let missing = fields.iter().filter(|field| position(&inferred, field.name()).is_none());
             fields = inferred.iter().chain(missing).map(Arc::clone).collect();
         }
     }
     if latest.is_none_or(|latest| latest != &fields) {
-        versions.push(SchemaVersion { from: range.start, fields: fields.clone() });
+        schemas.versions.push(SchemaVersion { from: base, fields: fields.clone(), evidence });
     }
     let evolution = settings.evolution();
-    let looks = matches!(evolution, SchemaEvolution::AddNewColumns | SchemaEvolution::FailOnNewColumns);
-    if looks && look_from < range.end {
-        for (sequence, found) in observe(landing, settings, &fields.clone(), files, look_from..range.end).await? {
-            let Some(evolved) = evolve(&fields, &found, settings) else { continue };
-            if evolution == SchemaEvolution::FailOnNewColumns {
-                let url = usize::try_from(sequence).ok().and_then(|at| files.get(at)).map(|file| landing.url_of(&file.path));
-                return Err(AutoLoadError::NewColumns { url: url.unwrap_or_default(), columns: evolved.columns });
-            }
-            fields = evolved.fields;
-            versions.push(SchemaVersion { from: sequence, fields: fields.clone() });
-        }
+    if !evolution.looks() {
+        return Ok(schemas);
     }
-    Ok(versions)
+    let widening = evolution == SchemaEvolution::AddNewColumnsWithTypeWidening;
+    let observed = observe(landing, settings, &fields, &files[looked..]).await?;
+    for ((sequence, file), found) in (base + looked as u64..).zip(&files[looked..]).zip(observed) {
+        let Some(evolved) = evolve(&fields, &found, settings, widening) else { continue };
+        match evolution {
+            SchemaEvolution::FailOnNewColumns => {
+                return Err(AutoLoadError::NewColumns { url: landing.url_of(&file.path), columns: evolved.columns });
+            }
+            SchemaEvolution::AddNewColumns | SchemaEvolution::AddNewColumnsWithTypeWidening => {
+                // The first file names the reason; the columns of all are added, so that one restart is enough.
+                let stop = schemas.stop.take();
+                schemas.stop = Some(match stop {
+                    Some(AutoLoadError::SchemaChanged { url, mut columns }) => {
+                        columns.extend(evolved.columns);
+                        AutoLoadError::SchemaChanged { url, columns }
+                    }
+                    _ => AutoLoadError::SchemaChanged { url: landing.url_of(&file.path), columns: evolved.columns },
+                });
+            }
+            _ => {}
+        }
+        fields = evolved.fields;
+        schemas.versions.push(SchemaVersion { from: sequence, fields: fields.clone(), evidence: Vec::new() });
+    }
+    Ok(schemas)
 }
 
 /// The files that the first inference looks at.
-fn beginning(settings: &Settings, files: &[Landed], start: u64) -> Range<u64> {
+fn beginning<'a>(settings: &Settings, files: &'a [Landed]) -> &'a [Landed] {
     let mut bytes: u64 = 0;
-    let mut end = start;
-    let at = usize::try_from(start).unwrap_or(usize::MAX);
-    for file in files.iter().skip(at).take(settings.inference_files.max(1)) {
-        if end > start && bytes >= settings.inference_bytes {
+    let mut end = 0;
+    for file in files.iter().take(settings.inference_files.max(1)) {
+        if end > 0 && bytes >= settings.inference_bytes {
             break;
         }
         bytes += file.size_bytes;
         end += 1;
     }
-    start..end
+    &files[..end]
 }
 
-/// What each file holds beside the known columns, in order.
+/// What each file holds beside the known columns, in order. A file that is gone holds nothing.
 async fn observe(
     landing: &Landing,
     settings: &Settings,
     known: &Fields,
     files: &[Landed],
-    range: Range<u64>,
-) -> Result<Vec<(u64, Observed)>, AutoLoadError> {
-    let mut all = Vec::new();
-    for group in groups(files, range) {
-        let concurrent = settings.concurrent_fetches.max(1);
-        let members: Vec<(u64, Landed)> = group.clone().zip(slice(files, &group).iter().cloned()).collect();
+) -> Result<Vec<Observed>, AutoLoadError> {
+    let mut all = Vec::with_capacity(files.len());
+    for group in groups(files) {
+        let members = &files[group];
         if needs_whole_file(&settings.format) {
-            let fetched: Vec<(u64, Arc<str>, Bytes)> = futures::stream::iter(members)
-                .map(|(sequence, file)| async move {
-                    let bytes = landing.fetch_and_keep(&file.path).await?;
-                    Ok::<_, AutoLoadError>((sequence, file.path, bytes))
-                })
-                .buffered(concurrent)
-                .try_collect()
-                .await?;
-            let (format, types, known) = (settings.format.clone(), settings.column_types, known.clone());
+            let fetched = landing.fetch_and_keep(members).await?;
+            let paths: Vec<Arc<str>> = members.iter().map(|file| Arc::clone(&file.path)).collect();
+            let (settings, known) = (settings.clone(), known.clone());
             let look = move || {
-                fetched
-                    .iter()
-                    .map(|(sequence, path, bytes)| (*sequence, inspect(&format, types, &known, path, bytes)))
-                    .collect::<Vec<_>>()
+                let bytes = |fetched| match fetched {
+                    Fetched::Bytes(bytes) => bytes,
+                    Fetched::Missing | Fetched::Replaced => Bytes::new(),
+                };
+                let each = |(path, fetched): (Arc<str>, Fetched)| inspect(&settings, &known, &path, &bytes(fetched));
+                paths.into_iter().zip(fetched).map(each).collect::<Vec<_>>()
             };
             all.extend(blocking(look).await?);
         } else {
-            let found: Vec<_> = futures::stream::iter(members)
-                .map(|(sequence, file)| async move { Ok::<_, AutoLoadError>((sequence, footer(landing, &file).await?)) })
-                .buffered(concurrent)
+            let found: Vec<_> = futures::stream::iter(members.to_vec())
+                .map(|file| async move { footer(landing, &file).await })
+                .buffered(settings.concurrent_fetches.max(1))
                 .try_collect()
                 .await?;
             all.extend(found);
@@ -179,39 +202,34 @@ async fn observe(
 const FOOTER_BYTES: u64 = 64 << 10;
 
 async fn footer(landing: &Landing, file: &Landed) -> Result<Observed, AutoLoadError> {
-    let tail = landing.fetch_tail(file, FOOTER_BYTES).await?;
+    let nothing = || Observed::Typed(Fields::empty());
+    let Some(tail) = landing.fetch_tail(file, FOOTER_BYTES).await? else { return Ok(nothing()) };
     match observe_parquet_footer(&tail, file.size_bytes) {
         Ok(observed) => Ok(observed),
         Err(needed) => {
-            let tail = landing.fetch_tail(file, needed as u64).await?;
-            Ok(observe_parquet_footer(&tail, file.size_bytes).unwrap_or_else(|_| Observed::Typed(Fields::empty())))
+            let Some(tail) = landing.fetch_tail(file, needed as u64).await? else { return Ok(nothing()) };
+            Ok(observe_parquet_footer(&tail, file.size_bytes).unwrap_or_else(|_| nothing()))
         }
     }
 }
 
-/// Consecutive files that are worth one task.
-pub(crate) fn groups(files: &[Landed], range: Range<u64>) -> Vec<Range<u64>> {
-    let mut groups: Vec<Range<u64>> = Vec::new();
-    let mut bytes = 0;
-    for (sequence, file) in range.clone().zip(slice(files, &range)) {
+/// Files that are fetched and decoded together: many small ones, or one large one.
+pub(crate) fn groups(files: &[Landed]) -> Vec<Range<usize>> {
+    let mut groups: Vec<Range<usize>> = Vec::new();
+    let mut bytes: u64 = 0;
+    for (at, file) in files.iter().enumerate() {
         match groups.last_mut() {
-            Some(group) if bytes + file.size_bytes <= GROUP_BYTES && group.end - group.start < 1024 => {
-                group.end = sequence + 1;
+            Some(group) if bytes + file.size_bytes <= GROUP_BYTES && group.len() < GROUP_FILES => {
+                group.end = at + 1;
                 bytes += file.size_bytes;
             }
             _ => {
-                groups.push(sequence..sequence + 1);
+                groups.push(at..at + 1);
                 bytes = file.size_bytes;
             }
         }
     }
     groups
-}
-
-/// The files of a range; empty where it lies beyond the end.
-pub(crate) fn slice<'a>(files: &'a [Landed], range: &Range<u64>) -> &'a [Landed] {
-    let place = |sequence: u64| usize::try_from(sequence).unwrap_or(usize::MAX).min(files.len());
-    &files[place(range.start)..place(range.end).max(place(range.start))]
 }
 
 /// Runs work for the processor beside the tasks that wait for stores.

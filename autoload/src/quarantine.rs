@@ -46,6 +46,15 @@ impl QuarantinedLine {
         }
     }
 
+    /// Whether it stands for a whole file.
+    pub(crate) fn is_file(&self) -> bool {
+        self.line.is_none()
+    }
+
+    pub(crate) fn as_error(&self) -> AutoLoadError {
+        AutoLoadError::CorruptFile { url: self.file_path.clone(), reason: self.reason.clone() }
+    }
+
     pub(crate) fn whole_file(file: &SourceFile, reason: String) -> Self {
         Self { sequence: file.sequence, file_path: file.url.clone(), line: None, byte_offset: None, reason, raw: None }
     }

@@ -1,6 +1,7 @@
 //! Settings: plain values that say how files are found and decoded.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
@@ -95,17 +96,34 @@ pub enum ColumnTypes {
 }
 
 /// What happens when a file has a column that the schema does not have.
+///
+/// Whatever the mode: a value that does not fit its column, or has no column, goes to the rescued data column where
+/// there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SchemaEvolution {
-    /// The column is added from that file on, and the stream goes on. (Databricks' mode of this name stops
-    /// the stream once and expects a restart; here the next plan simply has one column more.)
+    /// The column is added from that file on, and the stream goes on: the next plan simply has one column more. This is
+    /// what happens unless something else is said.
+    AddNewColumnsInline,
+    /// Databricks' mode of this name: the schema with the new columns is remembered, and planning fails once with
+    /// [`SchemaChanged`](crate::AutoLoadError::SchemaChanged), so that whatever stands behind the stream can be made
+    /// ready. The next plan goes on.
     AddNewColumns,
+    /// Like [`AddNewColumns`](Self::AddNewColumns), and a known column takes a wider type when values need one: whole
+    /// numbers of more bits, whole number to float, date to local time.
+    AddNewColumnsWithTypeWidening,
     /// The schema stays; the field goes to the rescued data column.
     Rescue,
     /// Planning fails until the column is named by a schema or a hint.
     FailOnNewColumns,
     /// The schema stays; the field is ignored. Values of known columns that do not fit are still rescued.
     None,
+}
+
+impl SchemaEvolution {
+    /// Whether every file is looked at for new columns.
+    pub(crate) fn looks(self) -> bool {
+        !matches!(self, Self::Rescue | Self::None)
+    }
 }
 
 /// Whether files that lie there at the very first start are read.
@@ -116,6 +134,55 @@ pub enum ExistingFiles {
     Include,
     /// They are remembered as seen and never read.
     Skip,
+}
+
+/// Whether a file that was overwritten is another file. Fixed at the first start of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Overwrites {
+    /// A path is read once, whatever happens to it later.
+    #[default]
+    Ignore,
+    /// Every version is read once, told apart by path, entity tag (or time of modification) and size. A version that
+    /// is overwritten between its discovery and its reading gives no rows: the one that replaced it does. Every scan
+    /// of a local folder then asks for the facts of every file.
+    Read,
+}
+
+/// How new files are found, unless something tells of them
+/// ([`AutoLoaderBuilder::events`](crate::AutoLoaderBuilder::events)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum DiscoveryMode {
+    /// Every plan lists the folder. Of a local folder, it reads the directories that changed.
+    #[default]
+    Listing,
+    /// Every plan lists what comes after the highest name of all and of each leaf folder, and a listing of everything
+    /// ([`Settings::backfill_interval`]) finds what came out of order. For buckets whose names grow with time. A local
+    /// folder is listed as with [`Listing`](Self::Listing).
+    HighestNames,
+    /// The operating system tells of files in a local folder; see [`FolderWatch`](crate::FolderWatch).
+    Watch,
+}
+
+/// What happens with a planned file that is gone when it is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum MissingFiles {
+    /// Reading fails.
+    #[default]
+    Fail,
+    /// It gives no rows.
+    Ignore,
+}
+
+/// What happens with a file that cannot be opened, or breaks off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum CorruptFiles {
+    /// It becomes an entry of the [quarantine](crate::AutoLoader::quarantine), and the batch goes on.
+    #[default]
+    Quarantine,
+    /// Reading fails.
+    Fail,
+    /// The batch goes on, and nothing tells of it.
+    Ignore,
 }
 
 /// Whether rows carry where they come from.
@@ -140,19 +207,38 @@ pub struct Settings {
     pub schema_hints: BTreeMap<String, DataType>,
     /// The schema, instead of inference. Its columns become nullable.
     pub schema: Option<arrow_schema::SchemaRef>,
-    /// What happens with new columns. `None`: [`SchemaEvolution::AddNewColumns`] without a given schema,
+    /// What happens with new columns. `None`: [`SchemaEvolution::AddNewColumnsInline`] without a given schema,
     /// [`SchemaEvolution::Rescue`] with one.
     pub schema_evolution: Option<SchemaEvolution>,
     /// The column for what does not fit; `None` gives up what does not fit.
     pub rescued_data_column: Option<String>,
     /// Which files are meant: see [`AutoLoaderBuilder::path_glob`](crate::AutoLoaderBuilder::path_glob).
     pub path_glob: Option<String>,
+    /// Only files that were modified after this instant, in microseconds since the Unix epoch (UTC).
+    pub modified_after_us: Option<i64>,
+    /// Only files that were modified before this instant.
+    pub modified_before_us: Option<i64>,
+    /// Files that were modified longer ago than this when they are found are not read. `None`: any age.
+    pub max_file_age: Option<Duration>,
     /// What happens to files that are there at the first start.
     pub existing_files: ExistingFiles,
+    /// Whether a file that was overwritten is read again.
+    pub overwrites: Overwrites,
+    /// How new files are found.
+    pub discovery: DiscoveryMode,
+    /// The whole folder is listed when it was not for so long. `None`: at the first start only, and when events got lost.
+    /// Without effect on what lists everything anyway.
+    pub backfill_interval: Option<Duration>,
+    /// What happens with a planned file that is gone when it is to be read.
+    pub missing_files: MissingFiles,
+    /// What happens with a file that cannot be opened.
+    pub corrupt_files: CorruptFiles,
     /// Whether rows carry where they come from.
     pub metadata_column: MetadataColumn,
     /// Files in a batch when the read limit names no number.
     pub max_files: u64,
+    /// About so many bytes in a batch when the read limit names no number; one file is always admitted.
+    pub max_bytes: Option<u64>,
     /// The first inference looks at so many files at most.
     pub inference_files: usize,
     /// The first inference stops after so many bytes.
@@ -175,9 +261,18 @@ impl Default for Settings {
             schema_evolution: None,
             rescued_data_column: Some("_rescued_data".to_owned()),
             path_glob: None,
+            modified_after_us: None,
+            modified_before_us: None,
+            max_file_age: None,
             existing_files: ExistingFiles::default(),
+            overwrites: Overwrites::default(),
+            discovery: DiscoveryMode::default(),
+            backfill_interval: None,
+            missing_files: MissingFiles::default(),
+            corrupt_files: CorruptFiles::default(),
             metadata_column: MetadataColumn::default(),
             max_files: 1000,
+            max_bytes: None,
             inference_files: 1000,
             inference_bytes: 50 << 20,
             batch_rows: 8192,
@@ -192,7 +287,7 @@ impl Settings {
         self.schema_evolution.unwrap_or(if self.schema.is_some() {
             SchemaEvolution::Rescue
         } else {
-            SchemaEvolution::AddNewColumns
+            SchemaEvolution::AddNewColumnsInline
         })
     }
 

@@ -14,7 +14,7 @@ use super::lines::lines;
 use super::parquet::normalized;
 use super::{compression, csv};
 use crate::schema::{Observed, Shape, Shapes, shape_of_json, shape_of_text};
-use crate::settings::{ColumnTypes, Format};
+use crate::settings::{ColumnTypes, Format, SchemaEvolution, Settings};
 
 /// Whether inspecting needs all bytes of a file. Parquet says everything in its footer.
 pub(crate) fn needs_whole_file(format: &Format) -> bool {
@@ -24,10 +24,12 @@ pub(crate) fn needs_whole_file(format: &Format) -> bool {
 /// What a file holds beside the known scalar columns. A file that cannot be read holds nothing.
 ///
 /// Known columns of scalar types are skipped: their types never change.
-pub(crate) fn inspect(format: &Format, types: ColumnTypes, known: &Fields, path: &str, bytes: &Bytes) -> Observed {
+pub(crate) fn inspect(settings: &Settings, known: &Fields, path: &str, bytes: &Bytes) -> Observed {
+    let (format, types) = (&settings.format, settings.column_types);
+    let widens = settings.evolution() == SchemaEvolution::AddNewColumnsWithTypeWidening;
     let skip: HashSet<&str> = known
         .iter()
-        .filter(|field| types == ColumnTypes::Text || !may_grow(field.data_type()))
+        .filter(|field| types == ColumnTypes::Text || !may_grow(field.data_type(), widens))
         .map(|field| field.name().as_str())
         .collect();
     let mut shapes = Shapes::default();
@@ -45,15 +47,16 @@ pub(crate) fn inspect(format: &Format, types: ColumnTypes, known: &Fields, path:
                     continue;
                 }
                 for (name, value) in &object.fields {
-                    if skip.contains(name.as_ref()) || shapes.is_text(name) {
+                    if skip.contains(name.as_ref()) {
                         continue;
                     }
                     let shape = match types {
-                        ColumnTypes::Text if *value == "null" => Shape::Null,
+                        _ if *value == "null" => Shape::Null,
+                        _ if shapes.is_text(name) => Shape::Text,
                         ColumnTypes::Text => Shape::Text,
                         ColumnTypes::Inferred => shape_of_json(value),
                     };
-                    shapes.add(name, shape);
+                    shapes.count(name, shape);
                 }
             }
         }
@@ -78,7 +81,7 @@ pub(crate) fn inspect(format: &Format, types: ColumnTypes, known: &Fields, path:
                             ColumnTypes::Text => Shape::Text,
                             ColumnTypes::Inferred => shape_of_text(&value.0),
                         };
-                        shapes_cell.borrow_mut().add(name, shape);
+                        shapes_cell.borrow_mut().count(name, shape);
                     }
                 }
                 Ok::<_, std::convert::Infallible>(())
@@ -90,10 +93,12 @@ pub(crate) fn inspect(format: &Format, types: ColumnTypes, known: &Fields, path:
     Observed::Text(shapes)
 }
 
-fn may_grow(data_type: &DataType) -> bool {
+fn may_grow(data_type: &DataType, widens: bool) -> bool {
     match data_type {
         DataType::Struct(_) => true,
-        DataType::List(item) => may_grow(item.data_type()),
+        DataType::List(item) => may_grow(item.data_type(), widens),
+        // The only looks that have a wider one beside text.
+        DataType::Int64 => widens,
         _ => false,
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, FieldRef, Fields, TimeUnit};
 
 use super::shape::{Shape, Shapes};
+use crate::evidence::ColumnEvidence;
 use crate::settings::Settings;
 
 /// What inspection found in files.
@@ -23,14 +24,27 @@ impl Observed {
     pub(crate) fn merge(&mut self, other: Self) {
         match (self, other) {
             (Self::Text(a), Self::Text(b)) => {
-                for (name, shape) in b.fields {
-                    a.add(&name, shape);
-                }
+                a.merge(b);
             }
             (Self::Typed(a), Self::Typed(b)) => *a = merge_fields(a, &b, widen),
             // One source has one format: the arms above are all there are.
             (_, _) => {}
         }
+    }
+
+    /// What the columns were inferred from. Typed files bring their types, and need none.
+    pub(crate) fn evidence(&self, chosen: &Fields, settings: &Settings) -> Vec<ColumnEvidence> {
+        let Self::Text(shapes) = self else { return Vec::new() };
+        let evidence = |field: &FieldRef| {
+            let seen = shapes.seen(field.name())?;
+            Some(ColumnEvidence {
+                column: field.name().clone(),
+                data_type: field.data_type().to_string(),
+                hinted: settings.schema_hints.contains_key(field.name()),
+                ..seen.clone()
+            })
+        };
+        chosen.iter().filter_map(evidence).collect()
     }
 
     /// Columns with their types; `None` as type: only nulls were seen.
@@ -84,7 +98,9 @@ pub(crate) fn first(observed: &Observed, settings: &Settings) -> Fields {
 }
 
 /// The schema with what is new in a file; `None` when nothing is.
-pub(crate) fn evolve(existing: &Fields, observed: &Observed, settings: &Settings) -> Option<Evolved> {
+///
+/// With `widening`, a known column also takes a wider type when the values need one and nothing is lost by it.
+pub(crate) fn evolve(existing: &Fields, observed: &Observed, settings: &Settings, widening: bool) -> Option<Evolved> {
     let mut fields: Vec<FieldRef> = existing.iter().map(Arc::clone).collect();
     let mut columns = Vec::new();
     for (name, data_type) in observed.columns() {
@@ -94,6 +110,7 @@ pub(crate) fn evolve(existing: &Fields, observed: &Observed, settings: &Settings
         }
         match position(&fields, &name) {
             Some(at) if fields[at].name() == &name => {
+                let grow = if widening { grow_and_widen } else { grow };
                 let grown = grow(fields[at].data_type(), &data_type);
                 if &grown != fields[at].data_type() && !settings.schema_hints.contains_key(&name) {
                     fields[at] = Arc::new(Field::new(&name, grown, true));
@@ -128,6 +145,23 @@ fn grow(existing: &DataType, found: &DataType) -> DataType {
             DataType::List(Arc::new(Field::new(a.name(), grow(a.data_type(), b.data_type()), true)))
         }
         (a, _) => a.clone(),
+    }
+}
+
+/// Like [`grow`], and leaves become as wide as both need: a whole number that meets a float becomes a float, and so on.
+/// Where no number holds both, the type stays, and what does not fit is rescued.
+fn grow_and_widen(existing: &DataType, found: &DataType) -> DataType {
+    match (existing, found) {
+        (DataType::Struct(a), DataType::Struct(b)) => DataType::Struct(merge_fields(a, b, grow_and_widen)),
+        (DataType::List(a), DataType::List(b)) => {
+            DataType::List(Arc::new(Field::new(a.name(), grow_and_widen(a.data_type(), b.data_type()), true)))
+        }
+        // Text values tell 64 bits only; what is beyond 53 of them is rescued, value by value.
+        (DataType::Int64, DataType::Float64) => DataType::Float64,
+        (DataType::Float64, DataType::Int64) => DataType::Float64,
+        (DataType::Date32, DataType::Timestamp(_, None)) => found.clone(),
+        (DataType::Utf8, _) | (_, DataType::Utf8) => existing.clone(),
+        (a, b) => widen(a, b),
     }
 }
 
@@ -247,7 +281,7 @@ mod tests {
         let settings = Settings::default();
         let before = first(&observed(&[("b", "1"), ("a", "null")]), &settings);
         assert_eq!(names(&before), ["b", "a"]);
-        let after = evolve(&before, &observed(&[("a", "1.5"), ("c", "true"), ("b", "\"x\"")]), &settings).unwrap();
+        let after = evolve(&before, &observed(&[("a", "1.5"), ("c", "true"), ("b", "\"x\"")]), &settings, false).unwrap();
         assert_eq!(names(&after.fields), ["b", "a", "c"]);
         assert_eq!(after.columns, ["c"]);
         assert_eq!(after.fields[0].data_type(), &DataType::Int64);
@@ -259,14 +293,14 @@ mod tests {
         let settings = Settings::default();
         let before = first(&observed(&[("a", "1")]), &settings);
         let found = observed(&[("x", "null"), ("y", "[]"), ("z", "{\"q\":null}"), ("A", "1"), ("_rescued_data", "1")]);
-        assert_eq!(evolve(&before, &found, &settings), None);
+        assert_eq!(evolve(&before, &found, &settings, false), None);
     }
 
     #[test]
     fn a_struct_gains_fields() {
         let settings = Settings::default();
         let before = first(&observed(&[("s", "{\"a\":1}")]), &settings);
-        let after = evolve(&before, &observed(&[("s", "{\"a\":\"x\",\"b\":2}")]), &settings).unwrap();
+        let after = evolve(&before, &observed(&[("s", "{\"a\":\"x\",\"b\":2}")]), &settings, false).unwrap();
         let DataType::Struct(inner) = after.fields[0].data_type() else { panic!("{after:?}") };
         assert_eq!(names(inner), ["a", "b"]);
         assert_eq!(inner[0].data_type(), &DataType::Int64);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, TimeUnit};
 
 use crate::decode::{JsonObject, unescape};
+use crate::evidence::ColumnEvidence;
 
 /// Deeper values are text.
 const MAX_DEPTH: usize = 32;
@@ -84,6 +85,8 @@ impl Shape {
 pub(crate) struct Shapes {
     pub(crate) fields: Vec<(String, Shape)>,
     index: HashMap<String, usize>,
+    /// How often each look was seen, for each field; only where somebody counts.
+    seen: Vec<ColumnEvidence>,
 }
 
 impl PartialEq for Shapes {
@@ -101,6 +104,59 @@ impl Shapes {
                 self.index.insert(name.to_owned(), self.fields.len());
                 self.fields.push((name.to_owned(), shape));
             }
+        }
+    }
+
+    /// Widens one field by the look of one value, and counts it.
+    pub(crate) fn count(&mut self, name: &str, shape: Shape) {
+        let tally = |seen: &mut ColumnEvidence| {
+            *match &shape {
+                Shape::Null => &mut seen.nulls,
+                Shape::Bool => &mut seen.booleans,
+                Shape::Int => &mut seen.integers,
+                Shape::Float => &mut seen.floats,
+                Shape::Timestamp => &mut seen.instants,
+                Shape::Text => &mut seen.texts,
+                Shape::Struct(_) | Shape::List(_) => &mut seen.nested,
+            } += 1;
+        };
+        match self.index.get(name).copied() {
+            Some(at) => {
+                self.seen.resize_with(self.seen.len().max(at + 1), ColumnEvidence::default);
+                tally(&mut self.seen[at]);
+                if self.fields[at].1 != Shape::Text {
+                    self.fields[at].1.widen(shape);
+                }
+            }
+            None => {
+                let at = self.fields.len();
+                self.seen.resize_with(at + 1, ColumnEvidence::default);
+                tally(&mut self.seen[at]);
+                self.add(name, shape);
+            }
+        }
+    }
+
+    /// What was counted of a field.
+    pub(crate) fn seen(&self, name: &str) -> Option<&ColumnEvidence> {
+        self.seen.get(*self.index.get(name)?)
+    }
+
+    /// Takes over the looks and counts of others.
+    pub(crate) fn merge(&mut self, other: Self) {
+        let mut theirs = other.seen.into_iter();
+        for (name, shape) in other.fields {
+            self.add(&name, shape);
+            let (Some(theirs), Some(&at)) = (theirs.next(), self.index.get(&name)) else { continue };
+            self.seen.resize_with(self.seen.len().max(at + 1), ColumnEvidence::default);
+            let seen = &mut self.seen[at];
+            seen.nulls += theirs.nulls;
+            seen.booleans += theirs.booleans;
+            seen.integers += theirs.integers;
+            seen.floats += theirs.floats;
+            seen.instants += theirs.instants;
+            seen.texts += theirs.texts;
+            seen.nested += theirs.nested;
         }
     }
 

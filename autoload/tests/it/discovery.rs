@@ -151,7 +151,7 @@ async fn rows_say_where_they_come_from_and_local_folders_work() {
     assert_eq!(metadata["file_name"], json!("ä.json"));
     assert_eq!(metadata["file_size"], json!(18));
     assert!(metadata["file_path"].as_str().unwrap().ends_with("/in%20box/day%201/%C3%A4.json"), "{metadata}");
-    let listed = source.files().await;
+    let listed = rows(&source.files_state().collect().await.unwrap());
     assert_eq!(listed.len(), 1);
-    assert_eq!(json!(listed[0].url), metadata["file_path"]);
+    assert_eq!(listed[0]["path"], metadata["file_path"]);
 }
