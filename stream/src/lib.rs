@@ -60,6 +60,7 @@
 //! | --- | --- | --- |
 //! | `GROUP BY` with any aggregate, also over windows and over the groups of another | append, update, complete | the watermark passes the end of the window, or the event time, that is grouped by |
 //! | `window(time, '10 minutes'[, '5 minutes'[, offset]])`, `window_time(window)` | | |
+//! | `session_window(time, gap)`, the gap a constant or an expression | append, complete | the watermark passes the end of the session |
 //! | `DISTINCT`, [`drop_duplicates`](StreamFrame::drop_duplicates) and [within the watermark](StreamFrame::drop_duplicates_within_watermark) | append, update | the watermark passes an event time of the key |
 //! | joins of two streams: inner, left, right, full, semi, anti | append | the watermark passes the bound in the condition; inner joins may have none |
 //!
@@ -70,7 +71,7 @@
 //! logarithmic number of times. State is loaded by the first epoch of a run.
 //!
 //! # What it does not do yet
-//! Session windows, a side output of late rows, state that spills to disk, state of one's own for each group, operators that survive a
+//! A side output of late rows, state that spills to disk, state of one's own for each group, operators that survive a
 //! change of the query, a limit of how long an idle source holds the watermark back. Sinks that know a key for the update mode: those
 //! that add refuse it. A source whose schema loses a column that the statement names stops the query.
 
@@ -89,6 +90,8 @@ mod progress;
 mod query;
 mod running;
 mod session;
+pub mod sinks;
+pub mod sources;
 mod state;
 mod transform;
 mod trigger;

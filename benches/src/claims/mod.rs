@@ -14,6 +14,8 @@ mod scans;
 #[cfg(feature = "engine")]
 mod shares;
 #[cfg(feature = "engine")]
+mod streams;
+#[cfg(feature = "engine")]
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -48,7 +50,8 @@ fn of_the_engine() -> Vec<Box<dyn Claim>> {
     let queries = queries::Queries::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>);
     let scans = scans::Scans::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>);
     let shares = shares::Shares::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>);
-    changes.into_iter().chain(tidying).chain(queries).chain(scans).chain(shares).collect()
+    let streams = streams::Streams::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>);
+    changes.into_iter().chain(tidying).chain(queries).chain(scans).chain(shares).chain(streams).collect()
 }
 
 #[cfg(not(feature = "engine"))]

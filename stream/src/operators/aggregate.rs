@@ -1,48 +1,31 @@
 //! Groups of a stream: their states are stored, combined with those of each epoch, and given on as the output mode says.
 
-use std::sync::Arc;
-
 use boathouse_base::{BatchStream, BoxFuture, OutputMode, Result};
-use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StructArray};
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
 
 use super::combine::Combine;
 use super::expiry::{arrow, in_time, times_of};
+use super::groups::Groups;
 use super::{Done, EpochTimes, Operator};
 use crate::state::{Place, Store};
-
-/// A column of the groups, as the result has it and as the states have it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum GroupColumn {
-    /// As it is.
-    Plain,
-    /// A window: its start and its end are columns of their own, which the engine groups by faster than by a struct.
-    Window,
-}
 
 /// Groups of a stream.
 pub(crate) struct Aggregation {
     combine: Combine,
-    groups: Vec<GroupColumn>,
+    groups: Groups,
     /// The column of the states that says when a group is over: the end of a window, or an event time; and whether it is followed
     /// by a watermark.
     time: Option<(usize, bool)>,
     store: Store,
-    output: SchemaRef,
 }
 
 impl Aggregation {
     /// `time` is a column of the states, and also of the input, which begins with the groups' columns.
-    pub(crate) fn new(
-        combine: Combine,
-        groups: Vec<GroupColumn>,
-        time: Option<(usize, bool)>,
-        output: SchemaRef,
-    ) -> Result<Self, ArrowError> {
-        let keys = groups.iter().map(|group| if *group == GroupColumn::Window { 2 } else { 1 }).sum();
-        let store = Store::new(SchemaRef::clone(combine.state()), (0..keys).collect())?;
-        Ok(Self { combine, groups, time, store, output })
+    pub(crate) fn new(combine: Combine, groups: Groups, time: Option<(usize, bool)>) -> Result<Self, ArrowError> {
+        let store = Store::new(SchemaRef::clone(combine.state()), (0..groups.columns()).collect())?;
+        Ok(Self { combine, groups, time, store })
     }
 
     async fn advance(&mut self, inputs: Vec<BatchStream>, times: EpochTimes) -> Result<(Vec<RecordBatch>, Done)> {
@@ -69,7 +52,7 @@ impl Aggregation {
         };
         let rows = if states.is_empty() { Vec::new() } else { self.combine.finish(states).await? };
         self.store.forget(&ended);
-        let rows = rows.iter().map(|batch| self.assemble(batch)).collect::<Result<_, _>>().map_err(arrow)?;
+        let rows = rows.iter().map(|batch| self.groups.assemble(batch)).collect::<Result<_, _>>().map_err(arrow)?;
         Ok((rows, done))
     }
 
@@ -107,29 +90,6 @@ impl Aggregation {
         done.updated += reduced.num_rows() as u64;
         Ok(reduced)
     }
-
-    /// Puts windows together again.
-    fn assemble(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.output.fields().len());
-        let mut at = 0;
-        for (group, field) in self.groups.iter().zip(self.output.fields()) {
-            match (group, field.data_type()) {
-                (GroupColumn::Window, DataType::Struct(fields)) => {
-                    let sides = vec![Arc::clone(batch.column(at)), Arc::clone(batch.column(at + 1))];
-                    let nulls = sides[0].nulls().cloned();
-                    columns.push(Arc::new(StructArray::try_new(fields.clone(), sides, nulls)?));
-                    at += 2;
-                }
-                _ => {
-                    columns.push(Arc::clone(batch.column(at)));
-                    at += 1;
-                }
-            }
-        }
-        columns.extend(batch.columns()[at..].iter().cloned());
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        RecordBatch::try_new_with_options(SchemaRef::clone(&self.output), columns, &options)
-    }
 }
 
 impl Operator for Aggregation {
@@ -138,7 +98,7 @@ impl Operator for Aggregation {
     }
 
     fn output(&self) -> SchemaRef {
-        SchemaRef::clone(&self.output)
+        SchemaRef::clone(&self.groups.output)
     }
 
     fn run<'a>(&'a mut self, inputs: Vec<BatchStream>, times: EpochTimes) -> BoxFuture<'a, Result<(Vec<RecordBatch>, Done)>> {

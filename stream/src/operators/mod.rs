@@ -4,17 +4,21 @@ mod aggregate;
 mod combine;
 mod distinct;
 mod expiry;
+mod groups;
 mod join;
+mod session;
 
 use boathouse_base::{BatchStream, BoxFuture, OutputMode, Result};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 
-pub(crate) use aggregate::{Aggregation, GroupColumn};
+pub(crate) use aggregate::Aggregation;
 pub(crate) use combine::Combine;
 pub(crate) use distinct::{Deduplication, Time as DeduplicationTime};
 pub(crate) use expiry::is_window;
+pub(crate) use groups::{GroupColumn, Groups};
 pub(crate) use join::{SidePlan, StreamJoin};
+pub(crate) use session::Sessions;
 
 use crate::state::Store;
 

@@ -33,7 +33,8 @@ use crate::event_time::SharedSeen;
 use crate::graph::{Followed, Graph, Node, Segment};
 use crate::inlet::{InletTable, Leaves, Origin, take_leaves};
 use crate::operators::{
-    Aggregation, Combine, Deduplication, DeduplicationTime, GroupColumn, Operator, SidePlan, StreamJoin, is_window,
+    Aggregation, Combine, Deduplication, DeduplicationTime, GroupColumn, Groups, Operator, Sessions, SidePlan, StreamJoin,
+    is_window,
 };
 use crate::session::single_session;
 use crate::transform::plan_error;
@@ -168,17 +169,23 @@ impl Cutting<'_> {
         let mut groups = Vec::new();
         // The column that says when a group is over, and whether its event time is followed.
         let mut time: Option<(usize, bool)> = None;
+        // The column where sessions start.
+        let mut session = None;
         for (n, expr) in aggregate.group_expr.iter().enumerate() {
             if let Expr::GroupingSet(GroupingSet::Rollup(_) | GroupingSet::Cube(_) | GroupingSet::GroupingSets(_)) = expr {
                 return Err(self.refused(refuse::unsupported("GROUPING SETS", "group in queries of their own")));
             }
-            if session_window_of(expr) {
-                return Err(self.refused(refuse::unsupported("session_window", "sessions are not there yet")));
+            let is_session = session_window_of(expr);
+            if is_session && (session.is_some() || self.cut.mode == OutputMode::Update) {
+                return Err(self.refused(refuse::session()));
             }
             let (_, field) = expr.to_field(input.schema().as_ref()).map_err(failed)?;
             let expr = expr.clone().unalias();
             let is_followed = delay_of(&field).is_some();
             if is_window(&field) {
+                if is_session {
+                    session = Some(columns.len());
+                }
                 columns.push(expr.clone().field("start").alias(format!("__g{n}_start")));
                 columns.push(expr.field("end").alias(format!("__g{n}_end")));
                 groups.push(GroupColumn::Window);
@@ -198,11 +205,15 @@ impl Cutting<'_> {
         columns.extend(arguments.into_iter().map(Expr::Column));
         let fed = LogicalPlanBuilder::from(input).project(columns).and_then(LogicalPlanBuilder::build).map_err(failed)?;
         let combine = self.combine(aggregate, &fed, keys).await?;
-        let output = SchemaRef::clone(aggregate.schema.inner());
+        let groups = Groups { columns: groups, output: SchemaRef::clone(aggregate.schema.inner()) };
+        let is_followed = time.is_some_and(|(_, followed)| followed);
         self.remembers.aggregates += 1;
-        self.remembers.endless += usize::from(!time.is_some_and(|(_, followed)| followed));
-        let operator = Aggregation::new(combine, groups, time, output).map_err(|error| failed(error.into()))?;
-        self.push(vec![fed], Box::new(operator), &aggregate.schema)
+        self.remembers.endless += usize::from(!is_followed);
+        let operator: Box<dyn Operator> = match session {
+            Some(start) => Box::new(Sessions::new(combine, groups, start, is_followed).map_err(|error| failed(error.into()))?),
+            None => Box::new(Aggregation::new(combine, groups, time).map_err(|error| failed(error.into()))?),
+        };
+        self.push(vec![fed], operator, &aggregate.schema)
     }
 
     /// The plans of an aggregation over rows that begin with the groups' columns.

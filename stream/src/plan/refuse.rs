@@ -140,6 +140,15 @@ pub(crate) fn endless_outer_join() -> Refusal {
     }
 }
 
+pub(crate) fn session() -> Refusal {
+    Refusal {
+        class: OUTPUT_MODE,
+        operator: "session window in update mode, or beside another one",
+        advice: "a session that grew has another window, and the one before it would have to be taken back: use the append mode, and one \
+                 session window in a GROUP BY",
+    }
+}
+
 pub(crate) fn cross_join() -> Refusal {
     Refusal {
         class: UNSUPPORTED,

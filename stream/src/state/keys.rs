@@ -1,5 +1,6 @@
 //! Keys of rows: bytes that are equal when the values are, and their hashes.
 
+use std::cmp::Ordering;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -69,6 +70,14 @@ impl Keys {
 
     pub(crate) fn hash(&self, index: usize) -> u64 {
         self.hashes[index]
+    }
+
+    /// An order in which equal keys lie together.
+    pub(crate) fn compare(&self, index: usize, other: usize) -> Ordering {
+        match &self.rows {
+            Some(rows) => rows.row(index).cmp(&rows.row(other)),
+            None => Ordering::Equal,
+        }
     }
 
     /// Whether two keys are the same.

@@ -166,6 +166,37 @@ proptest! {
     }
 
     #[test]
+    fn sessions_are_those_of_the_engine_over_all_rows(rows in rows(60), way in way(), dynamic in any::<bool>()) {
+        let gap = if dynamic { "CASE WHEN k = 'k1' THEN '2 seconds' ELSE '6 seconds' END" } else { "'6 seconds'" };
+        let sql = format!(
+            "SELECT s.start, s.end, k, n, total FROM (SELECT session_window(at, {gap}) AS s, k, count(*) AS n, sum(v) AS total FROM source \
+             GROUP BY session_window(at, {gap}), k)"
+        );
+        let found = without_end(texts(&streamed(&rows, way, OutputMode::Append, &sql)));
+        // The model: sort, and begin anew after a gap.
+        let mut sorted = rows.clone();
+        sorted.sort_by_key(|row| (row.1, row.0));
+        let mut sessions: Vec<(i64, i64, Option<u8>, i64, i64)> = Vec::new();
+        for (at, k, v) in sorted {
+            let end = at + if dynamic && k == Some(1) { 2 } else { 6 };
+            match sessions.last_mut().filter(|last| last.2 == k && at <= last.1) {
+                Some(last) => *last = (last.0, last.1.max(end), k, last.3 + 1, last.4 + v),
+                None => sessions.push((at, end, k, 1, v)),
+            }
+        }
+        let time = |of: fn(&(i64, i64, Option<u8>, i64, i64)) -> i64| -> ArrayRef {
+            Arc::new(TimestampMicrosecondArray::from_iter_values(sessions.iter().map(|session| of(session) * 1_000_000)))
+        };
+        let number = |of: fn(&(i64, i64, Option<u8>, i64, i64)) -> i64| -> ArrayRef {
+            Arc::new(Int64Array::from_iter_values(sessions.iter().map(of)))
+        };
+        let keys: ArrayRef = Arc::new(StringArray::from_iter(sessions.iter().map(|session| session.2.map(|k| format!("k{k}")))));
+        let columns = [("s", time(|s| s.0)), ("e", time(|s| s.1)), ("k", keys), ("n", number(|s| s.3)), ("t", number(|s| s.4))];
+        let expected = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap();
+        prop_assert_eq!(found, texts(&[expected]));
+    }
+
+    #[test]
     fn update_mode_ends_with_the_groups_of_the_engine(rows in rows(60), way in way()) {
         let sql = "SELECT k, count(*) AS n, sum(v) AS s FROM source GROUP BY k";
         let batches = streamed(&rows, way, OutputMode::Update, sql);

@@ -1,0 +1,5 @@
+//! Sinks that need no store.
+
+mod noop;
+
+pub use noop::NoopSink;

@@ -1,0 +1,5 @@
+//! Sources that need no store.
+
+mod rate;
+
+pub use rate::RateMicroBatch;
