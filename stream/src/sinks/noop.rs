@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use boathouse_base::{BatchStream, BoxFuture, CommittedEpoch, EpochCommit, EpochReport, Result, StreamSink};
-use futures::StreamExt;
 
 /// Reads all rows and keeps none; remembers the last epoch of each query as long as it is there. Clones are one sink.
 ///

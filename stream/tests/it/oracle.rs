@@ -35,6 +35,9 @@ fn schema() -> SchemaRef {
     batch(&[]).schema()
 }
 
+/// (start, end, key, rows, sum).
+type Session = (i64, i64, Option<u8>, i64, i64);
+
 /// Rows whose times go up, but for what the watermark allows.
 fn rows(most: usize) -> impl Strategy<Value = Vec<Row>> {
     let row = (0..8_i64, 0..=DELAY, proptest::option::weighted(0.9, 0..4_u8), -5..50_i64);
@@ -176,7 +179,7 @@ proptest! {
         // The model: sort, and begin anew after a gap.
         let mut sorted = rows.clone();
         sorted.sort_by_key(|row| (row.1, row.0));
-        let mut sessions: Vec<(i64, i64, Option<u8>, i64, i64)> = Vec::new();
+        let mut sessions: Vec<Session> = Vec::new();
         for (at, k, v) in sorted {
             let end = at + if dynamic && k == Some(1) { 2 } else { 6 };
             match sessions.last_mut().filter(|last| last.2 == k && at <= last.1) {
@@ -184,10 +187,10 @@ proptest! {
                 None => sessions.push((at, end, k, 1, v)),
             }
         }
-        let time = |of: fn(&(i64, i64, Option<u8>, i64, i64)) -> i64| -> ArrayRef {
+        let time = |of: fn(&Session) -> i64| -> ArrayRef {
             Arc::new(TimestampMicrosecondArray::from_iter_values(sessions.iter().map(|session| of(session) * 1_000_000)))
         };
-        let number = |of: fn(&(i64, i64, Option<u8>, i64, i64)) -> i64| -> ArrayRef {
+        let number = |of: fn(&Session) -> i64| -> ArrayRef {
             Arc::new(Int64Array::from_iter_values(sessions.iter().map(of)))
         };
         let keys: ArrayRef = Arc::new(StringArray::from_iter(sessions.iter().map(|session| session.2.map(|k| format!("k{k}")))));
