@@ -18,8 +18,8 @@ use crate::ledger::{Addition, Appended, Ledger};
 use crate::loader::{AutoLoader, Inner};
 use crate::plan::demanded;
 use crate::settings::{
-    ColumnTypes, CorruptFiles, DiscoveryMode, ExistingFiles, Format, MetadataColumn, MissingFiles, Overwrites, SchemaEvolution,
-    Settings,
+    ColumnTypes, CorruptFiles, DiscoveryMode, ExistingFiles, Format, MetadataColumn, MissingFiles, Overwrites, PartitionColumns,
+    SchemaEvolution, Settings,
 };
 
 /// Describes an [`AutoLoader`]; [`open`](Self::open) makes it.
@@ -80,6 +80,16 @@ impl AutoLoaderBuilder {
     pub fn schema_evolution(mut self, evolution: SchemaEvolution) -> Self {
         self.settings.schema_evolution = Some(evolution);
         self
+    }
+
+    /// Which columns stand in the names of folders.
+    pub fn partition_columns(mut self, columns: PartitionColumns) -> Self {
+        self.settings.partition_columns = columns;
+        self
+    }
+
+    pub(crate) fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.settings
     }
 
     /// The name of the column for what does not fit; `None` gives it up.

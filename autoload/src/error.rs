@@ -168,6 +168,24 @@ pub enum AutoLoadError {
         /// The reason.
         source: parquet::errors::ParquetError,
     },
+    /// An option that Auto Loader, or the format, does not have here.
+    #[error("set option `{option}` of a source of {format}: it is unknown; see `AutoLoaderBuilder::options` for all of them")]
+    UnknownOption {
+        /// The option.
+        option: String,
+        /// The format, as far as the options before it said.
+        format: &'static str,
+    },
+    /// A value that an option cannot have.
+    #[error("set option `{option}` to `{value}`: {reason}")]
+    InvalidOption {
+        /// The option.
+        option: String,
+        /// The value.
+        value: String,
+        /// What is wrong, or would be right.
+        reason: String,
+    },
     /// A given type contradicts the type that the state remembers.
     #[error(
         "open with column `{column}` as {given}: earlier batches have it as {remembered}; \
@@ -271,6 +289,8 @@ impl DomainError for AutoLoadError {
             | Self::UnreadableName { .. }
             | Self::UnknownEvent { .. }
             | Self::OverwritesChanged { .. }
+            | Self::UnknownOption { .. }
+            | Self::InvalidOption { .. }
             | Self::ColumnTypeChanged { .. }
             | Self::NameTaken { .. }
             | Self::InvalidGlob { .. } => ErrorKind::Invalid,

@@ -60,13 +60,17 @@
 //! batches before that place, and one quarantine entry.)
 //!
 //! # Types
-//! Top-level JSON and CSV columns are text unless [`ColumnTypes::Inferred`] is asked for. The first plan looks
+//! Top-level JSON, CSV and XML columns are text unless [`ColumnTypes::Inferred`] is asked for. The first plan looks
 //! at up to 1,000 files or 50 MB and widens: whole number → float → text; RFC 3339 instants, booleans,
 //! structs and lists stay what they are while all values agree. From then on a column keeps its type. A column
 //! that is added later has the type that its first file suggests; nulls alone suggest nothing. A whole number
 //! is written without point and exponent: `12.0` does not fit an integer column, and is rescued. When a JSON
 //! object names a field twice, the last one counts. Parquet columns keep their types, with instants in
-//! microseconds and dictionaries unpacked; where files differ, values that would lose something are rescued.
+//! microseconds and dictionaries unpacked; where files differ, values that would lose something are rescued. Avro columns
+//! likewise. [`AutoLoader::inference`] tells what each type was inferred from.
+//!
+//! Text formats may be packed: `.gz`, `.zst`, `.bz2`. Names of folders (`day=2024-01-01/`) become columns where
+//! [`PartitionColumns`] says so.
 //!
 //! # Finding files
 //! Every plan lists the folder, unless [`DiscoveryMode`] or a [queue of events](AutoLoaderBuilder::events) says otherwise;
@@ -85,14 +89,15 @@
 //!
 //! # What it does not do yet
 //! - No client of SQS or Kafka: [`EventQueue`] is what one has to implement, and the messages of S3 are parsed.
-//! - No Avro, ORC, XML; no JSON file that is one array; no CSV record over several lines.
-//! - Hints name top-level columns; partition folders (`day=1/`) do not become columns.
+//! - No ORC. Hints name top-level columns, and no maps. CSV has no escape letter beside the doubled quote, and no comments.
+//! - An XML element that comes once in the first files and twice later is no list unless a hint says so; what does not fit is rescued.
 //! - Files are never forgotten: the state grows by about 30 bytes on disk for each.
 //! - `ReadLimit::rows` is not looked at: rows are not counted before they are read.
 //! - A Parquet file is fetched whole.
 
 mod builder;
 mod clean;
+mod ddl;
 mod decode;
 mod discovery;
 mod error;
@@ -103,6 +108,7 @@ mod landing;
 mod ledger;
 mod loader;
 mod offset;
+mod options;
 mod plan;
 mod quarantine;
 mod schema;
@@ -120,5 +126,5 @@ pub use loader::AutoLoader;
 pub use quarantine::QuarantineCounts;
 pub use settings::{
     ColumnTypes, CorruptFiles, CsvHeader, CsvOptions, DiscoveryMode, ExistingFiles, Format, JsonOptions, MetadataColumn,
-    MissingFiles, Overwrites, SchemaEvolution, Settings,
+    MissingFiles, Overwrites, PartitionColumns, SchemaEvolution, Settings, TextOptions, XmlOptions,
 };

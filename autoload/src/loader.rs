@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::AutoLoaderBuilder;
 use crate::clean::{CleanSource, clean};
-use crate::decode::{SourceFile, Stop, Target, UnknownFields, decode};
+use crate::decode::{SourceFile, Stop, Target, UnknownFields, decode, misfits_of_path};
 use crate::discovery::Finder;
 use crate::error::AutoLoadError;
 use crate::evidence::ColumnEvidence;
@@ -321,6 +321,7 @@ async fn fetch(shared: Arc<Shared>, work: Work) -> Result<FetchedFiles, AutoLoad
                     url: shared.landing.url_of(&file.path),
                     size_bytes: file.size_bytes,
                     modified_us: file.modified_us,
+                    rest: misfits_of_path(&file.path, &work.fields),
                 };
                 files.push((Arc::new(file), bytes));
             }
@@ -379,6 +380,11 @@ async fn produce(
 impl StreamSource for AutoLoader {
     fn describe(&self) -> String {
         format!("autoload[{}]", self.shared.landing.url())
+    }
+
+    /// Those of the newest batches; none before the first plan that found a file.
+    fn schema(&self) -> BoxFuture<'_, Result<Option<arrow_schema::SchemaRef>>> {
+        Self::schema(self).map(Ok).boxed()
     }
 
     fn plan<'a>(&'a self, start: Option<&'a Offset>, limit: ReadLimit) -> BoxFuture<'a, Result<Option<PlannedBatch>>> {

@@ -12,7 +12,7 @@ use crate::decode::{Column, inspect, needs_whole_file, observe_parquet_footer};
 use crate::error::AutoLoadError;
 use crate::landing::{Fetched, Landing};
 use crate::ledger::{Landed, SchemaVersion};
-use crate::schema::{Observed, evolve, first, normalize, position};
+use crate::schema::{Observed, evolve, first, normalize, partitions, position};
 use crate::settings::{Format, SchemaEvolution, Settings};
 
 /// Fetched together; a larger file goes alone.
@@ -43,7 +43,7 @@ pub(crate) fn demanded(remembered: Option<&Fields>, settings: &Settings) -> Resu
         if settings.is_reserved(name) {
             return Err(AutoLoadError::NameTaken { column: name.clone() });
         }
-        if !matches!(settings.format, Format::Parquet) && Column::new(data_type).is_none() {
+        if settings.format.is_text() && Column::new(data_type).is_none() {
             return Err(AutoLoadError::UnsupportedType {
                 format: settings.format.name(),
                 column: name.clone(),
@@ -111,9 +111,13 @@ pub(crate) async fn schemas(
         if let Some(observed) = observed {
             let inferred = first(&observed, settings);
             evidence = observed.evidence(&inferred, settings);
+            let inferred = with_partitions(&inferred, settings, all.iter().map(|file| &*file.path));
             let missing = fields.iter().filter(|field| position(&inferred, field.name()).is_none());
             fields = inferred.iter().chain(missing).map(Arc::clone).collect();
         }
+    }
+    if !inference && latest.is_none() {
+        fields = with_partitions(&fields, settings, files.iter().map(|file| &*file.path));
     }
     if latest.is_none_or(|latest| latest != &fields) {
         schemas.versions.push(SchemaVersion { from: base, fields: fields.clone(), evidence });
@@ -147,6 +151,14 @@ pub(crate) async fn schemas(
         schemas.versions.push(SchemaVersion { from: sequence, fields: fields.clone(), evidence: Vec::new() });
     }
     Ok(schemas)
+}
+
+/// The columns with those whose values stand in paths. Where a file has a column of that name too, the path wins, and the
+/// file's values are rescued.
+fn with_partitions<'a>(fields: &Fields, settings: &Settings, paths: impl Iterator<Item = &'a str> + Clone) -> Fields {
+    let partitions = partitions(settings, paths);
+    let is_one = |field: &FieldRef| position(&partitions, field.name()).is_some();
+    fields.iter().filter(|field| !is_one(field)).chain(&partitions).cloned().collect()
 }
 
 /// The files that the first inference looks at.
@@ -188,7 +200,13 @@ async fn observe(
             all.extend(blocking(look).await?);
         } else {
             let found: Vec<_> = futures::stream::iter(members.to_vec())
-                .map(|file| async move { footer(landing, &file).await })
+                .map(|file| async move {
+                    match settings.format {
+                        Format::Parquet => footer(landing, &file).await,
+                        // The others say without a look what they hold.
+                        _ => Ok(inspect(settings, &Fields::empty(), &file.path, &Bytes::new())),
+                    }
+                })
                 .buffered(settings.concurrent_fetches.max(1))
                 .try_collect()
                 .await?;

@@ -10,12 +10,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Format {
-    /// One JSON object a line (JSON lines, `.jsonl`, `.ndjson`). A file that is one top-level array is not read.
+    /// One JSON object a line (JSON lines, `.jsonl`, `.ndjson`), or documents over many lines.
     Json(JsonOptions),
     /// Delimited text.
     Csv(CsvOptions),
     /// Apache Parquet.
     Parquet,
+    /// Apache Avro, object container files.
+    Avro,
+    /// XML: the elements of one name are rows.
+    Xml(XmlOptions),
+    /// Plain text: one column `value`.
+    Text(TextOptions),
+    /// Whole files: `path`, `modificationTime`, `length`, `content`.
+    Binary,
 }
 
 impl Format {
@@ -29,32 +37,80 @@ impl Format {
         Self::Csv(CsvOptions::default())
     }
 
+    /// XML whose rows are the elements of this name.
+    pub fn xml(row_tag: impl Into<String>) -> Self {
+        Self::Xml(XmlOptions { row_tag: row_tag.into() })
+    }
+
+    /// A row for each line of text.
+    pub fn text() -> Self {
+        Self::Text(TextOptions::default())
+    }
+
+    /// Whether values are text, which types are read from.
+    pub(crate) fn is_text(&self) -> bool {
+        !matches!(self, Self::Parquet | Self::Avro | Self::Binary)
+    }
+
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Json(_) => "json",
             Self::Csv(_) => "csv",
             Self::Parquet => "parquet",
+            Self::Avro => "avro",
+            Self::Xml(_) => "xml",
+            Self::Text(_) => "text",
+            Self::Binary => "binaryFile",
         }
     }
 }
 
-/// How JSON lines are read.
+/// How XML is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct XmlOptions {
+    /// The name of the elements that are rows, without a prefix.
+    pub row_tag: String,
+}
+
+/// How plain text is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TextOptions {
+    /// A row for each file, and not for each line.
+    pub whole_files: bool,
+}
+
+/// Which columns stand in the names of folders, as in `day=2024-01-01/hour=7/a.json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PartitionColumns {
+    /// None.
+    #[default]
+    Absent,
+    /// These. A path without one of them has null there.
+    Named(Vec<String>),
+    /// Those that the paths of all files have that the first inference looks at.
+    Inferred,
+}
+
+/// How JSON is read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JsonOptions {
+    /// Whether a file is one document or several, over any number of lines: objects, or arrays of objects.
+    pub multi_line: bool,
     /// A longer line goes to quarantine.
     pub max_line_bytes: usize,
 }
 
 impl Default for JsonOptions {
     fn default() -> Self {
-        Self { max_line_bytes: 64 << 20 }
+        Self { multi_line: false, max_line_bytes: 64 << 20 }
     }
 }
 
 /// How CSV is read.
 ///
-/// A record is one line: a quoted value does not reach over a line's end (Spark's `multiLine` is off).
+/// A record is one line: a quoted value does not reach over a line's end unless `multi_line` says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CsvOptions {
@@ -64,6 +120,8 @@ pub struct CsvOptions {
     pub quote: u8,
     /// Where the column names come from.
     pub header: CsvHeader,
+    /// Whether a quoted value may hold line ends. Without it, a quote that is never closed costs one line only.
+    pub multi_line: bool,
     /// A value without quotes that reads like this is null.
     pub null_text: String,
     /// A longer line goes to quarantine.
@@ -72,7 +130,14 @@ pub struct CsvOptions {
 
 impl Default for CsvOptions {
     fn default() -> Self {
-        Self { delimiter: b',', quote: b'"', header: CsvHeader::FirstLine, null_text: String::new(), max_line_bytes: 64 << 20 }
+        Self {
+            delimiter: b',',
+            quote: b'"',
+            header: CsvHeader::FirstLine,
+            multi_line: false,
+            null_text: String::new(),
+            max_line_bytes: 64 << 20,
+        }
     }
 }
 
@@ -191,8 +256,9 @@ pub enum MetadataColumn {
     /// No extra column.
     #[default]
     Absent,
-    /// A last column `_metadata`: a struct of `file_path`, `file_name`, `file_size` (bytes) and
-    /// `file_modification_time` (microseconds, UTC).
+    /// A last column `_metadata`: a struct of `file_path`, `file_name`, `file_size` (bytes),
+    /// `file_modification_time` (microseconds, UTC) and `row_index` (from 0, in the file; rows that went to quarantine
+    /// do not count).
     Present,
 }
 
@@ -207,6 +273,8 @@ pub struct Settings {
     pub schema_hints: BTreeMap<String, DataType>,
     /// The schema, instead of inference. Its columns become nullable.
     pub schema: Option<arrow_schema::SchemaRef>,
+    /// Which columns stand in the names of folders.
+    pub partition_columns: PartitionColumns,
     /// What happens with new columns. `None`: [`SchemaEvolution::AddNewColumnsInline`] without a given schema,
     /// [`SchemaEvolution::Rescue`] with one.
     pub schema_evolution: Option<SchemaEvolution>,
@@ -259,6 +327,7 @@ impl Default for Settings {
             schema_hints: BTreeMap::new(),
             schema: None,
             schema_evolution: None,
+            partition_columns: PartitionColumns::default(),
             rescued_data_column: Some("_rescued_data".to_owned()),
             path_glob: None,
             modified_after_us: None,

@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::io::{self, Read};
 
-/// The content of a file: `.gz` and `.zst` are unpacked, everything else is as it is.
+/// The content of a file: `.gz`, `.zst` and `.bz2` are unpacked, everything else is as it is.
 pub(super) fn decompress<'a>(path: &str, bytes: &'a [u8]) -> io::Result<Cow<'a, [u8]>> {
     let mut content = Vec::new();
     if path.ends_with(".gz") {
         flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut content)?;
     } else if path.ends_with(".zst") {
         zstd::stream::read::Decoder::with_buffer(bytes)?.read_to_end(&mut content)?;
+    } else if path.ends_with(".bz2") {
+        bzip2::read::MultiBzDecoder::new(bytes).read_to_end(&mut content)?;
     } else {
         return Ok(Cow::Borrowed(bytes));
     }
@@ -32,6 +34,12 @@ mod tests {
         let packed = zstd::stream::encode_all(&b"hello"[..], 1).unwrap();
         assert_eq!(&*decompress("a.zst", &packed).unwrap(), b"hello");
         assert!(decompress("a.zst", &packed[..packed.len() - 2]).is_err());
+        let mut packed = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        packed.write_all(b"hello").unwrap();
+        let packed = packed.finish().unwrap();
+        assert_eq!(&*decompress("a.csv.bz2", &packed).unwrap(), b"hello");
+        assert_eq!(&*decompress("a.csv.bz2", &[packed.clone(), packed.clone()].concat()).unwrap(), b"hellohello");
+        assert!(decompress("a.csv.bz2", &packed[..packed.len() - 2]).is_err());
         assert_eq!(&*decompress("a.json", b"hello").unwrap(), b"hello");
     }
 }

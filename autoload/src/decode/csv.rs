@@ -1,6 +1,6 @@
-//! Delimited text: one record a line.
+//! Delimited text: one record a line, or over several where a quoted value holds line ends.
 //!
-//! **Source**: RFC 4180, except that a quoted value ends with its line at the latest.
+//! **Source**: RFC 4180; without `multi_line`, a quoted value ends with its line at the latest.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::column::add_member;
 use super::json::quote_into;
-use super::lines::{Line, lines};
+use super::lines::{Line, lines, quoted_lines};
 use super::rows::Rows;
 use super::{Emit, SourceFile, Stop, UnknownFields};
 use crate::quarantine::QuarantinedLine;
@@ -96,7 +96,9 @@ pub(super) fn records<'a, E>(
     mut begin: impl FnMut(&[String]),
     mut each: impl FnMut(&Line<'a>, Result<&[Value<'a>], String>) -> Result<(), E>,
 ) -> Result<Result<(), String>, E> {
-    let mut found = lines(content).peekable();
+    let found: Box<dyn Iterator<Item = Line<'a>> + 'a> =
+        if options.multi_line { Box::new(quoted_lines(content, options.quote)) } else { Box::new(lines(content)) };
+    let mut found = found.peekable();
     let Some(first) = found.peek().copied() else { return Ok(Ok(())) };
     let names = match header(options, &first) {
         Ok(names) => names,
@@ -114,6 +116,37 @@ pub(super) fn records<'a, E>(
         each(&line, result.map(|()| values.as_slice()))?;
     }
     Ok(Ok(()))
+}
+
+/// Appends a row of named texts to columns of the same names; gives back the members that did not fit.
+pub(super) fn push_texts<'a>(
+    rows: &mut Rows,
+    unknown: UnknownFields,
+    values: impl Iterator<Item = (&'a str, &'a str)>,
+) -> String {
+    let mut rest = String::new();
+    let mut left: Vec<bool> = vec![true; rows.fields().len()];
+    let mut rescue = |name: &str, text: &str| {
+        let mut quoted = String::new();
+        quote_into(&mut quoted, text);
+        add_member(&mut rest, name, &quoted);
+    };
+    for (name, text) in values {
+        match rows.fields().iter().position(|field| field.name() == name) {
+            Some(at) => {
+                left[at] = false;
+                if !rows.column(at).push_text(text) {
+                    rescue(name, text);
+                }
+            }
+            None if unknown == UnknownFields::Rescue => rescue(name, text),
+            None => {}
+        }
+    }
+    for (at, _) in left.iter().enumerate().filter(|(_, left)| **left) {
+        rows.column(at).push_null();
+    }
+    rest
 }
 
 pub(super) fn decode(

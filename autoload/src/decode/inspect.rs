@@ -9,16 +9,17 @@ use parquet::arrow::parquet_to_arrow_schema;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
 
-use super::json::{JsonObject, parse_line};
+use super::json::{Document, JsonObject, documents, parse_line};
 use super::lines::lines;
-use super::parquet::normalized;
-use super::{compression, csv};
+use super::text::VALUE;
+use super::typed::normalized;
+use super::{avro, binary_fields, compression, csv, xml};
 use crate::schema::{Observed, Shape, Shapes, shape_of_json, shape_of_text};
 use crate::settings::{ColumnTypes, Format, SchemaEvolution, Settings};
 
 /// Whether inspecting needs all bytes of a file. Parquet says everything in its footer.
 pub(crate) fn needs_whole_file(format: &Format) -> bool {
-    !matches!(format, Format::Parquet)
+    !matches!(format, Format::Parquet | Format::Binary | Format::Text(_))
 }
 
 /// What a file holds beside the known scalar columns. A file that cannot be read holds nothing.
@@ -41,24 +42,37 @@ pub(crate) fn inspect(settings: &Settings, known: &Fields, path: &str, bytes: &B
         }
         Format::Json(options) => {
             let Ok(content) = compression::decompress(path, bytes) else { return Observed::Text(shapes) };
+            if options.multi_line {
+                let _end: Result<_, std::convert::Infallible> = documents(&content, |document| {
+                    if let Document::Object(object, _) = document {
+                        count(object, &skip, types, &mut shapes);
+                    }
+                    Ok(())
+                });
+                return Observed::Text(shapes);
+            }
             let mut object = JsonObject::default();
             for line in lines(&content) {
-                if parse_line(options, &line, &mut object).is_err() {
-                    continue;
-                }
-                for (name, value) in &object.fields {
-                    if skip.contains(name.as_ref()) {
-                        continue;
-                    }
-                    let shape = match types {
-                        _ if *value == "null" => Shape::Null,
-                        _ if shapes.is_text(name) => Shape::Text,
-                        ColumnTypes::Text => Shape::Text,
-                        ColumnTypes::Inferred => shape_of_json(value),
-                    };
-                    shapes.count(name, shape);
+                if parse_line(options, &line, &mut object).is_ok() {
+                    count(&object, &skip, types, &mut shapes);
                 }
             }
+        }
+        Format::Avro => {
+            return Observed::Typed(avro::fields(bytes).unwrap_or_else(|_| Fields::empty()));
+        }
+        Format::Binary => return Observed::Typed(binary_fields()),
+        Format::Text(_) => shapes.add(VALUE, Shape::Text),
+        Format::Xml(options) => {
+            let Ok(content) = compression::decompress(path, bytes) else { return Observed::Text(shapes) };
+            let wanted = xml::lists_of(options, &content, known);
+            let _end: Result<_, std::convert::Infallible> = xml::rows(options, &content, |row| {
+                let json = row.to_json(&wanted).unwrap_or_default();
+                if let Ok(object) = JsonObject::parse(&json) {
+                    count(&object, &skip, types, &mut shapes);
+                }
+                Ok(())
+            });
         }
         Format::Csv(options) => {
             let Ok(content) = compression::decompress(path, bytes) else { return Observed::Text(shapes) };
@@ -91,6 +105,21 @@ pub(crate) fn inspect(settings: &Settings, known: &Fields, path: &str, bytes: &B
         }
     }
     Observed::Text(shapes)
+}
+
+fn count(object: &JsonObject<'_>, skip: &HashSet<&str>, types: ColumnTypes, shapes: &mut Shapes) {
+    for (name, value) in &object.fields {
+        if skip.contains(name.as_ref()) {
+            continue;
+        }
+        let shape = match types {
+            _ if *value == "null" => Shape::Null,
+            _ if shapes.is_text(name) => Shape::Text,
+            ColumnTypes::Text => Shape::Text,
+            ColumnTypes::Inferred => shape_of_json(value),
+        };
+        shapes.count(name, shape);
+    }
 }
 
 fn may_grow(data_type: &DataType, widens: bool) -> bool {

@@ -113,33 +113,35 @@ pub(super) fn parse_line<'a>(options: &JsonOptions, line: &Line<'a>, object: &mu
     })
 }
 
-pub(super) fn decode(
-    options: &JsonOptions,
-    unknown: UnknownFields,
-    file: &Arc<SourceFile>,
-    content: &[u8],
-    rows: &mut Rows,
-    bad: &mut Vec<QuarantinedLine>,
-    emit: Emit<'_>,
-) -> Result<(), Stop> {
-    let index: HashMap<String, usize> = rows.fields().iter().enumerate().map(|(at, field)| (field.name().clone(), at)).collect();
-    let names: Vec<String> = rows.fields().iter().map(|field| field.name().clone()).collect();
-    let mut object = JsonObject::default();
-    let mut slots: Vec<Option<&str>> = Vec::new();
-    for line in lines(content) {
-        if let Err(reason) = parse_line(options, &line, &mut object) {
-            bad.push(QuarantinedLine::line(file, line.number, line.offset, reason, line.bytes));
-            continue;
-        }
-        slots.clear();
-        slots.resize(names.len(), None);
+/// Objects on their way into rows.
+pub(super) struct ObjectRows {
+    index: HashMap<String, usize>,
+    names: Vec<String>,
+}
+
+impl ObjectRows {
+    pub(super) fn new(fields: &arrow_schema::Fields) -> Self {
+        let index = fields.iter().enumerate().map(|(at, field)| (field.name().clone(), at)).collect();
+        Self { index, names: fields.iter().map(|field| field.name().clone()).collect() }
+    }
+
+    pub(super) fn push(
+        &mut self,
+        unknown: UnknownFields,
+        file: &Arc<SourceFile>,
+        object: &JsonObject<'_>,
+        bytes: usize,
+        rows: &mut Rows,
+        emit: Emit<'_>,
+    ) -> Result<(), Stop> {
+        let mut slots: Vec<Option<&str>> = vec![None; self.names.len()];
         let mut rest = String::new();
         let mut guess = 0;
         for (name, value) in &object.fields {
             // Most lines have the fields in the order of the schema.
-            let at = match names.get(guess) {
+            let at = match self.names.get(guess) {
                 Some(expected) if expected == name.as_ref() => Some(guess),
-                _ => index.get(name.as_ref()).copied(),
+                _ => self.index.get(name.as_ref()).copied(),
             };
             match at {
                 Some(at) => {
@@ -156,14 +158,102 @@ pub(super) fn decode(
                 None => column.push_null(),
                 Some(value) => {
                     if let Some(left) = column.push_json(value) {
-                        add_member(&mut rest, &names[at], &left);
+                        add_member(&mut rest, &self.names[at], &left);
                     }
                 }
             }
         }
-        rows.end_row(file, rest, line.bytes.len(), emit)?;
+        rows.end_row(file, rest, bytes, emit)
+    }
+}
+
+pub(super) fn decode(
+    options: &JsonOptions,
+    unknown: UnknownFields,
+    file: &Arc<SourceFile>,
+    content: &[u8],
+    rows: &mut Rows,
+    bad: &mut Vec<QuarantinedLine>,
+    emit: Emit<'_>,
+) -> Result<(), Stop> {
+    let mut objects = ObjectRows::new(&rows.fields().clone());
+    if options.multi_line {
+        let end = documents(content, |document| match document {
+            Document::Object(object, bytes) => objects.push(unknown, file, object, bytes, rows, emit),
+            Document::Broken { line, offset, raw, reason } => {
+                bad.push(QuarantinedLine::line(file, line, offset, reason, raw.as_bytes()));
+                Ok(())
+            }
+        })?;
+        if let Err(reason) = end {
+            bad.push(QuarantinedLine::whole_file(file, reason));
+        }
+        return Ok(());
+    }
+    let mut object = JsonObject::default();
+    for line in lines(content) {
+        match parse_line(options, &line, &mut object) {
+            Ok(()) => objects.push(unknown, file, &object, line.bytes.len(), rows, emit)?,
+            Err(reason) => bad.push(QuarantinedLine::line(file, line.number, line.offset, reason, line.bytes)),
+        }
     }
     Ok(())
+}
+
+/// A record of a file that is documents.
+pub(super) enum Document<'d, 'a> {
+    Object(&'d JsonObject<'a>, usize),
+    /// A value that is no object.
+    Broken {
+        line: u64,
+        offset: u64,
+        raw: &'a str,
+        reason: String,
+    },
+}
+
+/// Gives the records of a file that is one document or several, over any number of lines: an object is a record, and so
+/// is each item of an array. The inner error says why the file breaks off, after the records of the documents before.
+pub(super) fn documents<E>(
+    content: &[u8],
+    mut each: impl FnMut(Document<'_, '_>) -> Result<(), E>,
+) -> Result<Result<(), String>, E> {
+    let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+    let text = match std::str::from_utf8(content) {
+        Ok(text) => text,
+        Err(error) => return Ok(Err(format!("not UTF-8: {error}"))),
+    };
+    let mut object = JsonObject::default();
+    let values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    for value in values {
+        let value = match value {
+            Ok(value) => value.get(),
+            Err(error) => return Ok(Err(format!("read the JSON document: {error}"))),
+        };
+        let items: Vec<&RawValue> = if value.starts_with('[') {
+            match serde_json::from_str(value) {
+                Ok(items) => items,
+                Err(error) => return Ok(Err(format!("read the JSON array: {error}"))),
+            }
+        } else {
+            Vec::new()
+        };
+        let single = (!value.starts_with('[')).then_some(value);
+        for raw in single.into_iter().chain(items.into_iter().map(RawValue::get)) {
+            match object.parse_into(raw) {
+                Ok(()) => each(Document::Object(&object, raw.len()))?,
+                Err(error) => {
+                    // The value is a part of the text.
+                    let offset = raw.as_ptr() as usize - text.as_ptr() as usize;
+                    let line = memchr::memchr_iter(b'\n', &content[..offset]).count() as u64 + 1;
+                    let message = error.to_string();
+                    let what = message.split(" at line ").next().unwrap_or(&message);
+                    each(Document::Broken { line, offset: offset as u64, raw, reason: format!("not a JSON object: {what}") })?;
+                }
+            }
+        }
+    }
+    Ok(Ok(()))
 }
 
 #[cfg(test)]
@@ -178,8 +268,24 @@ mod tests {
     }
 
     #[test]
+    fn documents_over_lines_give_objects_and_the_items_of_arrays() {
+        let text = "{\n \"a\": 1\n}\n[{\"a\":2},\n 7, {\"a\":[\n]}] {\"a\":";
+        let mut found = Vec::new();
+        let end = documents::<std::convert::Infallible>(text.as_bytes(), |document| {
+            found.push(match document {
+                Document::Object(object, _) => object.fields[0].1.to_owned(),
+                Document::Broken { line, offset, raw, .. } => format!("{line}:{offset}:{raw}"),
+            });
+            Ok(())
+        });
+        assert_eq!(found, ["1", "2", "5:23:7", "[\n]"]);
+        let Ok(end) = end;
+        assert!(end.unwrap_err().contains("line 6"), "{found:?}");
+    }
+
+    #[test]
     fn what_is_no_object_is_refused_with_the_place() {
-        let options = JsonOptions { max_line_bytes: 30 };
+        let options = JsonOptions { max_line_bytes: 30, ..JsonOptions::default() };
         let long = vec![b' '; 31];
         for (bytes, reason) in [
             (&b"{\"a\":1,\"b\":\"tru"[..], "not a JSON object: EOF while parsing a string at column 15"),

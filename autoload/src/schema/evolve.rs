@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, Fields, TimeUnit};
 
+use super::partition::is_partition;
 use super::shape::{Shape, Shapes};
 use crate::evidence::ColumnEvidence;
 use crate::settings::Settings;
@@ -109,6 +110,7 @@ pub(crate) fn evolve(existing: &Fields, observed: &Observed, settings: &Settings
             continue;
         }
         match position(&fields, &name) {
+            Some(at) if is_partition(&fields[at]) => {}
             Some(at) if fields[at].name() == &name => {
                 let grow = if widening { grow_and_widen } else { grow };
                 let grown = grow(fields[at].data_type(), &data_type);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::partition::{as_partition, is_partition};
 use arrow_schema::{DataType, Field, FieldRef, Fields};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,9 @@ pub(crate) struct StoredField {
     data_type: StoredType,
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     nullable: bool,
+    /// Whether the values stand in paths.
+    #[serde(default, skip_serializing_if = "is_no")]
+    partition: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +41,11 @@ fn is_yes(value: &bool) -> bool {
     *value
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_no(value: &bool) -> bool {
+    !*value
+}
+
 /// `None` names a type that has no stored form.
 pub(crate) fn to_stored(fields: &Fields) -> Result<Vec<StoredField>, DataType> {
     fields.iter().map(|field| field_to_stored(field)).collect()
@@ -57,7 +66,7 @@ fn field_to_stored(field: &Field) -> Result<StoredField, DataType> {
             StoredType::Leaf(text)
         }
     };
-    Ok(StoredField { name: field.name().clone(), data_type, nullable: field.is_nullable() })
+    Ok(StoredField { name: field.name().clone(), data_type, nullable: field.is_nullable(), partition: is_partition(field) })
 }
 
 /// The error is the text that is no type.
@@ -75,7 +84,10 @@ fn field_from_stored(stored: &StoredField) -> Result<FieldRef, String> {
         StoredType::Map(field, sorted) => DataType::Map(item(field)?, *sorted),
         StoredType::Leaf(text) => text.parse().map_err(|_| text.clone())?,
     };
-    Ok(Arc::new(Field::new(&stored.name, data_type, stored.nullable)))
+    Ok(match stored.partition {
+        true => as_partition(&stored.name, data_type),
+        false => Arc::new(Field::new(&stored.name, data_type, stored.nullable)),
+    })
 }
 
 #[cfg(test)]

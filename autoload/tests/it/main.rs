@@ -4,11 +4,13 @@
 mod contract;
 mod discovery;
 mod errors;
+mod exactly_once;
 mod faults;
 mod finding;
 mod formats;
 mod properties;
 mod scale;
 mod schema;
+mod shapes;
 mod state;
 mod support;
