@@ -1,6 +1,6 @@
 //! The files that are new and wait for their batch.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use boathouse_base::Env;
@@ -172,7 +172,13 @@ impl Finder {
             let time = |file: &Waiting| file.facts.as_ref().map(|facts| facts.modified_us);
             a.path.cmp(&b.path).then_with(|| time(a).cmp(&time(b))).then(a.fingerprint.cmp(&b.fingerprint))
         });
-        found.dedup_by(|a, b| a.fingerprint == b.fingerprint);
+        if self.fingerprints.need_facts() {
+            // One version may have come with the time of its event and with that of the store.
+            let mut seen = HashSet::new();
+            found.retain(|file| seen.insert(file.fingerprint));
+        } else {
+            found.dedup_by(|a, b| a.fingerprint == b.fingerprint);
+        }
         found.truncate(MOST_WAITING);
         found
     }
@@ -189,7 +195,7 @@ impl Finder {
             }
             let now_us = self.env.now_us();
             let facts = landing.facts(ask.iter().map(|&index| self.waiting[index].path.to_string()).collect()).await?;
-            let mut gone = std::collections::HashSet::new();
+            let mut gone = HashSet::new();
             for (index, facts) in ask.into_iter().zip(facts) {
                 match facts {
                     Some(facts) if self.selection.meets_facts(&facts, now_us) => self.waiting[index].facts = Some(facts),
@@ -245,6 +251,15 @@ impl Finder {
     /// Every file that is meant, for those who do not want it.
     pub(crate) async fn everything(&mut self, landing: &Landing) -> Result<Vec<Fingerprint>, AutoLoadError> {
         let now_us = self.env.now_us();
+        self.unsettled = true;
+        // Whatever was told of by now is among what is listed next.
+        if let Some(events) = &self.events {
+            let events = Arc::clone(events);
+            let mut sightings = events.scan(Effort::Quick);
+            while let Some(sighting) = sightings.next().await {
+                sighting.map_err(|source| AutoLoadError::Discovery { what: events.describe(), source })?;
+            }
+        }
         let mut pages = self.listing.files(Effort::Thorough);
         let mut all = Vec::new();
         while let Some(page) = pages.try_next().await? {

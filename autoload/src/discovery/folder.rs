@@ -23,6 +23,9 @@ const CHUNK_FILES: usize = 16 << 10;
 /// A directory's time counts when it is so long past.
 const SETTLE_US: i64 = 2_000_000;
 
+/// Stands for the time of a directory that changed a moment ago.
+const UNSETTLED: i64 = i64::MIN;
+
 /// A landing folder on a local disk.
 #[derive(Debug, Clone)]
 pub(crate) struct LocalFolder {
@@ -91,11 +94,10 @@ impl LocalFolder {
                 Err(error) => return Err(failed(error)),
             };
             let settled = modified_ns / 1000 < scan.now_us.saturating_sub(SETTLE_US);
-            if settled {
-                times.insert(below.clone(), modified_ns);
-                if scan.known.get(&below) == Some(&modified_ns) {
-                    continue;
-                }
+            // A directory without a time to trust is visited again, even when the one above it did not change.
+            times.insert(below.clone(), if settled { modified_ns } else { UNSETTLED });
+            if settled && scan.known.get(&below) == Some(&modified_ns) {
+                continue;
             }
             for entry in fs::read_dir(&directory).map_err(failed)? {
                 let entry = entry.map_err(failed)?;
@@ -231,6 +233,20 @@ mod tests {
         fs::write(root.path().join("a"), "1").unwrap();
         let changed_us = modified_ns(&fs::metadata(root.path()).unwrap()) / 1000;
         let (found, times) = scan(&folder, &DirectoryTimes::new(), changed_us + SETTLE_US);
-        assert_eq!((found.len(), times.len()), (1, 0));
+        assert_eq!((found.len(), times[""]), (1, UNSETTLED));
+        assert_eq!(scan(&folder, &times, changed_us + SETTLE_US).0, ["a"]);
+    }
+
+    #[test]
+    fn a_directory_that_changed_a_moment_ago_is_found_below_one_that_did_not() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = LocalFolder { root: root.path().to_owned() };
+        fs::create_dir(root.path().join("x")).unwrap();
+        let past = UNIX_EPOCH + std::time::Duration::from_secs(1);
+        fs::File::open(root.path()).unwrap().set_modified(past).unwrap();
+        let now_us = modified_ns(&fs::metadata(root.path().join("x")).unwrap()) / 1000;
+        let (_, times) = scan(&folder, &DirectoryTimes::new(), now_us);
+        fs::write(root.path().join("x/a"), "1").unwrap();
+        assert_eq!(scan(&folder, &times, now_us).0, ["x/a"]);
     }
 }
