@@ -274,6 +274,7 @@ impl DomainError for AutoLoadError {
             Self::LocalFolder { source, .. } => match source.kind() {
                 std::io::ErrorKind::NotFound => ErrorKind::NotFound,
                 std::io::ErrorKind::PermissionDenied => ErrorKind::Denied,
+                std::io::ErrorKind::InvalidInput => ErrorKind::Invalid,
                 _ => ErrorKind::Unavailable,
             },
             Self::Watch { .. } => ErrorKind::Exhausted,

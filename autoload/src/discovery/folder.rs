@@ -114,6 +114,12 @@ impl LocalFolder {
                 let Some(kind) = kind_of(&entry).map_err(failed)? else { continue };
                 let path = if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
                 if kind.is_dir() {
+                    let link = entry.file_type().map_err(failed)?.is_symlink();
+                    if link && leads_up(&entry.path(), &directory, &self.root).map_err(failed)? {
+                        let source =
+                            io::Error::new(io::ErrorKind::InvalidInput, "the link leads to a folder that it is in; remove it");
+                        return Err(AutoLoadError::LocalFolder { path: entry.path(), source });
+                    }
                     open.push(path);
                     continue;
                 }
@@ -155,6 +161,18 @@ impl LocalFolder {
             Err(source) => Err(AutoLoadError::LocalFolder { path: whole, source }),
         }
     }
+}
+
+/// Whether a link in this folder leads to a folder on the way to it, from the root on, or above one of them, so that
+/// following it had no end.
+pub(super) fn leads_up(link: &Path, folder: &Path, root: &Path) -> io::Result<bool> {
+    let target = link.canonicalize()?;
+    for passed in folder.ancestors().take_while(|passed| passed.starts_with(root)) {
+        if passed.canonicalize()?.starts_with(&target) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What lies behind an entry; links are followed, and one that leads nowhere is nothing.
@@ -224,6 +242,24 @@ mod tests {
         fs::remove_dir_all(root.path().join("x/y")).unwrap();
         fs::File::open(root.path().join("x")).unwrap().set_modified(past).unwrap();
         assert_eq!(scan(&folder, &times, later).0, ["x/b"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_and_one_that_leads_back_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let beside = tempfile::tempdir().unwrap();
+        let folder = LocalFolder { root: root.path().to_owned() };
+        fs::write(beside.path().join("a"), "1").unwrap();
+        std::os::unix::fs::symlink(beside.path(), root.path().join("x")).unwrap();
+        std::os::unix::fs::symlink(root.path().join("nowhere"), root.path().join("y")).unwrap();
+        assert_eq!(scan(&folder, &DirectoryTimes::new(), 0).0, ["x/a"]);
+        std::os::unix::fs::symlink(root.path(), beside.path().join("back")).unwrap();
+        fs::create_dir(root.path().join("d")).unwrap();
+        std::os::unix::fs::symlink(root.path(), root.path().join("d/up")).unwrap();
+        let known = DirectoryTimes::new();
+        let error = folder.scan(&FolderScan { known: &known, facts: false, now_us: 0 }, &mut |_| true).unwrap_err();
+        assert!(error.to_string().contains("leads to a folder that it is in"), "{error}");
     }
 
     #[test]

@@ -11,6 +11,8 @@ use futures::{FutureExt, StreamExt};
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
+use super::folder::leads_up;
+use super::selection::is_hidden_part;
 use super::{Discovery, Effort, FoundFile, LocalFolder, Sighting};
 use crate::error::AutoLoadError;
 
@@ -30,12 +32,14 @@ pub struct FolderWatch {
     url: String,
     heard: Arc<Mutex<Heard>>,
     /// Watches as long as it lives.
-    _watcher: RecommendedWatcher,
+    watcher: Mutex<RecommendedWatcher>,
 }
 
 #[derive(Debug)]
 struct Heard {
     root: PathBuf,
+    /// Folders that appeared, and are not watched yet.
+    folders: BTreeSet<PathBuf>,
     names: BTreeSet<String>,
     /// Names that were given and not settled.
     given: BTreeSet<String>,
@@ -61,6 +65,7 @@ impl FolderWatch {
             local.root().canonicalize().map_err(|source| AutoLoadError::LocalFolder { path: local.root().to_owned(), source })?;
         let heard = Heard {
             root: root.clone(),
+            folders: BTreeSet::new(),
             names: BTreeSet::new(),
             given: BTreeSet::new(),
             // Nobody listened before.
@@ -80,8 +85,31 @@ impl FolderWatch {
             }
         };
         let mut watcher = notify::recommended_watcher(hear).map_err(failed)?;
-        watcher.watch(&root, RecursiveMode::Recursive).map_err(failed)?;
-        Ok(Self { url, heard, _watcher: watcher })
+        if ONE_BY_ONE {
+            for folder in folders(root).map_err(|(path, source)| AutoLoadError::LocalFolder { path, source })? {
+                watcher.watch(&folder, RecursiveMode::NonRecursive).map_err(failed)?;
+            }
+        } else {
+            watcher.watch(&root, RecursiveMode::Recursive).map_err(failed)?;
+        }
+        Ok(Self { url, heard, watcher: Mutex::new(watcher) })
+    }
+
+    /// Watches the folders that appeared, and those below them. What came into them before is found by the listing that
+    /// their appearance asks for.
+    fn watch_new_folders(&self) -> Result<(), AutoLoadError> {
+        let appeared = std::mem::take(&mut self.lock().folders);
+        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        for folder in appeared.into_iter().filter(|folder| folder.is_dir()) {
+            if let Err(source) = watcher.watch(&folder, RecursiveMode::Recursive) {
+                // It may be gone again; if not, the listing must go on finding what it holds.
+                if folder.is_dir() {
+                    self.lock().folders.insert(folder);
+                    return Err(AutoLoadError::Watch { url: self.url.clone(), source });
+                }
+            }
+        }
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Heard> {
@@ -98,11 +126,11 @@ impl Heard {
             EventKind::Access(AccessKind::Close(AccessMode::Write)) => self.name(event.paths.iter()),
             EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) | EventKind::Access(_) => {}
             // A folder that appears may hold files already.
-            EventKind::Create(CreateKind::Folder) => self.lost = true,
+            EventKind::Create(CreateKind::Folder) => self.appeared(event.paths.iter()),
             EventKind::Modify(ModifyKind::Name(_)) => {
                 let to = event.paths.last();
                 if to.is_some_and(|path| path.is_dir()) {
-                    self.lost = true;
+                    self.appeared(to.into_iter());
                 } else {
                     self.name(to.into_iter());
                 }
@@ -110,6 +138,13 @@ impl Heard {
             EventKind::Modify(ModifyKind::Metadata(_)) => {}
             _ if cfg!(target_os = "linux") => {}
             _ => self.name(event.paths.iter()),
+        }
+    }
+
+    fn appeared<'a>(&mut self, paths: impl Iterator<Item = &'a PathBuf>) {
+        self.lost = true;
+        if ONE_BY_ONE {
+            self.folders.extend(paths.cloned());
         }
     }
 
@@ -125,6 +160,37 @@ impl Heard {
     }
 }
 
+/// Where a folder is watched with those below it, the watcher looks at every file of them first. Linux watches one folder
+/// at a time anyway, so there they are looked up by name alone.
+const ONE_BY_ONE: bool = cfg!(target_os = "linux");
+
+/// The folder and all below it that are meant; the error says which cannot be read.
+fn folders(root: PathBuf) -> Result<Vec<PathBuf>, (PathBuf, std::io::Error)> {
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(folder) = found.get(next).cloned() {
+        next += 1;
+        let failed = |source| (folder.clone(), source);
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && next > 1 => continue,
+            Err(error) => return Err(failed(error)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let hidden = entry.file_name().to_str().is_some_and(is_hidden_part);
+            let kind = entry.file_type().map_err(failed)?;
+            // A link that leads back is named by the listing.
+            let link =
+                || kind.is_symlink() && entry.path().is_dir() && !leads_up(&entry.path(), &folder, &found[0]).unwrap_or(true);
+            if !hidden && (kind.is_dir() || link()) {
+                found.push(entry.path());
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// The path below the folder, separated by slashes; `None` when it has no such form.
 fn below(root: &Path, path: &Path) -> Option<String> {
     let parts: Option<Vec<&str>> = path.strip_prefix(root).ok()?.iter().map(|part| part.to_str()).collect();
@@ -138,6 +204,9 @@ impl Discovery for FolderWatch {
     }
 
     fn scan(&self, _effort: Effort) -> BoxStream<'_, Result<Sighting>> {
+        if let Err(error) = self.watch_new_folders() {
+            return futures::stream::iter([Err(error.into())]).boxed();
+        }
         let mut heard = self.lock();
         let names = std::mem::take(&mut heard.names);
         heard.given.extend(names);

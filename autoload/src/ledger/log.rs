@@ -1,7 +1,6 @@
 //! The log, replayed and written.
 
 use std::collections::HashSet;
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_schema::Fields;
@@ -11,18 +10,16 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 
-use super::SEGMENT_FILES;
 use super::keys;
 use super::marks::{CleanMark, CommitMark, Marks};
 use super::record::{FORMAT, Landed, Record, SchemaVersion, StoredVersion};
-use super::segment::{self, Segment, SegmentInfo};
+use super::segment::{Segment, SegmentInfo};
 use crate::discovery::FileFacts;
 use crate::error::AutoLoadError;
 use crate::fingerprint::{Fingerprint, Fingerprints};
-use crate::plan::blocking;
 use crate::schema::{from_stored, to_stored};
 
-const LOG: &str = "log";
+pub(super) const LOG: &str = "log";
 const SCHEMAS: &str = "schemas";
 
 /// Records are put together when there are so many,
@@ -30,9 +27,6 @@ const COMPACT_RECORDS: u64 = 64;
 
 /// or when they hold so many files.
 const COMPACT_FILES: usize = 16 << 10;
-
-/// Keys of segments in memory, at most.
-const KEY_BYTES: usize = 128 << 20;
 
 /// What one plan adds.
 #[derive(Debug, Clone, Default)]
@@ -47,25 +41,25 @@ pub(crate) struct Addition {
 /// The memory of the memory: the log, replayed.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    state: Storage,
-    fingerprints: Fingerprints,
-    next_record: u64,
+    pub(super) state: Storage,
+    pub(super) fingerprints: Fingerprints,
+    pub(super) next_record: u64,
     /// The record that stands for all before the loose ones.
-    base: Option<u64>,
-    segments: Vec<Segment>,
-    skipped: Option<Segment>,
+    pub(super) base: Option<u64>,
+    pub(super) segments: Vec<Segment>,
+    pub(super) skipped: Option<Segment>,
     /// Named by the base, and not needed by it.
-    retired: Vec<SegmentInfo>,
+    pub(super) retired: Vec<SegmentInfo>,
     /// The files of the loose records.
-    loose: Vec<Landed>,
-    loose_keys: HashSet<Fingerprint>,
-    schemas: Vec<SchemaVersion>,
-    marks: Marks,
+    pub(super) loose: Vec<Landed>,
+    pub(super) loose_keys: HashSet<Fingerprint>,
+    pub(super) schemas: Vec<SchemaVersion>,
+    pub(super) marks: Marks,
     /// Known, and not durable yet.
-    pending_commits: Vec<CommitMark>,
+    pub(super) pending_commits: Vec<CommitMark>,
     /// The details of one segment, packed.
-    opened: Option<(SegmentInfo, Bytes)>,
-    clock: u64,
+    pub(super) opened: Option<(SegmentInfo, Bytes)>,
+    pub(super) clock: u64,
 }
 
 /// How an append ended.
@@ -158,7 +152,7 @@ impl Ledger {
         Ok(record)
     }
 
-    fn corrupt(&self, path: String, reason: &str) -> AutoLoadError {
+    pub(super) fn corrupt(&self, path: String, reason: &str) -> AutoLoadError {
         AutoLoadError::CorruptState { path: self.state.url_of(&path), reason: reason.to_owned() }
     }
 
@@ -292,203 +286,6 @@ impl Ledger {
         Ok(found.iter().filter_map(|object| parse_name(&object.path)).filter(|(_, all)| *all).map(|(number, _)| number).max())
     }
 
-    /// Moves the files of the loose records to a segment, writes one record for all, then removes them. Whoever reads
-    /// meanwhile finds the one or the others.
-    async fn compact(&mut self, at_us: i64) -> Result<(), AutoLoadError> {
-        let last = self.next_record - 1;
-        // What the record before the base named, nobody reads any more.
-        for info in &self.retired {
-            self.state.delete(&info.files_path()).await?;
-            self.state.delete(&info.keys_path()).await?;
-        }
-        let (segments, retired, written) = self.segments_for(self.loose.len() as u64).await?;
-        let record = Record {
-            v: FORMAT,
-            number: last,
-            at_us,
-            schemas: (0..).zip(&self.schemas).map(|(version, schema)| stored(version, schema)).collect::<Result<_, _>>()?,
-            discovered: Vec::new(),
-            etags: Vec::new(),
-            commits: self.marks.commits.clone(),
-            cleans: self.marks.cleans.clone(),
-            segments: segments.clone(),
-            skipped: self.skipped.as_ref().map(|segment| segment.info.clone()),
-            retired: retired.clone(),
-        };
-        self.state.put(&all_path(last), to_bytes(&record)?).await?;
-        let kept = segments.len() - usize::from(written.is_some());
-        self.segments.truncate(kept);
-        self.segments.extend(written);
-        self.retired = retired;
-        self.base = Some(last);
-        self.loose.clear();
-        self.loose_keys.clear();
-        self.bound_keys();
-        let keep = all_path(last);
-        for object in self.state.list(LOG).await? {
-            let number = parse_name(&object.path).map(|(number, _)| number);
-            if number.is_some_and(|number| number <= last) && !keep.ends_with(object.path.rsplit('/').next().unwrap_or_default())
-            {
-                self.state.delete(&object.path).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The segments after a compaction, those that it makes needless, and the new one, which is durable.
-    async fn segments_for(&mut self, loose: u64) -> Result<(Vec<SegmentInfo>, Vec<SegmentInfo>, Option<Segment>), AutoLoadError> {
-        let mut infos: Vec<SegmentInfo> = self.segments.iter().map(|segment| segment.info.clone()).collect();
-        if loose == 0 {
-            return Ok((infos, Vec::new(), None));
-        }
-        let mut merged = loose;
-        let mut from = infos.len();
-        while let Some(info) = from.checked_sub(1).and_then(|at| infos.get(at)) {
-            if info.files() > 2 * merged || info.files() + merged > SEGMENT_FILES {
-                break;
-            }
-            merged += info.files();
-            from -= 1;
-        }
-        let (mut keys, mut parts) = (Vec::new(), Vec::new());
-        let (state, clock) = (self.state.clone(), self.tick());
-        for segment in &mut self.segments[from..] {
-            segment.used = clock;
-            keys.extend_from_slice(segment.keys(&state).await?);
-            parts.push(state.get(&segment.info.files_path()).await?);
-        }
-        keys.extend(&self.loose_keys);
-        let files = self.loose.clone();
-        let (encoded, keys, packed) = blocking(move || {
-            keys.sort_unstable();
-            keys.dedup();
-            let packed = keys::encode(&keys);
-            (segment::encode(&parts, &files), keys, packed)
-        })
-        .await?;
-        let encoded = encoded.map_err(|source| AutoLoadError::Segment { state: state.url().to_owned(), source })?;
-        let start = infos.get(from).map_or(self.total() - loose, |info| info.start);
-        let info = SegmentInfo { start, end: start + merged, keys: keys.len() as u64, name: None };
-        state.put(&info.files_path(), encoded).await?;
-        state.put(&info.keys_path(), packed).await?;
-        let retired = infos.split_off(from);
-        infos.push(info.clone());
-        Ok((infos, retired, Some(Segment::with_keys(info, keys))))
-    }
-
-    /// Those of the files that were never seen, in any order.
-    ///
-    /// **Cost**: a look into memory for each; keys of segments are read when their filter cannot tell and they are not in
-    /// memory.
-    pub(crate) async fn unknown<F>(&mut self, mut files: Vec<(Fingerprint, F)>) -> Result<Vec<(Fingerprint, F)>, AutoLoadError> {
-        files.retain(|(key, _)| !self.loose_keys.contains(key));
-        if files.is_empty() || (self.segments.is_empty() && self.skipped.is_none()) {
-            return Ok(files);
-        }
-        files.sort_unstable_by_key(|(key, _)| *key);
-        let clock = self.tick();
-        let state = self.state.clone();
-        // The newest segment is the likeliest, and whatever it knows is not asked of the others.
-        for at in (0..self.segments.len() + usize::from(self.skipped.is_some())).rev() {
-            if files.is_empty() {
-                break;
-            }
-            let segment = match self.segments.get_mut(at) {
-                Some(segment) => segment,
-                None => match &mut self.skipped {
-                    Some(skipped) => skipped,
-                    None => continue,
-                },
-            };
-            if segment.keys.is_none() {
-                let bloom = segment.bloom(&state).await?;
-                if !files.iter().any(|(key, _)| bloom.may_hold(*key)) {
-                    continue;
-                }
-            }
-            segment.used = clock;
-            let mut rest = segment.keys(&state).await?;
-            files.retain(|(key, _)| {
-                rest = &rest[rest.partition_point(|known| known < key)..];
-                rest.first() != Some(key)
-            });
-            self.bound_keys();
-        }
-        Ok(files)
-    }
-
-    /// Lets go of the keys that were not asked for the longest time.
-    fn bound_keys(&mut self) {
-        let mut segments: Vec<&mut Segment> = self.segments.iter_mut().chain(&mut self.skipped).collect();
-        let mut bytes: usize = segments.iter().map(|segment| segment.key_bytes()).sum();
-        if bytes <= KEY_BYTES {
-            return;
-        }
-        segments.sort_by_key(|segment| segment.used);
-        for segment in segments {
-            if bytes <= KEY_BYTES {
-                break;
-            }
-            bytes -= segment.key_bytes();
-            segment.keys = None;
-        }
-    }
-
-    fn tick(&mut self) -> u64 {
-        self.clock += 1;
-        self.clock
-    }
-
-    /// The details of some files, in the order of discovery.
-    ///
-    /// **Cost**: nothing for loose files; one GET for each segment that the range touches, but the last one used.
-    pub(crate) async fn files(&mut self, range: Range<u64>) -> Result<Vec<Landed>, AutoLoadError> {
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            match self.try_files(range.clone()).await {
-                // Another process merged the segment, and compacted once more since.
-                Err(AutoLoadError::Storage(error)) if error.kind() == ErrorKind::NotFound && attempts < 5 => {
-                    self.reload().await?
-                }
-                result => return result,
-            }
-        }
-    }
-
-    async fn try_files(&mut self, range: Range<u64>) -> Result<Vec<Landed>, AutoLoadError> {
-        let range = range.start..range.end.min(self.total());
-        let mut files = Vec::new();
-        for at in 0..self.segments.len() {
-            let info = self.segments[at].info.clone();
-            let (start, end) = (range.start.max(info.start), range.end.min(info.end));
-            if start >= end {
-                continue;
-            }
-            let path = info.files_path();
-            let bytes = match &self.opened {
-                Some((opened, bytes)) if *opened == info => bytes.clone(),
-                _ => {
-                    let bytes = self.state.get(&path).await?;
-                    self.opened = Some((info.clone(), bytes.clone()));
-                    bytes
-                }
-            };
-            let found = blocking(move || segment::decode(&bytes, start - info.start, end - start)).await?;
-            let found = found.map_err(|error| self.corrupt(path.clone(), &error.to_string()))?;
-            if found.len() as u64 != end - start {
-                return Err(self.corrupt(path, &format!("it holds {} files of {start} to {end}", found.len())));
-            }
-            files.extend(found);
-        }
-        let first = self.total() - self.loose.len() as u64;
-        let place = |file: u64| usize::try_from(file.saturating_sub(first)).unwrap_or(usize::MAX).min(self.loose.len());
-        if range.end > first && range.start < range.end {
-            files.extend_from_slice(&self.loose[place(range.start)..place(range.end)]);
-        }
-        Ok(files)
-    }
-
     /// Files that were discovered.
     pub(crate) fn total(&self) -> u64 {
         self.segments.last().map_or(0, |segment| segment.info.end) + self.loose.len() as u64
@@ -540,7 +337,7 @@ impl Ledger {
     }
 }
 
-fn stored(version: u64, schema: &SchemaVersion) -> Result<StoredVersion, AutoLoadError> {
+pub(super) fn stored(version: u64, schema: &SchemaVersion) -> Result<StoredVersion, AutoLoadError> {
     let fields = to_stored(&schema.fields).map_err(|data_type| AutoLoadError::UnsupportedType {
         format: "files",
         column: schema.fields.iter().find(|f| f.data_type() == &data_type).map_or_else(String::new, |f| f.name().clone()),
@@ -549,7 +346,7 @@ fn stored(version: u64, schema: &SchemaVersion) -> Result<StoredVersion, AutoLoa
     Ok(StoredVersion { version, from: schema.from, fields, evidence: schema.evidence.clone() })
 }
 
-fn to_bytes(value: &impl Serialize) -> Result<Bytes, AutoLoadError> {
+pub(super) fn to_bytes(value: &impl Serialize) -> Result<Bytes, AutoLoadError> {
     let bytes = serde_json::to_vec(value).map_err(|source| AutoLoadError::Encode { what: "a record", source })?;
     Ok(Bytes::from(bytes))
 }
@@ -558,12 +355,12 @@ fn record_path(number: u64) -> String {
     format!("{LOG}/{number:020}.json")
 }
 
-fn all_path(number: u64) -> String {
+pub(super) fn all_path(number: u64) -> String {
     format!("{LOG}/{number:020}.all.json")
 }
 
 /// The number of a record, and whether it stands for all before it.
-fn parse_name(path: &str) -> Option<(u64, bool)> {
+pub(super) fn parse_name(path: &str) -> Option<(u64, bool)> {
     let name = path.rsplit('/').next().unwrap_or_default();
     match name.strip_suffix(".all.json") {
         Some(digits) => digits.parse().ok().map(|number| (number, true)),

@@ -28,8 +28,10 @@
 //! same content. A segment that was merged goes one compaction later than the record that replaced it, so that a process
 //! that is a little behind still finds it.
 
+mod compact;
 mod keys;
 mod log;
+mod lookup;
 mod marks;
 mod record;
 mod segment;
