@@ -72,7 +72,7 @@ impl Streams {
 
     fn query(self, output: &Path, sink: Arc<dyn StreamSink>, env: Env) -> Result<StreamQuery> {
         std::fs::create_dir_all(output).with_context(|| format!("create {}", output.display()))?;
-        let checkpoint = Storage::open(&Location::from_path(&output.join("checkpoint"))?)?;
+        let checkpoint = Storage::open(&Location::from_path(output.join("checkpoint"))?)?;
         let query = StreamQuery::named(self.name()).sql(self.statement()).sink(sink).checkpoint(checkpoint).env(env);
         let source = Arc::new(RateMicroBatch::new(self.rows()));
         Ok(match self {
@@ -131,7 +131,7 @@ impl Claim for Streams {
         let sink: Arc<dyn StreamSink> = match self {
             Self::Delta => {
                 std::fs::create_dir_all(output.join("table"))?;
-                let storage = Storage::open(&Location::from_path(&output.join("table"))?)?;
+                let storage = Storage::open(&Location::from_path(output.join("table"))?)?;
                 Arc::new(DeltaSink::new(DeltaTable::at(storage, env.clone())))
             }
             _ => Arc::new(NoopSink::new()),
