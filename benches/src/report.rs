@@ -82,7 +82,8 @@ impl Report {
             shown.push(side);
         }
         let ours = shown.first().map_or(Figures { cpu_s: f64::NAN, wall_s: f64::NAN, rss_mb: f64::NAN }, Side::medians);
-        let holds = holds(bar, &ours, &peers);
+        let part = |name: &str| shown.first().and_then(|ours| Some(ours.parts.get(name)?.median));
+        let holds = holds(bar, &ours, &peers) && bar.parts.iter().all(|(name, limit)| part(name).is_some_and(|s| s <= *limit));
         Self { sides: shown, verdict: Verdict { claim: claim.name(), ours, peers, bar, holds } }
     }
 }
@@ -99,6 +100,7 @@ fn holds(bar: Bar, ours: &Figures, peers: &[Against]) -> bool {
         && against(bar.written_ratio, |peer| peer.written_ratio)
         && kept(bar.cpu_s, Some(ours.cpu_s))
         && kept(bar.wall_s, Some(ours.wall_s))
+        && kept(bar.rss_mb, Some(ours.rss_mb))
 }
 
 impl Side {
@@ -286,6 +288,22 @@ mod tests {
         assert_eq!(report.verdict.peers[0].wall_ratio, 2.0);
         assert_eq!(report.verdict.peers[0].left_out, ["c"]);
         assert!(report.to_string().lines().any(|line| line.starts_with("c ") && line.ends_with(" -")));
+    }
+
+    #[cfg(feature = "engine")]
+    #[test]
+    fn a_claim_names_limits_of_parts_and_of_memory() {
+        let claim = claims::find("list-1m").unwrap();
+        let holds = |parts: &[(&str, f64)], rss_mb| {
+            let parts = parts.iter().map(|(name, seconds)| ((*name).to_owned(), *seconds)).collect();
+            let runs = vec![Measured { parts, rss_mb, rows: 1, ..Measured::default() }; 5];
+            Report::new(claim.as_ref(), [("ours", None, runs)]).verdict.holds
+        };
+        let kept = [("all of them", 4.0), ("100 late ones", 0.01), ("nothing new", 0.01)];
+        assert!(holds(&kept, 200.0));
+        assert!(!holds(&kept, 301.0));
+        assert!(!holds(&kept[..2], 200.0), "a part was not measured");
+        assert!(!holds(&[("all of them", 6.0), kept[1], kept[2]], 200.0));
     }
 
     #[test]

@@ -43,7 +43,7 @@
 //!
 //! # Durability
 //! A write to the local disk is whole or absent for every reader, and survives the end of the process. It is not forced
-//! to the disk: after a power cut the operating system decides.
+//! to the disk: after a power cut the operating system decides, unless [`Stores::with_synced_writes`] says otherwise.
 //!
 //! # What it does not do yet
 //! No layers of its own for retries, limits, caching or metering; cloud clients retry by themselves.
@@ -57,6 +57,7 @@ mod operation;
 mod storage;
 mod store_options;
 mod stores;
+mod synced;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod versioned;

@@ -10,8 +10,7 @@ use super::column::add_member;
 use super::json::quote_into;
 use super::lines::{Line, lines, quoted_lines};
 use super::rows::Rows;
-use super::{Emit, SourceFile, Stop, UnknownFields};
-use crate::quarantine::QuarantinedLine;
+use super::{SourceFile, Stop, UnknownFields};
 use crate::settings::{CsvHeader, CsvOptions};
 
 /// A value, and whether it stood in quotes.
@@ -119,27 +118,23 @@ pub(super) fn records<'a, E>(
 }
 
 /// Appends a row of named texts to columns of the same names; gives back the members that did not fit.
-pub(super) fn push_texts<'a>(
-    rows: &mut Rows,
-    unknown: UnknownFields,
-    values: impl Iterator<Item = (&'a str, &'a str)>,
-) -> String {
+pub(super) fn push_texts<'a>(rows: &mut Rows<'_>, values: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut rest = String::new();
-    let mut left: Vec<bool> = vec![true; rows.fields().len()];
+    let mut left: Vec<bool> = vec![true; rows.output.fields.len()];
     let mut rescue = |name: &str, text: &str| {
         let mut quoted = String::new();
         quote_into(&mut quoted, text);
         add_member(&mut rest, name, &quoted);
     };
     for (name, text) in values {
-        match rows.fields().iter().position(|field| field.name() == name) {
+        match rows.output.fields.iter().position(|field| field.name() == name) {
             Some(at) => {
                 left[at] = false;
                 if !rows.column(at).push_text(text) {
                     rescue(name, text);
                 }
             }
-            None if unknown == UnknownFields::Rescue => rescue(name, text),
+            None if rows.output.unknown == UnknownFields::Rescue => rescue(name, text),
             None => {}
         }
     }
@@ -149,16 +144,8 @@ pub(super) fn push_texts<'a>(
     rest
 }
 
-pub(super) fn decode(
-    options: &CsvOptions,
-    unknown: UnknownFields,
-    file: &Arc<SourceFile>,
-    content: &[u8],
-    rows: &mut Rows,
-    bad: &mut Vec<QuarantinedLine>,
-    emit: Emit<'_>,
-) -> Result<(), Stop> {
-    let columns: Vec<String> = rows.fields().iter().map(|field| field.name().clone()).collect();
+pub(super) fn decode(options: &CsvOptions, file: &Arc<SourceFile>, content: &[u8], rows: &mut Rows<'_>) -> Result<(), Stop> {
+    let columns: Vec<String> = rows.output.fields.iter().map(|field| field.name().clone()).collect();
     // For each schema column its place in the file, and the places of the others.
     let places = std::cell::RefCell::new((Vec::new(), Vec::new()));
     let begin = |names: &[String]| {
@@ -175,7 +162,7 @@ pub(super) fn decode(
         let values = match values {
             Ok(values) => values,
             Err(reason) => {
-                bad.push(QuarantinedLine::line(file, line.number, line.offset, reason, line.bytes));
+                rows.output.refuse_line(file, line.number, line.offset, reason, line.bytes);
                 return Ok(());
             }
         };
@@ -186,7 +173,7 @@ pub(super) fn decode(
             quote_into(&mut quoted, text);
             add_member(rest, name, &quoted);
         };
-        if unknown == UnknownFields::Rescue {
+        if rows.output.unknown == UnknownFields::Rescue {
             for (at, name) in &places.1 {
                 if !is_null(options, &values[*at]) {
                     rescue(&mut rest, name, &values[*at].0);
@@ -205,10 +192,10 @@ pub(super) fn decode(
                 }
             }
         }
-        rows.end_row(file, rest, line.bytes.len(), emit)
+        rows.end_row(file, rest, line.bytes.len())
     };
     if let Err(reason) = records(options, content, begin, each)? {
-        bad.push(QuarantinedLine::whole_file(file, reason));
+        rows.output.refuse_file(file, reason);
     }
     Ok(())
 }

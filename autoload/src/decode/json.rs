@@ -11,8 +11,7 @@ use serde_json::value::RawValue;
 use super::column::add_member;
 use super::lines::{Line, lines};
 use super::rows::Rows;
-use super::{Emit, SourceFile, Stop, UnknownFields};
-use crate::quarantine::QuarantinedLine;
+use super::{SourceFile, Stop, UnknownFields};
 use crate::settings::JsonOptions;
 
 /// The fields of a JSON object in their order; values are valid JSON in its text form.
@@ -127,12 +126,10 @@ impl ObjectRows {
 
     pub(super) fn push(
         &mut self,
-        unknown: UnknownFields,
         file: &Arc<SourceFile>,
         object: &JsonObject<'_>,
         bytes: usize,
-        rows: &mut Rows,
-        emit: Emit<'_>,
+        rows: &mut Rows<'_>,
     ) -> Result<(), Stop> {
         let mut slots: Vec<Option<&str>> = vec![None; self.names.len()];
         let mut rest = String::new();
@@ -148,7 +145,7 @@ impl ObjectRows {
                     slots[at] = Some(value);
                     guess = at + 1;
                 }
-                None if unknown == UnknownFields::Ignore || *value == "null" => {}
+                None if rows.output.unknown == UnknownFields::Ignore || *value == "null" => {}
                 None => add_member(&mut rest, name, value),
             }
         }
@@ -163,38 +160,30 @@ impl ObjectRows {
                 }
             }
         }
-        rows.end_row(file, rest, bytes, emit)
+        rows.end_row(file, rest, bytes)
     }
 }
 
-pub(super) fn decode(
-    options: &JsonOptions,
-    unknown: UnknownFields,
-    file: &Arc<SourceFile>,
-    content: &[u8],
-    rows: &mut Rows,
-    bad: &mut Vec<QuarantinedLine>,
-    emit: Emit<'_>,
-) -> Result<(), Stop> {
-    let mut objects = ObjectRows::new(&rows.fields().clone());
+pub(super) fn decode(options: &JsonOptions, file: &Arc<SourceFile>, content: &[u8], rows: &mut Rows<'_>) -> Result<(), Stop> {
+    let mut objects = ObjectRows::new(&rows.output.fields);
     if options.multi_line {
         let end = documents(content, |document| match document {
-            Document::Object(object, bytes) => objects.push(unknown, file, object, bytes, rows, emit),
+            Document::Object(object, bytes) => objects.push(file, object, bytes, rows),
             Document::Broken { line, offset, raw, reason } => {
-                bad.push(QuarantinedLine::line(file, line, offset, reason, raw.as_bytes()));
+                rows.output.refuse_line(file, line, offset, reason, raw.as_bytes());
                 Ok(())
             }
         })?;
         if let Err(reason) = end {
-            bad.push(QuarantinedLine::whole_file(file, reason));
+            rows.output.refuse_file(file, reason);
         }
         return Ok(());
     }
     let mut object = JsonObject::default();
     for line in lines(content) {
         match parse_line(options, &line, &mut object) {
-            Ok(()) => objects.push(unknown, file, &object, line.bytes.len(), rows, emit)?,
-            Err(reason) => bad.push(QuarantinedLine::line(file, line.number, line.offset, reason, line.bytes)),
+            Ok(()) => objects.push(file, &object, line.bytes.len(), rows)?,
+            Err(reason) => rows.output.refuse_line(file, line.number, line.offset, reason, line.bytes),
         }
     }
     Ok(())

@@ -16,6 +16,7 @@ mod csv;
 mod inspect;
 mod json;
 mod lines;
+mod output;
 mod parquet;
 mod rows;
 mod text;
@@ -24,7 +25,6 @@ mod xml;
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, Fields};
 use bytes::Bytes;
 
@@ -32,7 +32,10 @@ pub(crate) use binary::fields as binary_fields;
 pub(crate) use column::Column;
 pub(crate) use inspect::{inspect, needs_whole_file, observe_parquet_footer};
 pub(crate) use json::{JsonObject, unescape};
-pub(crate) use rows::{Rows, Target};
+pub(crate) use rows::Target;
+
+use output::{Emit, Output};
+use rows::Rows;
 
 use crate::quarantine::QuarantinedLine;
 use crate::schema::{data_fields, is_partition, value_of};
@@ -89,9 +92,6 @@ impl From<ArrowError> for Stop {
     }
 }
 
-/// Takes finished batches; an error stops the decoding.
-pub(crate) type Emit<'a> = &'a mut dyn FnMut(RecordBatch) -> Result<(), Stop>;
-
 /// Decodes files of one schema version, one after the other.
 ///
 /// **Errors**: only those of `emit` and of Arrow. What a file does wrong goes to the quarantined lines.
@@ -103,102 +103,49 @@ pub(crate) fn decode(
     files: &[(Arc<SourceFile>, Bytes)],
     emit: Emit<'_>,
 ) -> Result<Vec<QuarantinedLine>, Stop> {
-    let mut bad = Vec::new();
-    // What stands in paths is added when batches are put together.
-    let fields = &data_fields(fields);
-    let text = || Rows::new(fields, Arc::clone(target));
-    match format {
+    let mut output = Output::new(unknown, data_fields(fields), Arc::clone(target), emit);
+    let output = match format {
         Format::Parquet => {
             for (file, bytes) in files {
-                let opened = parquet::open(bytes, target.batch_rows).map_err(|error| error.to_string());
-                typed_file("Parquet", file, opened, unknown, fields, target, &mut bad, emit)?;
+                typed::decode("Parquet", file, parquet::open(bytes, target.batch_rows), &mut output)?;
             }
+            output
         }
         Format::Avro => {
             for (file, bytes) in files {
-                let opened = avro::open(bytes, target.batch_rows).map_err(|error| error.to_string());
-                typed_file("Avro", file, opened, unknown, fields, target, &mut bad, emit)?;
+                typed::decode("Avro", file, avro::open(bytes, target.batch_rows), &mut output)?;
             }
+            output
         }
         Format::Binary => {
             for (file, bytes) in files {
                 match binary::to_batch(file, bytes) {
-                    Ok(batch) => emit(typed::convert(file, &batch, unknown, fields, target, 0)?)?,
-                    Err(error) => bad.push(QuarantinedLine::whole_file(file, error.to_string())),
+                    Ok(batch) => output.emit(typed::convert(file, &batch, 0, &output)?)?,
+                    Err(error) => output.refuse_file(file, error.to_string()),
                 }
             }
+            output
         }
-        Format::Json(options) => {
-            let mut rows = text()?;
-            for_each_text(files, &mut bad, |file, text, bad| json::decode(options, unknown, file, text, &mut rows, bad, emit))?;
-            rows.flush(emit)?;
-        }
-        Format::Csv(options) => {
-            let mut rows = text()?;
-            for_each_text(files, &mut bad, |file, text, bad| csv::decode(options, unknown, file, text, &mut rows, bad, emit))?;
-            rows.flush(emit)?;
-        }
-        Format::Xml(options) => {
-            let mut rows = text()?;
-            for_each_text(files, &mut bad, |file, text, bad| xml::decode(options, unknown, file, text, &mut rows, bad, emit))?;
-            rows.flush(emit)?;
-        }
-        Format::Text(options) => {
-            let mut rows = text()?;
-            for_each_text(files, &mut bad, |file, content, bad| {
-                text::decode(options, unknown, file, content, &mut rows, bad, emit)
-            })?;
-            rows.flush(emit)?;
-        }
-    }
-    Ok(bad)
-}
-
-/// Decodes a file that brings its types. What comes before a break stays.
-#[expect(clippy::too_many_arguments, reason = "a file, the schema it meets, and where the outcome goes")]
-fn typed_file<E: std::fmt::Display>(
-    format: &'static str,
-    file: &Arc<SourceFile>,
-    opened: Result<impl Iterator<Item = Result<RecordBatch, E>>, String>,
-    unknown: UnknownFields,
-    fields: &Fields,
-    target: &Target,
-    bad: &mut Vec<QuarantinedLine>,
-    emit: Emit<'_>,
-) -> Result<(), Stop> {
-    let batches = match opened {
-        Ok(batches) => batches,
-        Err(error) => {
-            bad.push(QuarantinedLine::whole_file(file, format!("open the {format} file: {error}")));
-            return Ok(());
-        }
+        Format::Json(options) => texts(files, output, |file, text, rows| json::decode(options, file, text, rows))?,
+        Format::Csv(options) => texts(files, output, |file, text, rows| csv::decode(options, file, text, rows))?,
+        Format::Xml(options) => texts(files, output, |file, text, rows| xml::decode(options, file, text, rows))?,
+        Format::Text(options) => texts(files, output, |file, text, rows| text::decode(options, file, text, rows))?,
     };
-    let mut rows = 0;
-    for batch in batches {
-        match batch {
-            Ok(batch) => {
-                emit(typed::convert(file, &batch, unknown, fields, target, rows)?)?;
-                rows += batch.num_rows() as u64;
-            }
-            Err(error) => {
-                bad.push(QuarantinedLine::whole_file(file, format!("read the {format} file after {rows} rows: {error}")));
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
+    Ok(output.into_refused())
 }
 
-fn for_each_text(
+/// Decodes files of text, which share batches.
+fn texts<'a>(
     files: &[(Arc<SourceFile>, Bytes)],
-    bad: &mut Vec<QuarantinedLine>,
-    mut decode: impl FnMut(&Arc<SourceFile>, &[u8], &mut Vec<QuarantinedLine>) -> Result<(), Stop>,
-) -> Result<(), Stop> {
+    output: Output<'a>,
+    decode: impl Fn(&Arc<SourceFile>, &[u8], &mut Rows<'a>) -> Result<(), Stop>,
+) -> Result<Output<'a>, Stop> {
+    let mut rows = Rows::new(output)?;
     for (file, bytes) in files {
         match compression::decompress(&file.path, bytes) {
-            Ok(text) => decode(file, &text, bad)?,
-            Err(error) => bad.push(QuarantinedLine::whole_file(file, format!("decompress the file: {error}"))),
+            Ok(text) => decode(file, &text, &mut rows)?,
+            Err(error) => rows.output.refuse_file(file, format!("decompress the file: {error}")),
         }
     }
-    Ok(())
+    rows.finish()
 }

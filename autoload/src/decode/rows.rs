@@ -12,7 +12,8 @@ use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef, TimeU
 use super::adapt::{adapt, to_json};
 use super::column::{Column, add_member};
 use super::json::quote_into;
-use super::{Emit, SourceFile, Stop};
+use super::output::Output;
+use super::{SourceFile, Stop};
 use crate::schema::{is_partition, value_of};
 use crate::settings::{METADATA, MetadataColumn, Settings};
 
@@ -203,9 +204,8 @@ pub(super) fn rescued_text(mut inside: String, file: &SourceFile) -> String {
 }
 
 /// Rows of text files on their way to a batch.
-pub(crate) struct Rows {
-    fields: Fields,
-    target: Arc<Target>,
+pub(super) struct Rows<'a> {
+    pub(super) output: Output<'a>,
     columns: Vec<Column>,
     rescued: StringBuilder,
     runs: Vec<Run>,
@@ -215,16 +215,15 @@ pub(crate) struct Rows {
     bytes: usize,
 }
 
-impl Rows {
-    pub(crate) fn new(fields: &Fields, target: Arc<Target>) -> Result<Self, ArrowError> {
+impl<'a> Rows<'a> {
+    pub(super) fn new(output: Output<'a>) -> Result<Self, ArrowError> {
         let column = |field: &Arc<Field>| {
             Column::new(field.data_type())
                 .ok_or_else(|| ArrowError::NotYetImplemented(format!("read text into {}", field.data_type())))
         };
         Ok(Self {
-            columns: fields.iter().map(column).collect::<Result<_, _>>()?,
-            fields: fields.clone(),
-            target,
+            columns: output.fields.iter().map(column).collect::<Result<_, _>>()?,
+            output,
             rescued: StringBuilder::new(),
             runs: Vec::new(),
             flushed: None,
@@ -233,23 +232,19 @@ impl Rows {
         })
     }
 
-    pub(super) fn fields(&self) -> &Fields {
-        &self.fields
-    }
-
     pub(super) fn column(&mut self, at: usize) -> &mut Column {
         &mut self.columns[at]
     }
 
     /// Every column has got its value: the row is whole. `rest` holds the members that did not fit.
-    pub(super) fn end_row(&mut self, file: &Arc<SourceFile>, mut rest: String, bytes: usize, emit: Emit<'_>) -> Result<(), Stop> {
+    pub(super) fn end_row(&mut self, file: &Arc<SourceFile>, mut rest: String, bytes: usize) -> Result<(), Stop> {
         if !file.rest.is_empty() {
             if !rest.is_empty() {
                 rest.push(',');
             }
             rest.push_str(&file.rest);
         }
-        if self.target.rescued {
+        if self.output.target.rescued {
             if rest.is_empty() {
                 self.rescued.append_null();
             } else {
@@ -265,25 +260,30 @@ impl Rows {
         }
         self.rows += 1;
         self.bytes += bytes;
-        if self.rows >= self.target.batch_rows || self.bytes >= BATCH_BYTES {
-            self.flush(emit)?;
+        if self.rows >= self.output.target.batch_rows || self.bytes >= BATCH_BYTES {
+            self.flush()?;
         }
         Ok(())
     }
 
-    /// Emits what is there.
-    pub(super) fn flush(&mut self, emit: Emit<'_>) -> Result<(), Stop> {
+    /// Emits what is left.
+    pub(super) fn finish(mut self) -> Result<Output<'a>, Stop> {
+        self.flush()?;
+        Ok(self.output)
+    }
+
+    fn flush(&mut self) -> Result<(), Stop> {
         if self.rows == 0 {
             return Ok(());
         }
         let arrays = self.columns.iter_mut().map(Column::finish).collect::<Result<Vec<_>, _>>()?;
         let rescued: ArrayRef = Arc::new(self.rescued.finish());
-        let rescued = self.target.rescued.then_some(rescued);
-        let batch = self.target.assemble(&self.fields, &arrays, rescued, &self.runs)?;
+        let rescued = self.output.target.rescued.then_some(rescued);
+        let batch = self.output.target.assemble(&self.output.fields, &arrays, rescued, &self.runs)?;
         self.flushed = self.runs.last().map(|run| (run.file.sequence, run.first_row + run.rows as u64));
         self.runs.clear();
         self.rows = 0;
         self.bytes = 0;
-        emit(batch)
+        self.output.emit(batch)
     }
 }

@@ -22,8 +22,7 @@ use quick_xml::events::{BytesStart, Event};
 
 use super::json::{JsonObject, ObjectRows, quote_into};
 use super::rows::Rows;
-use super::{Emit, SourceFile, Stop, UnknownFields};
-use crate::quarantine::QuarantinedLine;
+use super::{SourceFile, Stop};
 use crate::settings::XmlOptions;
 
 /// Deeper elements are refused with their row.
@@ -276,16 +275,8 @@ fn line_of(content: &[u8], offset: u64) -> u64 {
     memchr::memchr_iter(b'\n', before).count() as u64 + 1
 }
 
-pub(super) fn decode(
-    options: &XmlOptions,
-    unknown: UnknownFields,
-    file: &Arc<SourceFile>,
-    content: &[u8],
-    out: &mut Rows,
-    bad: &mut Vec<QuarantinedLine>,
-    emit: Emit<'_>,
-) -> Result<(), Stop> {
-    let fields = out.fields().clone();
+pub(super) fn decode(options: &XmlOptions, file: &Arc<SourceFile>, content: &[u8], out: &mut Rows<'_>) -> Result<(), Stop> {
+    let fields = out.output.fields.clone();
     let mut objects = ObjectRows::new(&fields);
     let end = rows(options, content, |row| {
         let start = usize::try_from(row.offset).unwrap_or(0).min(content.len());
@@ -294,16 +285,16 @@ pub(super) fn decode(
         let object =
             parsed.as_ref().map_err(Clone::clone).and_then(|json| JsonObject::parse(json).map_err(|error| error.to_string()));
         match object {
-            Ok(object) => objects.push(unknown, file, &object, row.bytes, out, emit),
+            Ok(object) => objects.push(file, &object, row.bytes, out),
             Err(reason) => {
-                bad.push(QuarantinedLine::line(file, line_of(content, row.offset), row.offset, reason, raw));
+                out.output.refuse_line(file, line_of(content, row.offset), row.offset, reason, raw);
                 Ok(())
             }
         }
     })?;
     if let Err((offset, reason)) = end {
         let line = line_of(content, offset);
-        bad.push(QuarantinedLine::whole_file(file, format!("read the XML file beyond line {line}, byte {offset}: {reason}")));
+        out.output.refuse_file(file, format!("read the XML file beyond line {line}, byte {offset}: {reason}"));
     }
     Ok(())
 }

@@ -4,6 +4,8 @@ mod append;
 mod checkpoint;
 mod commits;
 mod conflicts;
+#[cfg(feature = "engine")]
+mod ingest;
 mod open;
 #[cfg(feature = "engine")]
 mod queries;
@@ -51,7 +53,8 @@ fn of_the_engine() -> Vec<Box<dyn Claim>> {
     let scans = scans::Scans::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>);
     let shares = shares::Shares::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>);
     let streams = streams::Streams::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>);
-    changes.into_iter().chain(tidying).chain(queries).chain(scans).chain(shares).chain(streams).collect()
+    let ingests = ingest::Ingest::ALL.map(|claim| Box::new(claim) as Box<dyn Claim>);
+    changes.into_iter().chain(tidying).chain(queries).chain(scans).chain(shares).chain(streams).chain(ingests).collect()
 }
 
 #[cfg(not(feature = "engine"))]
@@ -159,4 +162,10 @@ pub(crate) struct Bar {
     /// Our own wall seconds, whatever a peer needs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) wall_s: Option<f64>,
+    /// Our own megabytes, whatever a peer needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rss_mb: Option<f64>,
+    /// Our own wall seconds for parts of the work.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(crate) parts: &'static [(&'static str, f64)],
 }

@@ -114,7 +114,8 @@ impl Claim for RowChanges {
             Self::InsertOnly => (0.33, None),
             Self::Cdf => (0.5, None),
         };
-        Bar { cpu_ratio: Some(cpu), rss_ratio: rss, ..Bar::default() }
+        let rss_mb = (*self == Self::Merge200).then_some(300.0);
+        Bar { cpu_ratio: Some(cpu), rss_ratio: rss, rss_mb, ..Bar::default() }
     }
 
     /// A folder with the tables `ours` and `peer`, of the same rows, and the `source.arrow` of a merge.

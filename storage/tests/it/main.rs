@@ -7,4 +7,5 @@ mod fault_store;
 mod latency_store;
 mod local_files;
 mod location;
+mod synced_writes;
 mod versioned_object;
