@@ -27,6 +27,8 @@ struct Epoch {
     number: u64,
     began_us: u64,
     timestamp_us: i64,
+    /// The watermark that it is made by.
+    watermark_us: Option<i64>,
     planned: PlannedEpoch,
     durations: Durations,
     /// Rows that each source gave.
@@ -40,6 +42,7 @@ impl RunningQuery {
             number: place.epoch(),
             began_us: env.monotonic_us(),
             timestamp_us: env.now_us(),
+            watermark_us: self.watermark_us(place),
             input_rows: planned.0.iter().map(|_| Arc::default()).collect(),
             planned,
             durations: Durations { latest_offset_us: std::mem::take(&mut self.asked_us), ..Durations::default() },
@@ -61,7 +64,7 @@ impl RunningQuery {
             });
         }
         drop(graph.take_seen());
-        let times = EpochTimes { late_us: place.late_us(), now_us: place.watermark_us(), mode: self.definition.output_mode };
+        let times = EpochTimes { late_us: place.late_us(), now_us: epoch.watermark_us, mode: self.definition.output_mode };
         let failed = |number, source| StreamError::Compute { epoch: number, query: self.definition.name.clone(), source };
         let (mut rows, done) = graph.run(inputs, times).await.map_err(|error| failed(epoch.number, error))?;
         if graph.is_stateful() && graph.sees_late() {
@@ -154,7 +157,7 @@ impl RunningQuery {
             timestamp_us: epoch.timestamp_us,
             sources: self.ranges(place, &epoch.planned, graph.is_stateful()),
             followed_us: BTreeMap::new(),
-            watermark_us: place.watermark_us(),
+            watermark_us: epoch.watermark_us,
             next_watermark_us: None,
             operators,
         };
@@ -246,17 +249,19 @@ impl RunningQuery {
     }
 
     /// Moves the watermarks by what was seen.
-    fn follow(&self, position: &mut Position, before: Option<&Position>, watermarks: &[Followed], seen: &[Seen]) {
+    fn follow(&mut self, position: &mut Position, before: Option<&Position>, watermarks: &[Followed], seen: &[Seen]) {
+        let now_us = self.definition.env.monotonic_us();
+        let mut all = Vec::with_capacity(watermarks.len());
         for (followed, seen) in watermarks.iter().zip(seen) {
-            let known = before.and_then(|before| before.followed_us.get(&followed.name).copied());
-            if let Some(us) = known.max(seen.max_us.map(|max| max.saturating_sub(followed.delay_us))) {
-                position.followed_us.insert(followed.name.clone(), us);
+            if seen.rows > 0 {
+                self.activity.see(&followed.name, now_us);
             }
+            let known = before.and_then(|before| before.followed_us.get(&followed.name).copied()).flatten();
+            let us = known.max(seen.max_us.map(|max| max.saturating_sub(followed.delay_us)));
+            position.followed_us.insert(followed.name.clone(), us);
+            all.push((us, self.activity.is_idle(&followed.name, now_us)));
         }
-        let all = watermarks.iter().map(|followed| position.followed_us.get(&followed.name).copied());
-        // The least of all; nothing until each has seen a time.
-        let least = all.min().flatten();
-        position.next_watermark_us = position.watermark_us.max(least);
+        position.next_watermark_us = position.watermark_us.max(self.definition.watermark_policy.choose(&all));
     }
 
     /// The sink says that it had the epoch: it may be ours (a retry below us after a lost answer), or another run's.

@@ -72,7 +72,7 @@
 //!
 //! # What it does not do yet
 //! A side output of late rows, state that spills to disk, state of one's own for each group, operators that survive a
-//! change of the query, a limit of how long an idle source holds the watermark back. Sinks that know a key for the update mode: those
+//! change of the query. Sinks that know a key for the update mode: those
 //! that add refuse it. A source whose schema loses a column that the statement names stops the query.
 
 mod checkpoint;
@@ -95,6 +95,7 @@ pub mod sources;
 mod state;
 mod transform;
 mod trigger;
+mod watermarks;
 mod window;
 
 pub use crash::{CrashPoint, CrashPoints};
@@ -104,4 +105,5 @@ pub use progress::{Durations, EpochProgress, OperatorProgress, RunReport, Source
 pub use query::StreamQuery;
 pub use running::{RunningQuery, StepOutcome};
 pub use trigger::Trigger;
+pub use watermarks::WatermarkPolicy;
 pub use window::TumblingWindow;

@@ -32,9 +32,9 @@ pub(crate) struct Position {
     pub(crate) run_id: String,
     pub(crate) timestamp_us: i64,
     pub(crate) sources: Vec<SourceRange>,
-    /// What each event time that is followed said until now, less its delay, by name.
+    /// What each event time that is followed said until now, less its delay, by name; nothing until it was seen.
     #[serde(default)]
-    pub(crate) followed_us: BTreeMap<String, i64>,
+    pub(crate) followed_us: BTreeMap<String, Option<i64>>,
     /// The watermark that this epoch emitted by.
     pub(crate) watermark_us: Option<i64>,
     /// The watermark after it.

@@ -20,6 +20,7 @@ use crate::running::RunningQuery;
 use crate::session::{SOURCE, default_session};
 use crate::transform::Transform;
 use crate::trigger::Trigger;
+use crate::watermarks::WatermarkPolicy;
 use crate::window::TumblingWindow;
 
 /// Called after each epoch.
@@ -38,6 +39,8 @@ pub struct StreamQuery {
     transform: Transform,
     session: Option<SessionContext>,
     watermark: Option<Watermark>,
+    watermark_policy: WatermarkPolicy,
+    idle_timeout: Option<Duration>,
     window: Option<TumblingWindow>,
     output_mode: OutputMode,
     trigger: Trigger,
@@ -66,6 +69,8 @@ pub(crate) struct Definition {
     pub(crate) transform: Transform,
     pub(crate) session: SessionContext,
     pub(crate) watermark: Option<Watermark>,
+    pub(crate) watermark_policy: WatermarkPolicy,
+    pub(crate) idle_timeout: Option<Duration>,
     pub(crate) window: Option<TumblingWindow>,
     pub(crate) output_mode: OutputMode,
     pub(crate) trigger: Trigger,
@@ -87,6 +92,8 @@ impl StreamQuery {
             transform: Transform::Identity,
             session: None,
             watermark: None,
+            watermark_policy: WatermarkPolicy::default(),
+            idle_timeout: None,
             window: None,
             output_mode: OutputMode::Append,
             trigger: Trigger::AvailableNow,
@@ -189,6 +196,26 @@ impl StreamQuery {
     /// Without a window it only shows in progress reports.
     pub fn watermark(mut self, column: impl Into<String>, delay: Duration) -> Self {
         self.watermark = Some(Watermark { column: column.into(), delay });
+        self
+    }
+
+    /// Which watermark the query has when it follows several event times. Without this: the [earliest](WatermarkPolicy::Min).
+    ///
+    /// May change between runs: the watermark never goes back.
+    ///
+    /// **Source**: Spark, `spark.sql.streaming.multipleWatermarkPolicy`.
+    pub fn multiple_watermark_policy(mut self, policy: WatermarkPolicy) -> Self {
+        self.watermark_policy = policy;
+        self
+    }
+
+    /// An event time that no row had for this long no longer holds the watermark of the query back, until rows have it again. Rows
+    /// that then come behind the watermark are late. When all event times are idle, the latest one counts.
+    ///
+    /// Time is that of the query's clock, and counts from the beginning of the run. Without this a source that falls silent holds
+    /// results back for ever.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = Some(timeout);
         self
     }
 
@@ -297,6 +324,8 @@ impl StreamQuery {
             transform: self.transform,
             session: self.session.unwrap_or_else(default_session),
             watermark: self.watermark,
+            watermark_policy: self.watermark_policy,
+            idle_timeout: self.idle_timeout,
             window: self.window,
             output_mode: self.output_mode,
             trigger: self.trigger,

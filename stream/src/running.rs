@@ -27,6 +27,7 @@ use crate::position::{Position, StoreRef, resume};
 use crate::progress::{EpochProgress, RunReport};
 use crate::query::Definition;
 use crate::state::columns_of;
+use crate::watermarks::Activity;
 use crate::{planning, transform::plan_error};
 
 /// Reports that are kept.
@@ -57,6 +58,8 @@ pub struct RunningQuery {
     /// How long the sources took to say what is new, for the next report.
     pub(crate) asked_us: u64,
     pub(crate) is_dead: bool,
+    /// Which event times have fallen silent.
+    pub(crate) activity: Activity,
 }
 
 /// Where the query is, and what it remembers.
@@ -103,6 +106,7 @@ impl Place {
 impl RunningQuery {
     pub(crate) async fn open(definition: Definition, query_id: String) -> Result<Self, StreamError> {
         let run_id = definition.env.uuid();
+        let activity = Activity::new(definition.idle_timeout, definition.env.monotonic_us());
         let mut query = Self {
             definition: Arc::new(definition),
             query_id,
@@ -113,6 +117,7 @@ impl RunningQuery {
             rows_so_far: Arc::default(),
             asked_us: 0,
             is_dead: false,
+            activity,
         };
         let place = query.find_place().await?;
         if let Some(last) = &place.last {
@@ -197,7 +202,7 @@ impl RunningQuery {
     /// An epoch without rows, if the watermark has moved since results were last given.
     pub(crate) async fn step_no_data(&mut self) -> Result<StepOutcome, StreamError> {
         let mut place = self.take_place().await?;
-        let has_moved = place.watermark_us() > place.late_us();
+        let has_moved = self.watermark_us(&place) > place.late_us();
         if !place.remembers() || self.definition.output_mode == OutputMode::Complete || !has_moved {
             self.place = Some(place);
             return Ok(StepOutcome::Idle);
@@ -206,6 +211,15 @@ impl RunningQuery {
         let progress = self.advance(&mut place, nothing).await?;
         self.place = Some(place);
         Ok(StepOutcome::Epoch(Box::new(progress)))
+    }
+
+    /// The watermark that an epoch after the last one is made by: event times that have fallen silent do not count.
+    pub(crate) fn watermark_us(&self, place: &Place) -> Option<i64> {
+        let last = place.last.as_ref()?;
+        let now_us = self.definition.env.monotonic_us();
+        let followed: Vec<(Option<i64>, bool)> =
+            last.followed_us.iter().map(|(name, us)| (*us, self.activity.is_idle(name, now_us))).collect();
+        last.next_watermark_us.max(self.definition.watermark_policy.choose(&followed))
     }
 
     pub(crate) fn begin_report(&self) -> RunReport {

@@ -11,4 +11,5 @@ mod refusal;
 mod stateless;
 mod support;
 mod trigger;
+mod watermarks;
 mod windows;
