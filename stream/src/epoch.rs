@@ -41,7 +41,8 @@ impl RunningQuery {
         let mut epoch = Epoch {
             number: place.epoch(),
             began_us: env.monotonic_us(),
-            timestamp_us: env.now_us(),
+            // The clock may be set back; timers and times to live go on from where they were.
+            timestamp_us: env.now_us().max(place.timestamp_us()),
             watermark_us: self.watermark_us(place),
             input_rows: planned.0.iter().map(|_| Arc::default()).collect(),
             planned,
@@ -64,7 +65,7 @@ impl RunningQuery {
             });
         }
         drop(graph.take_seen());
-        let times = EpochTimes { late_us: place.late_us(), now_us: epoch.watermark_us, mode: self.definition.output_mode };
+        let times = EpochTimes { late_us: place.late_us(), now_us: epoch.watermark_us, processing_us: epoch.timestamp_us, mode: self.definition.output_mode };
         let failed = |number, source| StreamError::Compute { epoch: number, query: self.definition.name.clone(), source };
         let (mut rows, done) = graph.run(inputs, times).await.map_err(|error| failed(epoch.number, error))?;
         if graph.is_stateful() && graph.sees_late() {
@@ -124,12 +125,12 @@ impl RunningQuery {
             let changes = store.changes().map_err(|error| plan_error(&definition.name, error.into()))?;
             let needed = store.needed();
             let mut files: Vec<StateFile> =
-                before.get(&(operator.as_str(), name)).map(|store| store.files.clone()).unwrap_or_default();
+                before.get(&(operator.as_str(), name.as_str())).map(|store| store.files.clone()).unwrap_or_default();
             files.retain(|file| needed.contains(&file.number));
             if let Some(changes) = changes {
                 files.push(definition.checkpoint.write_state(&definition.env, epoch, &changes).await?);
             }
-            let store = StoreRef { name: name.to_owned(), columns: columns_of(store.schema()), files };
+            let store = StoreRef { name, columns: columns_of(store.schema()), files };
             match operators.last_mut() {
                 Some(last) if last.name == operator => last.stores.push(store),
                 _ => operators.push(OperatorRef { name: operator, stores: vec![store] }),
@@ -159,6 +160,7 @@ impl RunningQuery {
             followed_us: BTreeMap::new(),
             watermark_us: epoch.watermark_us,
             next_watermark_us: None,
+            wake_us: graph.wake_us(),
             operators,
         };
         // Without operators the rows have not been seen yet; the watermark then shows one epoch late after a restart.

@@ -5,6 +5,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
 
 use crate::crash::CrashPoint;
+use crate::stateful::StateError;
 
 /// Why a streaming query could not be opened, or an epoch not be made.
 #[derive(Debug, thiserror::Error)]
@@ -162,6 +163,14 @@ pub enum StreamError {
         /// What it holds, and what to do instead.
         refusal: Refusal,
     },
+    /// A processor declares state that makes no sense.
+    #[error("plan the query `{query}`: {source}")]
+    Processor {
+        /// The query.
+        query: String,
+        /// What is wrong with it.
+        source: StateError,
+    },
     /// The query reads no source.
     #[error("plan the query `{query}`: it reads none of its sources")]
     ReadsNoSource {
@@ -318,6 +327,7 @@ impl DomainError for StreamError {
             | Self::OperatorsDiffer { .. }
             | Self::EventTimeType { .. } => ErrorKind::Invalid,
             Self::NotStreamable { .. } => ErrorKind::Unsupported,
+            Self::Processor { source, .. } => source.kind(),
             Self::SinkBehind { .. } | Self::PositionLost { .. } | Self::Unreadable { .. } | Self::State { .. } => {
                 ErrorKind::Corrupt
             }

@@ -152,11 +152,11 @@ impl Graph {
     }
 
     /// What the operators remember, by the names of operator and store.
-    pub(crate) fn stores(&mut self) -> Vec<(String, &'static str, &mut Store)> {
+    pub(crate) fn stores(&mut self) -> Vec<(String, String, &mut Store)> {
         let mut stores = Vec::new();
         for node in &mut self.nodes {
             for (name, store) in node.operator.stores() {
-                stores.push((node.name.clone(), name, store));
+                stores.push((node.name.clone(), name.to_owned(), store));
             }
         }
         stores
@@ -165,7 +165,7 @@ impl Graph {
     /// Takes what another graph of the same query remembers; `false` when the operators are not the same.
     pub(crate) fn take_over(&mut self, other: &mut Self) -> bool {
         let (mut ours, mut theirs) = (self.stores(), other.stores());
-        let same = |(a, b): (&(String, &str, &mut Store), &(String, &str, &mut Store))| {
+        let same = |(a, b): (&(String, String, &mut Store), &(String, String, &mut Store))| {
             a.0 == b.0 && a.1 == b.1 && columns_of(a.2.schema()) == columns_of(b.2.schema())
         };
         if ours.len() != theirs.len() || !ours.iter().zip(&theirs).all(same) {
@@ -175,6 +175,11 @@ impl Graph {
             std::mem::swap(our.2, their.2);
         }
         true
+    }
+
+    /// When an operator has something to do even if no rows come, by the query's clock.
+    pub(crate) fn wake_us(&self) -> Option<i64> {
+        self.nodes.iter().filter_map(|node| node.operator.wake_us()).min()
     }
 
     /// Plans what is not planned yet.

@@ -62,6 +62,7 @@
 //! | `window(time, '10 minutes'[, '5 minutes'[, offset]])`, `window_time(window)` | | |
 //! | `session_window(time, gap)`, the gap a constant or an expression | append, complete | the watermark passes the end of the session |
 //! | `DISTINCT`, [`drop_duplicates`](StreamFrame::drop_duplicates) and [within the watermark](StreamFrame::drop_duplicates_within_watermark) | append, update | the watermark passes an event time of the key |
+//! | [`transform_with_state`](StreamFrame::transform_with_state): a processor of one's own, with value, list and map states and timers | append, update | the processor, a time to live, or a timer says so |
 //! | joins of two streams: inner, left, right, full, semi, anti | append | the watermark passes the bound in the condition; inner joins may have none |
 //!
 //! # Cost
@@ -71,8 +72,7 @@
 //! logarithmic number of times. State is loaded by the first epoch of a run.
 //!
 //! # What it does not do yet
-//! A side output of late rows, state that spills to disk, state of one's own for each group, operators that survive a
-//! change of the query. Sinks that know a key for the update mode: those
+//! A side output of late rows, state that spills to disk, operators that survive a change of the query. Sinks that know a key for the update mode: those
 //! that add refuse it. A source whose schema loses a column that the statement names stops the query.
 
 mod checkpoint;
@@ -93,6 +93,7 @@ mod session;
 pub mod sinks;
 pub mod sources;
 mod state;
+mod stateful;
 mod transform;
 mod trigger;
 mod watermarks;
@@ -104,6 +105,10 @@ pub use plan::{StreamFrame, session_window, window, window_time};
 pub use progress::{Durations, EpochProgress, OperatorProgress, RunReport, SourceProgress};
 pub use query::StreamQuery;
 pub use running::{RunningQuery, StepOutcome};
+pub use stateful::{
+    FromScalar, ListState, MapState, StateError, StateKey, StateVariable, StateVariables, StatefulProcessor, StatefulProcessorHandle,
+    TimeMode, ValueState,
+};
 pub use trigger::Trigger;
 pub use watermarks::WatermarkPolicy;
 pub use window::TumblingWindow;

@@ -39,6 +39,9 @@ pub(crate) struct Position {
     pub(crate) watermark_us: Option<i64>,
     /// The watermark after it.
     pub(crate) next_watermark_us: Option<i64>,
+    /// When an operator has something to do even if no rows come: once this time has passed by the query's clock.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) wake_us: Option<i64>,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub(crate) operators: Vec<OperatorRef>,
 }
@@ -146,6 +149,7 @@ mod tests {
             followed_us: BTreeMap::new(),
             watermark_us: None,
             next_watermark_us: Some(-5),
+            wake_us: None,
             operators: Vec::new(),
         }
     }

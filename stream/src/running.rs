@@ -26,7 +26,7 @@ use crate::graph::Graph;
 use crate::position::{Position, StoreRef, resume};
 use crate::progress::{EpochProgress, RunReport};
 use crate::query::Definition;
-use crate::state::columns_of;
+use crate::state::{OverBy, columns_of};
 use crate::watermarks::Activity;
 use crate::{planning, transform::plan_error};
 
@@ -93,6 +93,16 @@ impl Place {
     /// The watermark after the last epoch: what it has passed is over.
     pub(crate) fn watermark_us(&self) -> Option<i64> {
         self.last.as_ref().and_then(|last| last.next_watermark_us)
+    }
+
+    /// When the last epoch began.
+    pub(crate) fn timestamp_us(&self) -> i64 {
+        self.last.as_ref().map_or(i64::MIN, |last| last.timestamp_us)
+    }
+
+    /// Whether an operator has something to do at this time, even if no rows come.
+    fn is_due(&self, now_us: i64) -> bool {
+        self.last.as_ref().and_then(|last| last.wake_us).is_some_and(|wake_us| wake_us < now_us)
     }
 
     fn remembers(&self) -> bool {
@@ -199,11 +209,12 @@ impl RunningQuery {
         Ok(progress)
     }
 
-    /// An epoch without rows, if the watermark has moved since results were last given.
+    /// An epoch without rows, if the watermark has moved since results were last given, or a timer is due.
     pub(crate) async fn step_no_data(&mut self) -> Result<StepOutcome, StreamError> {
         let mut place = self.take_place().await?;
         let has_moved = self.watermark_us(&place) > place.late_us();
-        if !place.remembers() || self.definition.output_mode == OutputMode::Complete || !has_moved {
+        let is_due = place.is_due(self.definition.env.now_us());
+        if !place.remembers() || self.definition.output_mode == OutputMode::Complete || !(has_moved || is_due) {
             self.place = Some(place);
             return Ok(StepOutcome::Idle);
         }
@@ -351,7 +362,12 @@ impl RunningQuery {
             for file in files {
                 changes.push(definition.checkpoint.read_state(file).await?);
             }
-            let restored = store.restore(changes, |end| is_over_us.is_some_and(|over| end <= over));
+            let over_us = match store.is_over_by() {
+                OverBy::Watermark => is_over_us,
+                OverBy::ProcessingTime => Some(last.timestamp_us),
+                OverBy::Removal => None,
+            };
+            let restored = store.restore(changes, |end| over_us.is_some_and(|over| end <= over));
             restored.map_err(|error| plan_error(&definition.name, error.into()))?;
         }
         Ok(())

@@ -105,7 +105,7 @@ impl Operator for Aggregation {
         Box::pin(self.advance(inputs, times))
     }
 
-    fn stores(&mut self) -> Vec<(&'static str, &mut Store)> {
+    fn stores(&mut self) -> Vec<(&str, &mut Store)> {
         vec![("groups", &mut self.store)]
     }
 }

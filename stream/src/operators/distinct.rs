@@ -123,7 +123,7 @@ impl Operator for Deduplication {
         Box::pin(self.advance(inputs, times))
     }
 
-    fn stores(&mut self) -> Vec<(&'static str, &mut Store)> {
+    fn stores(&mut self) -> Vec<(&str, &mut Store)> {
         vec![("keys", &mut self.store)]
     }
 }

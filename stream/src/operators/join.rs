@@ -315,7 +315,7 @@ impl Operator for StreamJoin {
         Box::pin(self.advance(inputs, times))
     }
 
-    fn stores(&mut self) -> Vec<(&'static str, &mut Store)> {
+    fn stores(&mut self) -> Vec<(&str, &mut Store)> {
         let mut stores = vec![("left", &mut self.left.rows), ("right", &mut self.right.rows)];
         stores.extend(self.left.matched.iter_mut().map(|store| ("left-matched", store)));
         stores.extend(self.right.matched.iter_mut().map(|store| ("right-matched", store)));

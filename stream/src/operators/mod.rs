@@ -7,6 +7,7 @@ mod expiry;
 mod groups;
 mod join;
 mod session;
+mod transform_with_state;
 
 use boathouse_base::{BatchStream, BoxFuture, OutputMode, Result};
 use datafusion::arrow::array::RecordBatch;
@@ -19,6 +20,7 @@ pub(crate) use expiry::is_window;
 pub(crate) use groups::{GroupColumn, Groups};
 pub(crate) use join::{SidePlan, StreamJoin};
 pub(crate) use session::Sessions;
+pub(crate) use transform_with_state::TransformWithState;
 
 use crate::state::Store;
 
@@ -29,6 +31,8 @@ pub(crate) struct EpochTimes {
     pub(crate) late_us: Option<i64>,
     /// The watermark of this epoch: what it has passed is over.
     pub(crate) now_us: Option<i64>,
+    /// When the epoch began, by the query's clock.
+    pub(crate) processing_us: i64,
     pub(crate) mode: OutputMode,
 }
 
@@ -59,5 +63,10 @@ pub(crate) trait Operator: Send + Sync {
     fn run<'a>(&'a mut self, inputs: Vec<BatchStream>, times: EpochTimes) -> BoxFuture<'a, Result<(Vec<RecordBatch>, Done)>>;
 
     /// What it remembers, by name.
-    fn stores(&mut self) -> Vec<(&'static str, &mut Store)>;
+    fn stores(&mut self) -> Vec<(&str, &mut Store)>;
+
+    /// When it has something to do even if no rows come, by the query's clock: once this time has passed.
+    fn wake_us(&self) -> Option<i64> {
+        None
+    }
 }

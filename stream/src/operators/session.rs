@@ -160,7 +160,7 @@ impl Operator for Sessions {
         Box::pin(self.advance(inputs, times))
     }
 
-    fn stores(&mut self) -> Vec<(&'static str, &mut Store)> {
+    fn stores(&mut self) -> Vec<(&str, &mut Store)> {
         vec![("sessions", &mut self.store)]
     }
 }

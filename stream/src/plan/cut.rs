@@ -27,16 +27,17 @@ use datafusion::prelude::SessionContext;
 
 use super::refuse::{self, Remembers};
 use super::watermark::WatermarkNode;
-use super::{Bound, DeduplicateNode, bounds, delay_of, session_window_of, unfold_windows};
+use super::{Bound, DeduplicateNode, TransformWithStateNode, bounds, delay_of, session_window_of, unfold_windows};
 use crate::error::{Refusal, StreamError, WindowProblem};
 use crate::event_time::SharedSeen;
 use crate::graph::{Followed, Graph, Node, Segment};
 use crate::inlet::{InletTable, Leaves, Origin, take_leaves};
 use crate::operators::{
     Aggregation, Combine, Deduplication, DeduplicationTime, GroupColumn, Groups, Operator, Sessions, SidePlan, StreamJoin,
-    is_window,
+    TransformWithState, is_window,
 };
 use crate::session::single_session;
+use crate::stateful::TimeMode;
 use crate::transform::plan_error;
 
 /// What a plan is cut for.
@@ -154,9 +155,10 @@ impl Cutting<'_> {
                         _ => Err(self.refused(refuse::cross_join())),
                     }
                 }
-                _ => match DeduplicateNode::of(&plan) {
-                    Some(node) => self.deduplicate(node, only(inputs)),
-                    None => plan.with_new_exprs(plan.expressions(), inputs).map_err(failed),
+                _ => match (DeduplicateNode::of(&plan), TransformWithStateNode::of(&plan)) {
+                    (Some(node), _) => self.deduplicate(node, only(inputs)),
+                    (_, Some(node)) => self.transform_with_state(node, only(inputs)),
+                    _ => plan.with_new_exprs(plan.expressions(), inputs).map_err(failed),
                 },
             }
         })
@@ -239,11 +241,7 @@ impl Cutting<'_> {
         let query = self.cut.query;
         let failed = |source| plan_error(query, source);
         let schema = Arc::clone(input.schema());
-        let mut keys = Vec::new();
-        for key in &node.keys {
-            let Expr::Column(column) = key else { continue };
-            keys.push(schema.index_of_column(column).map_err(failed)?);
-        }
+        let keys = indexes(&node.keys, &schema).map_err(failed)?;
         let of_key = keys.iter().find(|key| delay_of(schema.field(**key)).is_some());
         let of_row = (0..schema.fields().len()).find_map(|column| delay_of(schema.field(column)).map(|delay| (column, delay)));
         let time = match (node.within_watermark, of_key, of_row) {
@@ -261,6 +259,21 @@ impl Cutting<'_> {
         let operator = Deduplication::new(arrow, keys, time).map_err(|error| failed(error.into()))?;
         self.remembers.deduplications += 1;
         self.push(vec![input], Box::new(operator), &schema)
+    }
+
+    fn transform_with_state(&mut self, node: &TransformWithStateNode, input: LogicalPlan) -> Result<LogicalPlan, StreamError> {
+        let query = self.cut.query;
+        let schema = Arc::clone(input.schema());
+        let time = event_time(&schema);
+        if node.mode == TimeMode::EventTime && time.is_none() {
+            return Err(self.refused(refuse::no_event_time()));
+        }
+        let keys = indexes(&node.keys, &schema).map_err(|source| self.failed(source))?;
+        let output = SchemaRef::clone(node.schema.inner());
+        let operator = TransformWithState::new(Arc::clone(&node.processor), node.mode, schema.as_arrow(), keys, time, output);
+        let operator = operator.map_err(|source| StreamError::Processor { query: query.to_owned(), source })?;
+        self.remembers.processors += 1;
+        self.push(vec![input], Box::new(operator), &node.schema)
     }
 
     fn join(&mut self, join: &Join, left: LogicalPlan, right: LogicalPlan) -> Result<LogicalPlan, StreamError> {
@@ -368,6 +381,12 @@ fn both_stream(inputs: &[LogicalPlan]) -> datafusion::error::Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Where columns stand in a schema.
+fn indexes(columns: &[Expr], schema: &DFSchema) -> datafusion::error::Result<Vec<usize>> {
+    let columns = columns.iter().filter_map(|column| if let Expr::Column(column) = column { Some(column) } else { None });
+    columns.map(|column| schema.index_of_column(column)).collect()
 }
 
 /// The column of the event time that is followed: a timestamp before a window of it.

@@ -1,12 +1,18 @@
 //! What a frame over a stream can do beside what every frame can.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::Column;
 use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::prelude::DataFrame;
 
 use super::deduplicate::DeduplicateNode;
+use super::transform_with_state::TransformWithStateNode;
 use super::watermark::WatermarkNode;
+use crate::stateful::{StatefulProcessor, TimeMode};
 
 /// What a [`DataFrame`] over a stream can do beside what every frame can. Frames over tables cannot be executed with these.
 pub trait StreamFrame: Sized {
@@ -28,15 +34,31 @@ pub trait StreamFrame: Sized {
     ///
     /// **Source**: Spark, `Dataset.dropDuplicatesWithinWatermark`.
     fn drop_duplicates_within_watermark(self, columns: &[&str]) -> Result<Self>;
+
+    /// Lets a processor with state of its own make rows of `output` from the rows of each combination of `keys`. Without keys, all rows
+    /// are of one combination. Rows that a watermark below has passed are late and do not come.
+    ///
+    /// In the append and the update mode; in update mode it is the only operator of the query that remembers. By event time it needs a
+    /// watermark below.
+    ///
+    /// **Errors**: when there is no such column.
+    ///
+    /// **Source**: Spark, `KeyValueGroupedDataset.transformWithState`.
+    fn transform_with_state(
+        self,
+        keys: &[&str],
+        output: &SchemaRef,
+        mode: TimeMode,
+        processor: Arc<dyn StatefulProcessor>,
+    ) -> Result<Self>;
 }
 
 impl StreamFrame for DataFrame {
     fn with_watermark(self, column: &str, delay: Duration) -> Result<Self> {
         let delay_us = i64::try_from(delay.as_micros()).unwrap_or(i64::MAX);
         let (state, plan) = self.into_parts();
-        let column = plan.schema().qualified_field_with_unqualified_name(column)?;
-        let column = datafusion::common::Column::from(column);
-        let plan = WatermarkNode::plan(plan, datafusion::logical_expr::Expr::Column(column), delay_us)?;
+        let column = Column::from(plan.schema().qualified_field_with_unqualified_name(column)?);
+        let plan = WatermarkNode::plan(plan, Expr::Column(column), delay_us)?;
         Ok(Self::new(state, plan))
     }
 
@@ -47,17 +69,31 @@ impl StreamFrame for DataFrame {
     fn drop_duplicates_within_watermark(self, columns: &[&str]) -> Result<Self> {
         deduplicate(self, columns, true)
     }
+
+    fn transform_with_state(
+        self,
+        keys: &[&str],
+        output: &SchemaRef,
+        mode: TimeMode,
+        processor: Arc<dyn StatefulProcessor>,
+    ) -> Result<Self> {
+        let (state, input) = self.into_parts();
+        let keys = named(&input, keys)?;
+        Ok(Self::new(state, TransformWithStateNode::new(input, keys, output, mode, processor)?.into_plan()))
+    }
 }
 
 fn deduplicate(frame: DataFrame, columns: &[&str], within_watermark: bool) -> Result<DataFrame> {
     let (state, input) = frame.into_parts();
-    let mut keys = Vec::with_capacity(columns.len());
-    for column in columns {
-        let column = input.schema().qualified_field_with_unqualified_name(column)?;
-        keys.push(datafusion::logical_expr::Expr::Column(column.into()));
-    }
+    let mut keys = named(&input, columns)?;
     if keys.is_empty() {
-        keys = input.schema().iter().map(|column| datafusion::logical_expr::Expr::Column(column.into())).collect();
+        keys = input.schema().iter().map(|column| Expr::Column(column.into())).collect();
     }
     Ok(DataFrame::new(state, DeduplicateNode { input, keys, within_watermark }.into_plan()))
+}
+
+/// Columns of a plan by their names.
+fn named(input: &LogicalPlan, columns: &[&str]) -> Result<Vec<Expr>> {
+    let column = |name: &&str| Ok(Expr::Column(input.schema().qualified_field_with_unqualified_name(name)?.into()));
+    columns.iter().map(column).collect()
 }

@@ -9,6 +9,7 @@ mod frame;
 mod mark;
 pub(crate) mod refuse;
 mod slide;
+mod transform_with_state;
 pub(crate) mod watermark;
 mod window_fn;
 
@@ -17,5 +18,6 @@ pub(crate) use deduplicate::DeduplicateNode;
 pub use frame::StreamFrame;
 pub(crate) use mark::delay_of;
 pub(crate) use slide::unfold_windows;
+pub(crate) use transform_with_state::TransformWithStateNode;
 pub(crate) use window_fn::{register, session_window_of, window_of};
 pub use window_fn::{session_window, window, window_time};

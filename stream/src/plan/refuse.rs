@@ -100,6 +100,8 @@ pub(crate) struct Remembers {
     pub(crate) endless: usize,
     pub(crate) joins: usize,
     pub(crate) deduplications: usize,
+    /// Processors of users.
+    pub(crate) processors: usize,
 }
 
 /// Whether the output mode allows what the plan remembers.
@@ -112,13 +114,18 @@ pub(crate) fn refuse_mode(mode: OutputMode, remembers: Remembers) -> Option<Refu
             "a group that can always change is never final: follow an event time with `.watermark(…)` and group by it or by a window of \
              it, or use the update or complete mode",
         ),
+        OutputMode::Complete if remembers.processors > 0 => refusal(
+            OUTPUT_MODE,
+            "transformWithState in complete mode",
+            "what a processor gives is not the whole result: use the append or the update mode",
+        ),
         OutputMode::Complete if remembers.aggregates == 0 => refusal(
             OUTPUT_MODE,
             "query without an aggregate in complete mode",
             "the whole result would be all rows ever read: use the append mode",
         ),
         OutputMode::Complete | OutputMode::Update
-            if remembers.joins > 0 || remembers.aggregates + remembers.deduplications > 1 =>
+            if remembers.joins > 0 || remembers.aggregates + remembers.deduplications + remembers.processors > 1 =>
         {
             refusal(
                 OUTPUT_MODE,
@@ -137,6 +144,15 @@ pub(crate) fn endless_outer_join() -> Refusal {
         operator: "join that keeps rows without a partner, without a bound of time",
         advice: "follow the event times of both sides with watermarks, and bound their difference in the condition: \
                  `r.time BETWEEN l.time AND l.time + INTERVAL '1' HOUR`, or join on windows",
+    }
+}
+
+/// Of a processor by event time over rows without one.
+pub(crate) fn no_event_time() -> Refusal {
+    Refusal {
+        class: NO_WATERMARK,
+        operator: "transformWithState by event time",
+        advice: "timers by event time go by the watermark: follow an event time with `.with_watermark(…)` below it, or use the processing time",
     }
 }
 

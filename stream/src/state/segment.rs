@@ -62,9 +62,14 @@ impl Segment {
         self.live().filter(|row| self.end_of(*row).is_some_and(|end| end <= until)).collect()
     }
 
+    /// The earliest end of its live rows.
+    pub(crate) fn first_end(&self) -> Option<i64> {
+        self.live().filter_map(|row| self.end_of(row)).min()
+    }
+
     /// After rows were taken out.
     pub(crate) fn find_first_end(&mut self) {
-        self.first_end = self.live().filter_map(|row| self.end_of(row)).min().unwrap_or(i64::MAX);
+        self.first_end = self.first_end().unwrap_or(i64::MAX);
     }
 
     pub(crate) fn bytes(&self) -> usize {

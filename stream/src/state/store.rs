@@ -17,12 +17,24 @@ use super::segment::{Place, Segment};
 /// a logarithmic number of times.
 const GROWTH: usize = 2;
 
+/// What says that a row of a store is over, so that it is gone after a restart without being said so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OverBy {
+    /// Its end, when the watermark has passed it.
+    Watermark,
+    /// Its end, when the clock has passed it.
+    ProcessingTime,
+    /// Nothing but being taken out.
+    Removal,
+}
+
 /// Rows that an operator keeps, found by key. Whether several rows have one key is up to the operator.
 ///
 /// **Cost**: about 18 bytes for each row beside its columns.
 pub(crate) struct Store {
     schema: SchemaRef,
     keying: Keying,
+    over_by: OverBy,
     /// By number; numbers only go up.
     segments: BTreeMap<u32, Segment>,
     places: HashTable<Place>,
@@ -46,6 +58,7 @@ impl Store {
         Ok(Self {
             schema,
             keying,
+            over_by: OverBy::Watermark,
             segments: BTreeMap::new(),
             places: HashTable::new(),
             next: 0,
@@ -54,6 +67,17 @@ impl Store {
             without_rows: BTreeSet::new(),
             removing: Removals::default(),
         })
+    }
+
+    /// Says what its rows are over by.
+    pub(crate) fn over_by(mut self, over_by: OverBy) -> Self {
+        self.over_by = over_by;
+        self
+    }
+
+    /// What its rows are over by.
+    pub(crate) fn is_over_by(&self) -> OverBy {
+        self.over_by
     }
 
     #[cfg(test)]
@@ -144,7 +168,8 @@ impl Store {
         self.gather_columns(places, &all)
     }
 
-    fn gather_columns(&self, places: &[Place], columns: &[usize]) -> Result<RecordBatch, ArrowError> {
+    /// As [`gather`](Self::gather), of these columns alone.
+    pub(crate) fn gather_columns(&self, places: &[Place], columns: &[usize]) -> Result<RecordBatch, ArrowError> {
         let schema: SchemaRef = self.schema.project(columns)?.into();
         if places.is_empty() {
             return Ok(RecordBatch::new_empty(schema));
@@ -222,6 +247,13 @@ impl Store {
             segment.ended(until).into_iter().map(move |row| Place { segment: number, row }).collect::<Vec<_>>()
         };
         self.segments.iter().flat_map(ended).collect()
+    }
+
+    /// The earliest end of a row.
+    ///
+    /// **Cost**: a look at every row.
+    pub(crate) fn first_end(&self) -> Option<i64> {
+        self.segments.values().filter_map(Segment::first_end).min()
     }
 
     /// Takes rows out that are over. That they are is known from the watermark: nothing is written about it.

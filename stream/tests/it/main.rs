@@ -8,6 +8,7 @@ mod golden;
 mod oracle;
 mod recovery;
 mod refusal;
+mod stateful;
 mod stateless;
 mod support;
 mod trigger;

@@ -1,0 +1,618 @@
+//! Processors with state of their own, against a slow model that holds plain collections.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use boathouse_base::memory::{MemorySink, MemorySource};
+use boathouse_base::{Env, ManualClock, ReadLimit, Result};
+use boathouse_storage::Storage;
+use boathouse_stream::{
+    StateKey, StateVariables, StatefulProcessor, StatefulProcessorHandle, StepOutcome, StreamFrame, StreamQuery, TimeMode,
+};
+use datafusion::arrow::array::types::{Int64Type, TimestampMicrosecondType};
+use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::ScalarValue;
+use proptest::prelude::*;
+
+use crate::support::crash_at;
+
+const SECOND: i64 = 1_000_000;
+/// How late a row may be, in seconds.
+const DELAY: i64 = 10;
+/// How long values, elements and entries live, in seconds.
+const TTL: [i64; 3] = [7, 9, 4];
+const START_US: i64 = 1_000_000_000;
+
+/// (seconds, key, value).
+type Row = (i64, Option<u8>, i64);
+
+fn name(key: Option<u8>) -> Option<String> {
+    key.map(|key| format!("k{key}"))
+}
+
+fn batch(rows: &[Row]) -> RecordBatch {
+    RecordBatch::try_from_iter_with_nullable([
+        ("at", Arc::new(TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| row.0 * SECOND))) as ArrayRef, true),
+        ("k", Arc::new(StringArray::from_iter(rows.iter().map(|row| name(row.1)))), true),
+        ("v", Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.2))), true),
+    ])
+    .unwrap()
+}
+
+fn output() -> SchemaRef {
+    let text = |name: &str| Field::new(name, DataType::Utf8, true);
+    let number = |name: &str| Field::new(name, DataType::Int64, true);
+    let fields = vec![text("why"), text("k"), number("timer"), number("total"), text("list"), text("map"), text("timers")];
+    Arc::new(Schema::new(fields))
+}
+
+/// Uses every gesture of the handle, as the values of its rows say.
+struct Ledger(TimeMode);
+
+impl Ledger {
+    fn snapshot(
+        why: &str,
+        timer: Option<i64>,
+        key: &StateKey<'_>,
+        handle: &mut StatefulProcessorHandle<'_>,
+    ) -> Result<Vec<ScalarValue>> {
+        let total = handle.value("total")?.get_as::<i64>()?;
+        let list = handle.list("list")?.get_as::<i64>()?;
+        let entries = handle.map("map")?.entries()?;
+        Ok(vec![
+            ScalarValue::from(why),
+            key.value("k")?,
+            ScalarValue::from(timer),
+            ScalarValue::from(total),
+            ScalarValue::from(format!("{:?}", list.into_iter().flatten().collect::<Vec<_>>())),
+            ScalarValue::from(entries.iter().map(|entry| format!("{}={};", entry[0], entry[1])).collect::<String>()),
+            ScalarValue::from(format!("{:?}", handle.list_timers()?)),
+        ])
+    }
+}
+
+impl StatefulProcessor for Ledger {
+    fn init(&self, states: &mut StateVariables) {
+        let number = |name: &str| Field::new(name, DataType::Int64, false);
+        let ttl = TTL.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
+        let total = states.value("total", [number("total")]);
+        let with_ttl = self.0 == TimeMode::ProcessingTime;
+        if with_ttl {
+            total.ttl(ttl[0]);
+        }
+        let list = states.list("list", [number("v")]);
+        if with_ttl {
+            list.ttl(ttl[1]);
+        }
+        let map = states.map("map", number("v"), [number("n")]);
+        if with_ttl {
+            map.ttl(ttl[2]);
+        }
+    }
+
+    fn handle_input_rows(&self, key: &StateKey<'_>, rows: RecordBatch, handle: &mut StatefulProcessorHandle<'_>) -> Result<()> {
+        let times = rows.column_by_name("at").unwrap().as_primitive::<TimestampMicrosecondType>().clone();
+        let values = rows.column_by_name("v").unwrap().as_primitive::<Int64Type>().clone();
+        for (at, v) in times.values().iter().zip(values.values()) {
+            let base = if self.0 == TimeMode::EventTime { *at } else { handle.processing_time_us() };
+            let mut total = handle.value("total")?;
+            let sum = total.get_as::<i64>()?.unwrap_or(0) + v;
+            total.update([sum])?;
+            handle.list("list")?.append_value([*v])?;
+            let mut map = handle.map("map")?;
+            if *v < 0 {
+                assert_eq!(map.contains_key(-v)?, map.remove_key(-v)?);
+            } else {
+                let n = map.get_as::<i64>(*v)?.unwrap_or(0);
+                map.update_value(*v, [n + 1])?;
+            }
+            if v % 3 == 0 {
+                handle.register_timer(base + v * SECOND)?;
+            }
+            if v % 7 == 0
+                && let Some(first) = handle.list_timers()?.first()
+            {
+                assert!(handle.delete_timer(*first)?);
+            }
+            if v % 11 == 0 {
+                handle.value("total")?.clear()?;
+            }
+            if v % 13 == 0 {
+                let mut list = handle.list("list")?;
+                let newest: Vec<Vec<ScalarValue>> = list.get()?.into_iter().rev().take(2).collect();
+                list.put(newest)?;
+            }
+        }
+        let row = Self::snapshot("rows", None, key, handle)?;
+        Ok(handle.emit(row)?)
+    }
+
+    fn handle_expired_timer(&self, key: &StateKey<'_>, timer_us: i64, handle: &mut StatefulProcessorHandle<'_>) -> Result<()> {
+        let row = Self::snapshot("timer", Some(timer_us), key, handle)?;
+        handle.emit(row)?;
+        let second = timer_us / SECOND;
+        handle.list("list")?.clear()?;
+        if second % 2 == 0 {
+            handle.register_timer(timer_us + 3 * SECOND)?;
+        }
+        if second % 3 == 0
+            && let Some(next) = handle.list_timers()?.first()
+        {
+            handle.delete_timer(*next)?;
+        }
+        if second % 5 == 0 {
+            handle.map("map")?.clear()?;
+        }
+        Ok(())
+    }
+}
+
+/// What the model knows of a key; each with when it is over.
+#[derive(Default)]
+struct Known {
+    total: Option<(i64, i64)>,
+    list: Vec<(i64, i64)>,
+    map: Vec<(i64, i64, i64)>,
+    timers: BTreeSet<i64>,
+}
+
+struct Model {
+    mode: TimeMode,
+    keys: BTreeMap<Option<u8>, Known>,
+    /// Of each epoch, sorted.
+    epochs: Vec<Vec<String>>,
+    late: u64,
+}
+
+impl Model {
+    fn new(mode: TimeMode) -> Self {
+        Self { mode, keys: BTreeMap::new(), epochs: Vec::new(), late: 0 }
+    }
+
+    fn end(&self, variable: usize, now_us: i64) -> i64 {
+        if self.mode == TimeMode::ProcessingTime { now_us + TTL[variable] * SECOND } else { i64::MAX }
+    }
+
+    fn line(why: &str, timer: Option<i64>, key: Option<u8>, known: &Known) -> String {
+        let map: String = known.map.iter().map(|(v, n, _)| format!("{v}={n};")).collect();
+        let list: Vec<i64> = known.list.iter().map(|(v, _)| *v).collect();
+        let timers: Vec<i64> = known.timers.iter().copied().collect();
+        let total = known.total.map(|(total, _)| total);
+        format!("{why} {:?} {timer:?} {total:?} {list:?} {map} {timers:?}", name(key))
+    }
+
+    fn epoch(&mut self, rows: &[Row], late_us: Option<i64>, watermark_us: Option<i64>, now_us: i64) {
+        let ends = [0, 1, 2].map(|variable| self.end(variable, now_us));
+        let mut lines = Vec::new();
+        for known in self.keys.values_mut() {
+            known.total = known.total.filter(|(_, end)| *end > now_us);
+            known.list.retain(|(_, end)| *end > now_us);
+            known.map.retain(|(_, _, end)| *end > now_us);
+        }
+        let in_time: Vec<Row> =
+            rows.iter().filter(|row| late_us.is_none_or(|late| row.0 * SECOND > late)).copied().collect();
+        self.late += (rows.len() - in_time.len()) as u64;
+        let touched: BTreeSet<Option<u8>> = in_time.iter().map(|row| row.1).collect();
+        for key in touched {
+            let known = self.keys.entry(key).or_default();
+            for (at, _, v) in in_time.iter().filter(|row| row.1 == key) {
+                let base = if self.mode == TimeMode::EventTime { at * SECOND } else { now_us };
+                known.total = Some((known.total.map_or(0, |(total, _)| total) + v, ends[0]));
+                known.list.push((*v, ends[1]));
+                if *v < 0 {
+                    known.map.retain(|(entry, _, _)| entry != &-v);
+                } else {
+                    let n = known.map.iter().find(|(entry, _, _)| entry == v).map_or(0, |(_, n, _)| *n);
+                    known.map.retain(|(entry, _, _)| entry != v);
+                    known.map.push((*v, n + 1, ends[2]));
+                }
+                if v % 3 == 0 {
+                    known.timers.insert(base + v * SECOND);
+                }
+                if v % 7 == 0 {
+                    known.timers.pop_first();
+                }
+                if v % 11 == 0 {
+                    known.total = None;
+                }
+                if v % 13 == 0 {
+                    known.list = known.list.iter().rev().take(2).map(|(v, _)| (*v, ends[1])).collect();
+                }
+            }
+            lines.push(Self::line("rows", None, key, known));
+        }
+        let limit = if self.mode == TimeMode::EventTime { watermark_us } else { Some(now_us) };
+        for (key, known) in &mut self.keys {
+            let due: Vec<i64> = known.timers.iter().copied().filter(|timer| limit.is_some_and(|limit| *timer < limit)).collect();
+            for timer in due {
+                // One that another has deleted does not fire.
+                if !known.timers.remove(&timer) {
+                    continue;
+                }
+                lines.push(Self::line("timer", Some(timer), *key, known));
+                let second = timer / SECOND;
+                known.list.clear();
+                if second % 2 == 0 {
+                    known.timers.insert(timer + 3 * SECOND);
+                }
+                if second % 3 == 0 {
+                    known.timers.pop_first();
+                }
+                if second % 5 == 0 {
+                    known.map.clear();
+                }
+            }
+        }
+        lines.sort();
+        self.epochs.push(lines);
+    }
+
+    fn next_timer(&self) -> Option<i64> {
+        self.keys.values().filter_map(|known| known.timers.first().copied()).min()
+    }
+}
+
+struct Rig {
+    source: MemorySource,
+    sink: MemorySink,
+    checkpoint: Storage,
+    clock: ManualClock,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self {
+            source: MemorySource::new(batch(&[]).schema()),
+            sink: MemorySink::new(),
+            checkpoint: Storage::memory(),
+            clock: ManualClock::starting_at_us(START_US),
+        }
+    }
+
+    fn query(&self, mode: TimeMode, rows: u64) -> StreamQuery {
+        let query = StreamQuery::named("ledger")
+            .sink(Arc::new(self.sink.clone()))
+            .checkpoint(self.checkpoint.clone())
+            .env(Env::new(self.clock.clone(), 7))
+            .read_limit(ReadLimit { rows: Some(rows), ..ReadLimit::default() });
+        let source = Arc::new(self.source.clone());
+        let query = match mode {
+            TimeMode::EventTime => {
+                query.source_with_watermark("source", source, "at", Duration::from_secs(DELAY.unsigned_abs()))
+            }
+            _ => query.source(source),
+        };
+        query.transform(move |frame| frame.transform_with_state(&["k"], &output(), mode, Arc::new(Ledger(mode))))
+    }
+
+    /// What stands in the sink, epoch by epoch, each sorted.
+    fn epochs(&self) -> Vec<Vec<String>> {
+        let lines = |batch: &RecordBatch| -> Vec<String> {
+            let text = |column: usize, row: usize| {
+                batch.column(column).as_string::<i32>().iter().nth(row).flatten().map(ToOwned::to_owned)
+            };
+            let number = |column: usize, row: usize| batch.column(column).as_primitive::<Int64Type>().iter().nth(row).flatten();
+            let line = |row: usize| {
+                let shown = |column: usize| text(column, row).unwrap_or_default();
+                let (why, key, timer, total) = (shown(0), text(1, row), number(2, row), number(3, row));
+                format!("{why} {key:?} {timer:?} {total:?} {} {} {}", shown(4), shown(5), shown(6))
+            };
+            (0..batch.num_rows()).map(line).collect()
+        };
+        let of_epoch = |batches: Vec<RecordBatch>| {
+            let mut lines: Vec<String> = batches.iter().flat_map(lines).collect();
+            lines.sort();
+            lines
+        };
+        self.sink.epochs().into_iter().map(|epoch| of_epoch(epoch.batches)).collect()
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+fn rows() -> impl Strategy<Value = Vec<Row>> {
+    // Some rows are later than the watermark allows.
+    let row = (0..6_i64, 0..=DELAY + 15, proptest::option::weighted(0.9, 0..4_u8), -8..30_i64);
+    proptest::collection::vec(row, 1..70).prop_map(|rows| {
+        let mut time = 100;
+        let stamp = |(step, behind, key, value): (i64, i64, Option<u8>, i64)| {
+            time += step;
+            (time - behind, key, value)
+        };
+        rows.into_iter().map(stamp).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn by_event_time_every_epoch_is_that_of_the_model_whatever_the_restarts(rows in rows(), size in 1..12_u64, restarts in any::<u32>()) {
+        let rig = Rig::new();
+        rig.source.push(batch(&rows)).unwrap();
+        let mut late = 0;
+        block_on(async {
+            let query = rig.query(TimeMode::EventTime, size);
+            let mut running = query.clone().open().await.unwrap();
+            let mut epochs = 0;
+            while let StepOutcome::Epoch(progress) = running.step().await.unwrap() {
+                late += progress.late_rows;
+                if restarts >> (epochs % 32) & 1 == 1 {
+                    running = query.clone().open().await.unwrap();
+                }
+                epochs += 1;
+            }
+        });
+        let mut model = Model::new(TimeMode::EventTime);
+        let (mut late_us, mut watermark_us) = (None, None);
+        for chunk in rows.chunks(usize::try_from(size).unwrap()) {
+            model.epoch(chunk, late_us, watermark_us, START_US);
+            late_us = watermark_us;
+            watermark_us = watermark_us.max(chunk.iter().map(|row| (row.0 - DELAY) * SECOND).max());
+        }
+        if watermark_us > late_us {
+            model.epoch(&[], late_us, watermark_us, START_US);
+        }
+        prop_assert_eq!(rig.epochs(), model.epochs);
+        prop_assert_eq!(late, model.late);
+    }
+
+    #[test]
+    fn by_processing_time_states_die_and_timers_fire_as_in_the_model_whatever_the_restarts(
+        rows in rows(),
+        waits in proptest::collection::vec((0..12_u64, 0..6_usize), 4..16),
+        restarts in any::<u32>(),
+    ) {
+        let rig = Rig::new();
+        let mut model = Model::new(TimeMode::ProcessingTime);
+        let mut rest = rows.as_slice();
+        block_on(async {
+            let query = rig.query(TimeMode::ProcessingTime, 1_000);
+            let mut running = query.clone().open().await.unwrap();
+            let mut now_us = START_US;
+            for (n, (seconds, count)) in waits.into_iter().enumerate() {
+                rig.clock.advance(Duration::from_secs(seconds));
+                now_us += i64::try_from(seconds).unwrap() * SECOND;
+                let (chunk, after) = rest.split_at(count.min(rest.len()));
+                rest = after;
+                if !chunk.is_empty() {
+                    rig.source.push(batch(chunk)).unwrap();
+                    model.epoch(chunk, None, None, now_us);
+                }
+                while model.next_timer().is_some_and(|timer| timer < now_us) {
+                    model.epoch(&[], None, None, now_us);
+                }
+                while let StepOutcome::Epoch(_) = running.step().await.unwrap() {}
+                if restarts >> (n % 32) & 1 == 1 {
+                    running = query.clone().open().await.unwrap();
+                }
+            }
+        });
+        prop_assert_eq!(rig.epochs(), model.epochs);
+    }
+}
+
+#[tokio::test]
+async fn a_crash_at_any_place_fires_each_timer_once_and_loses_no_state() {
+    let some_rows: Vec<Row> = (0..40).map(|n| (100 + n * 2, Some(u8::try_from(n % 3).unwrap()), n % 17 - 2)).collect();
+    let run = async |rig: &Rig, mut crash: Option<u64>| -> u64 {
+        let mut died = 0;
+        for chunk in some_rows.chunks(8) {
+            rig.source.push(batch(chunk)).unwrap();
+            loop {
+                let points = crash_at(crash.take().unwrap_or(u64::MAX));
+                let mut running = rig.query(TimeMode::EventTime, 5).with_crash_points(points).open().await.unwrap();
+                let mut outcome = running.step().await;
+                while let Ok(StepOutcome::Epoch(_)) = outcome {
+                    outcome = running.step().await;
+                }
+                if outcome.is_ok() {
+                    break;
+                }
+                died += 1;
+            }
+        }
+        died
+    };
+    let calm = Rig::new();
+    run(&calm, None).await;
+    let fired = calm.epochs().iter().flatten().filter(|line| line.starts_with("timer")).count();
+    assert!(fired > 5, "{fired} timers");
+    for nth in 0.. {
+        let rig = Rig::new();
+        let died = run(&rig, Some(nth)).await;
+        assert_eq!(rig.epochs(), calm.epochs(), "died at place {nth}");
+        if died == 0 {
+            break;
+        }
+    }
+}
+
+/// A processor from functions.
+struct Ad<I, R> {
+    init: I,
+    rows: R,
+}
+
+impl<I, R> StatefulProcessor for Ad<I, R>
+where
+    I: Fn(&mut StateVariables) + Send + Sync,
+    R: Fn(&StateKey<'_>, RecordBatch, &mut StatefulProcessorHandle<'_>) -> Result<()> + Send + Sync,
+{
+    fn init(&self, states: &mut StateVariables) {
+        (self.init)(states);
+    }
+
+    fn handle_input_rows(&self, key: &StateKey<'_>, rows: RecordBatch, handle: &mut StatefulProcessorHandle<'_>) -> Result<()> {
+        (self.rows)(key, rows, handle)
+    }
+}
+
+fn counts() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("k", DataType::Utf8, true), Field::new("n", DataType::Int64, false)]))
+}
+
+/// A query over a rig with a processor by the key `k`, without a watermark.
+fn with<I, R>(rig: &Rig, mode: TimeMode, init: I, rows: R) -> StreamQuery
+where
+    I: Fn(&mut StateVariables) + Send + Sync + 'static,
+    R: Fn(&StateKey<'_>, RecordBatch, &mut StatefulProcessorHandle<'_>) -> Result<()> + Send + Sync + 'static,
+{
+    let processor: Arc<dyn StatefulProcessor> = Arc::new(Ad { init, rows });
+    StreamQuery::named("ad")
+        .source(Arc::new(rig.source.clone()))
+        .sink(Arc::new(rig.sink.clone()))
+        .checkpoint(rig.checkpoint.clone())
+        .env(Env::new(rig.clock.clone(), 7))
+        .transform(move |frame| frame.transform_with_state(&["k"], &counts(), mode, Arc::clone(&processor)))
+}
+
+fn count(states: &mut StateVariables) {
+    states.value("n", [Field::new("n", DataType::Int64, false)]);
+}
+
+fn counting(key: &StateKey<'_>, rows: RecordBatch, handle: &mut StatefulProcessorHandle<'_>) -> Result<()> {
+    let mut state = handle.value("n")?;
+    let n = state.get_as::<i64>()?.unwrap_or(0) + i64::try_from(rows.num_rows()).unwrap();
+    state.update([n])?;
+    let mut row = key.values()?;
+    row.push(ScalarValue::from(n));
+    Ok(handle.emit(row)?)
+}
+
+#[tokio::test]
+async fn the_first_epochs_of_a_running_count_are_those_of_spark() {
+    let rig = Rig::new();
+    let mut query = with(&rig, TimeMode::None, count, counting).open().await.unwrap();
+    let mut found = Vec::new();
+    for keys in [&[1][..], &[1, 2], &[1, 1, 3]] {
+        rig.source.push(batch(&keys.iter().map(|key| (0, Some(*key), 0)).collect::<Vec<_>>())).unwrap();
+        query.step().await.unwrap();
+        let batches = rig.sink.epochs().last().unwrap().batches.clone();
+        for batch in batches {
+            let keys = batch.column(0).as_string::<i32>();
+            let counts = batch.column(1).as_primitive::<Int64Type>();
+            found.extend(keys.iter().zip(counts.values()).map(|(key, n)| (key.unwrap().to_owned(), *n)));
+        }
+    }
+    let expected = [("k1", 1), ("k1", 2), ("k2", 1), ("k1", 4), ("k3", 1)];
+    assert_eq!(found, expected.map(|(key, n)| (key.to_owned(), n)));
+    let operator = &query.last_progress().unwrap().operators[0];
+    assert_eq!((operator.kind, operator.rows, operator.updated_rows), ("transformWithStateExec", 3, 2));
+}
+
+#[tokio::test]
+async fn a_due_timer_makes_an_epoch_without_rows_also_after_a_restart_and_only_one() {
+    let rig = Rig::new();
+    let query = || {
+        rig.query(TimeMode::ProcessingTime, 100)
+    };
+    // Due in 3 seconds; it stands at an odd second, so it does not set another.
+    rig.source.push(batch(&[(0, Some(1), 3)])).unwrap();
+    query().run_available_now().await.unwrap();
+    assert_eq!(rig.epochs().len(), 1);
+    rig.clock.advance(Duration::from_secs(3));
+    assert_eq!(query().run_available_now().await.unwrap().epochs, 0, "its time has come, and not passed");
+    rig.clock.advance(Duration::from_micros(1));
+    let report = query().run_available_now().await.unwrap();
+    assert_eq!((report.epochs, report.output_rows), (1, 1));
+    assert_eq!(query().run_available_now().await.unwrap().epochs, 0);
+    assert!(rig.epochs()[1][0].starts_with("timer"));
+}
+
+#[tokio::test]
+async fn what_a_variable_holds_survives_that_others_come_and_go_and_its_own_columns_must_stay() {
+    let rig = Rig::new();
+    rig.source.push(batch(&[(0, Some(1), 0), (0, Some(1), 0)])).unwrap();
+    with(&rig, TimeMode::None, count, counting).run_available_now().await.unwrap();
+    let more = |states: &mut StateVariables| {
+        states.list("seen", [Field::new("v", DataType::Int64, true)]);
+        count(states);
+    };
+    rig.source.push(batch(&[(0, Some(1), 0)])).unwrap();
+    with(&rig, TimeMode::None, more, counting).run_available_now().await.unwrap();
+    let batches = rig.sink.batches();
+    assert_eq!(batches.last().unwrap().column(1).as_primitive::<Int64Type>().values(), &[3]);
+    let as_list = |states: &mut StateVariables| {
+        states.list("n", [Field::new("n", DataType::Int64, false)]);
+    };
+    rig.source.push(batch(&[(0, Some(1), 0)])).unwrap();
+    for (query, stored) in [
+        (with(&rig, TimeMode::None, as_list, counting), "key.k Utf8, value.n Int64, the query now computes key.k Utf8, list.n Int64"),
+        (with(&rig, TimeMode::ProcessingTime, count, counting), "no_timer.us Int64, the query now computes key.k Utf8, processing_timer.us"),
+    ] {
+        let error = query.run_available_now().await.unwrap_err();
+        assert!(error.to_string().contains(stored), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn misuse_is_refused_with_the_key_and_what_was_attempted() {
+    type Rows = fn(&StateKey<'_>, RecordBatch, &mut StatefulProcessorHandle<'_>) -> Result<()>;
+    let cases: [(Rows, &str); 7] = [
+        (|_, _, handle| handle.value("m").map(drop).map_err(Into::into), "use the value state `m`: the processor declares [value n]"),
+        (|_, _, handle| handle.list("n").map(drop).map_err(Into::into), "use `n` as a list state: it was declared as a value state"),
+        (|_, _, handle| Ok(handle.value("n")?.update(["one"])?), "`n` has the type Int64, and the value one has the type Utf8"),
+        (|_, _, handle| Ok(handle.value("n")?.update([ScalarValue::Null])?), "`n` was declared without nulls"),
+        (|_, _, handle| Ok(handle.register_timer(1)?), "STATEFUL_PROCESSOR_CANNOT_PERFORM_OPERATION_WITH_INVALID_TIME_MODE"),
+        (|_, _, handle| Ok(handle.emit([1_i64])?), "write to the result: it has the columns [k Utf8, n Int64], and the row has 1 values"),
+        (|_, rows, handle| Ok(handle.emit_batch(&rows)?), "emit a batch: the result has the columns [k Utf8, n Int64]"),
+    ];
+    for (rows, expected) in cases {
+        let rig = Rig::new();
+        rig.source.push(batch(&[(0, Some(3), 0)])).unwrap();
+        let error = with(&rig, TimeMode::None, count, rows).run_available_now().await.unwrap_err();
+        assert!(error.to_string().contains("handle the rows of the key [k3]: "), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
+        assert!(rig.sink.epochs().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn modes_and_plans_that_a_processor_does_not_allow_are_refused_by_the_class_of_spark() {
+    use boathouse_base::OutputMode;
+    let rig = Rig::new();
+    rig.source.push(batch(&[(0, Some(1), 0)])).unwrap();
+    let complete = with(&rig, TimeMode::None, count, counting).output_mode(OutputMode::Complete).run_available_now().await;
+    assert!(complete.unwrap_err().to_string().contains("transformWithState in complete mode [STREAMING_OUTPUT_MODE.UNSUPPORTED_OPERATION]"));
+    let event_time = with(&rig, TimeMode::EventTime, count, counting).run_available_now().await;
+    assert!(event_time.unwrap_err().to_string().contains("[UNSUPPORTED_STREAMING_OPERATOR_WITHOUT_WATERMARK]"));
+    let chained = || {
+        let processor: Arc<dyn StatefulProcessor> = Arc::new(Ad { init: count, rows: counting });
+        with(&rig, TimeMode::None, count, counting).transform(move |frame| {
+            let frame = frame.transform_with_state(&["k"], &counts(), TimeMode::None, Arc::clone(&processor))?;
+            frame.drop_duplicates(&["n"])
+        })
+    };
+    let update = chained().output_mode(OutputMode::Update).run_available_now().await;
+    assert!(update.unwrap_err().to_string().contains("second operator that remembers"));
+    assert_eq!(chained().run_available_now().await.unwrap().output_rows, 1, "in append mode operators follow each other");
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_keys_are_one_look_up_and_one_file() {
+    let rig = Rig::new();
+    let keys: i64 = 100_000;
+    let many = || {
+        let columns = [
+            ("at", Arc::new(TimestampMicrosecondArray::from_iter_values(0..keys)) as ArrayRef, true),
+            ("k", Arc::new(StringArray::from_iter_values((0..keys).map(|key| key.to_string()))), true),
+            ("v", Arc::new(Int64Array::from_iter_values(0..keys)), true),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+    };
+    let mut query = with(&rig, TimeMode::None, count, counting).open().await.unwrap();
+    for _ in 0..2 {
+        rig.source.push(many()).unwrap();
+        query.step().await.unwrap();
+    }
+    let operator = &query.last_progress().unwrap().operators[0];
+    assert_eq!((operator.rows, operator.updated_rows, operator.files), (100_000, 100_000, 1));
+    let batches = rig.sink.epochs().last().unwrap().batches.clone();
+    let all: i64 = batches.iter().map(|batch| batch.column(1).as_primitive::<Int64Type>().values().iter().sum::<i64>()).sum();
+    assert_eq!(all, 2 * keys);
+}
