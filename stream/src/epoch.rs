@@ -33,6 +33,8 @@ struct Epoch {
     durations: Durations,
     /// Rows that each source gave.
     input_rows: Vec<Arc<AtomicU64>>,
+    /// How long writing the state of each operator took, in microseconds.
+    commit_us: BTreeMap<String, u64>,
 }
 
 impl RunningQuery {
@@ -46,6 +48,7 @@ impl RunningQuery {
             watermark_us: self.watermark_us(place),
             input_rows: planned.0.iter().map(|_| Arc::default()).collect(),
             planned,
+            commit_us: BTreeMap::new(),
             durations: Durations { latest_offset_us: std::mem::take(&mut self.asked_us), ..Durations::default() },
         };
         self.crash(CrashPoint::AfterPlan, epoch.number)?;
@@ -67,7 +70,7 @@ impl RunningQuery {
         drop(graph.take_seen());
         let times = EpochTimes { late_us: place.late_us(), now_us: epoch.watermark_us, processing_us: epoch.timestamp_us, mode: self.definition.output_mode };
         let failed = |number, source| StreamError::Compute { epoch: number, query: self.definition.name.clone(), source };
-        let (mut rows, done) = graph.run(inputs, times).await.map_err(|error| failed(epoch.number, error))?;
+        let (mut rows, done) = graph.run(inputs, times, &env).await.map_err(|error| failed(epoch.number, error))?;
         if graph.is_stateful() && graph.sees_late() {
             let schema = rows.schema();
             let all = rows.collect().await.map_err(|error| failed(epoch.number, error))?;
@@ -75,7 +78,7 @@ impl RunningQuery {
         }
         self.crash(CrashPoint::AfterRead, epoch.number)?;
         self.crash(CrashPoint::BeforeStateWrite, epoch.number)?;
-        let operators = self.write_state(&mut graph, place, epoch.number).await?;
+        let operators = self.write_state(&mut graph, place, &mut epoch).await?;
         self.crash(CrashPoint::AfterStateWrite, epoch.number)?;
         epoch.durations.stateful_us = env.monotonic_us().saturating_sub(planned_us);
         self.commit(place, epoch, graph, rows, done, operators).await
@@ -104,14 +107,14 @@ impl RunningQuery {
     }
 
     /// Writes what the operators have changed, and the schemas that are not written yet.
-    async fn write_state(&self, graph: &mut Graph, place: &mut Place, epoch: u64) -> Result<Vec<OperatorRef>, StreamError> {
+    async fn write_state(&self, graph: &mut Graph, place: &mut Place, epoch: &mut Epoch) -> Result<Vec<OperatorRef>, StreamError> {
         let definition = &self.definition;
         if !graph.is_stateful() {
             return Ok(Vec::new());
         }
         for (schema, path) in place.shapes.iter_mut().flatten() {
             if path.is_none() {
-                *path = Some(definition.checkpoint.write_shape(&definition.env, epoch, schema).await?);
+                *path = Some(definition.checkpoint.write_shape(&definition.env, epoch.number, schema).await?);
             }
         }
         let before: BTreeMap<(&str, &str), &StoreRef> = place
@@ -122,14 +125,17 @@ impl RunningQuery {
             .collect();
         let mut operators: Vec<OperatorRef> = Vec::new();
         for (operator, name, store) in graph.stores() {
+            let began_us = definition.env.monotonic_us();
             let changes = store.changes().map_err(|error| plan_error(&definition.name, error.into()))?;
             let needed = store.needed();
             let mut files: Vec<StateFile> =
                 before.get(&(operator.as_str(), name.as_str())).map(|store| store.files.clone()).unwrap_or_default();
             files.retain(|file| needed.contains(&file.number));
             if let Some(changes) = changes {
-                files.push(definition.checkpoint.write_state(&definition.env, epoch, &changes).await?);
+                files.push(definition.checkpoint.write_state(&definition.env, epoch.number, &changes).await?);
             }
+            let took_us = definition.env.monotonic_us().saturating_sub(began_us);
+            *epoch.commit_us.entry(operator.clone()).or_default() += took_us;
             let store = StoreRef { name, columns: columns_of(store.schema()), files };
             match operators.last_mut() {
                 Some(last) if last.name == operator => last.stores.push(store),
@@ -224,7 +230,7 @@ impl RunningQuery {
             event_time_min_us: all_seen.min_us,
             event_time_max_us: all_seen.max_us,
             event_time_mean_us: all_seen.mean_us(),
-            operators: operator_progress(&mut graph, &done, &position),
+            operators: operator_progress(&mut graph, &done, &position, &epoch.commit_us),
             sources: self.source_progress(&epoch, &position),
             sink: definition.sink.describe(),
             output_bytes: report.bytes,
@@ -325,6 +331,7 @@ impl RunningQuery {
         if let Some(observer) = &self.definition.observer {
             observer(progress);
         }
+        self.tell_progress(progress);
         if self.reports.len() == REPORTS {
             self.reports.pop_front();
         }
@@ -332,18 +339,24 @@ impl RunningQuery {
     }
 }
 
-fn operator_progress(graph: &mut Graph, done: &AllDone, position: &Position) -> Vec<OperatorProgress> {
-    let mut sizes: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+fn operator_progress(
+    graph: &mut Graph,
+    done: &AllDone,
+    position: &Position,
+    commit_us: &BTreeMap<String, u64>,
+) -> Vec<OperatorProgress> {
+    // Rows, bytes and stores.
+    let mut sizes: BTreeMap<String, (u64, u64, u64)> = BTreeMap::new();
     for (operator, _, store) in graph.stores() {
         let size = sizes.entry(operator).or_default();
-        *size = (size.0 + store.rows(), size.1 + store.bytes());
+        *size = (size.0 + store.rows(), size.1 + store.bytes(), size.2 + 1);
     }
     let files = |name: &str| {
         let recorded = position.operators.iter().filter(|operator| operator.name == *name).flat_map(|operator| &operator.stores);
         recorded.map(|store| store.files.len() as u64).sum()
     };
     let progress = |(name, kind, done): &(String, &'static str, crate::operators::Done)| {
-        let (rows, bytes) = sizes.get(name).copied().unwrap_or_default();
+        let (rows, bytes, stores) = sizes.get(name).copied().unwrap_or_default();
         OperatorProgress {
             name: name.clone(),
             kind,
@@ -352,6 +365,9 @@ fn operator_progress(graph: &mut Graph, done: &AllDone, position: &Position) -> 
             removed_rows: done.removed,
             late_rows: done.late,
             null_event_time_rows: done.without_time,
+            stores,
+            run_us: done.run_us,
+            commit_us: commit_us.get(name).copied().unwrap_or(0),
             bytes,
             files: files(name),
         }

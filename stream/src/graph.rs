@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use boathouse_base::{BatchStream, Result};
+use boathouse_base::{BatchStream, Env, Result};
 use boathouse_frames::{from_datafusion, from_engine};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -204,7 +204,7 @@ impl Graph {
 
     /// Runs an epoch: the rows of the sources go in, those of the result come out. The operators have run when it returns; what stands
     /// above them is computed while the result is read.
-    pub(crate) async fn run(&mut self, sources: Vec<BatchStream>, times: EpochTimes) -> Result<(BatchStream, AllDone)> {
+    pub(crate) async fn run(&mut self, sources: Vec<BatchStream>, times: EpochTimes, env: &Env) -> Result<(BatchStream, AllDone)> {
         let failed = |error| from_datafusion("start a part of the query", error);
         let uses = self.uses();
         let mut rows = Supply::default();
@@ -219,8 +219,10 @@ impl Graph {
                 rows.fill(segment);
                 inputs.push(segment.run().map_err(failed)?);
             }
+            let began_us = env.monotonic_us();
             let (result, done) = node.operator.run(inputs, times).await?;
-            all_done.push((node.name.clone(), node.operator.kind(), done));
+            let run_us = env.monotonic_us().saturating_sub(began_us);
+            all_done.push((node.name.clone(), node.operator.kind(), Done { run_us, ..done }));
             let result = BatchStream::from_batches(node.operator.output(), result);
             let origin = Origin::Operator(index);
             rows.put(origin, result, uses.get(&origin).copied().unwrap_or(0)).await?;

@@ -82,12 +82,14 @@ mod error;
 mod event_time;
 mod graph;
 mod inlet;
+mod listener;
 mod operators;
 mod plan;
 mod planning;
 mod position;
 mod progress;
 mod query;
+mod query_tables;
 mod running;
 mod session;
 pub mod sinks;
@@ -101,9 +103,11 @@ mod window;
 
 pub use crash::{CrashPoint, CrashPoints};
 pub use error::{Refusal, StreamError, WindowProblem};
+pub use listener::{QueryIdle, QueryStarted, QueryTerminated, StreamListener};
 pub use plan::{StreamFrame, session_window, window, window_time};
 pub use progress::{Durations, EpochProgress, OperatorProgress, RunReport, SourceProgress};
 pub use query::StreamQuery;
+pub use query_tables::StreamingQueries;
 pub use running::{RunningQuery, StepOutcome};
 pub use stateful::{
     FromScalar, ListState, MapState, StateError, StateKey, StateVariable, StateVariables, StatefulProcessor, StatefulProcessorHandle,

@@ -71,6 +71,12 @@ pub struct OperatorProgress {
     pub late_rows: u64,
     /// Rows without an event time, which are in no group.
     pub null_event_time_rows: u64,
+    /// Stores that hold it.
+    pub stores: u64,
+    /// Its run over the rows of the epoch, updates and removals together, in microseconds.
+    pub run_us: u64,
+    /// Writing what has changed, in microseconds.
+    pub commit_us: u64,
     /// In memory.
     pub bytes: u64,
     /// Files that hold the state.
@@ -116,11 +122,25 @@ pub struct Durations {
 }
 
 impl EpochProgress {
+    /// How long the epoch took, in milliseconds.
+    pub fn batch_duration_ms(&self) -> f64 {
+        milliseconds(self.durations.trigger_execution_us)
+    }
+
+    /// Rows read for each second since the epoch before began; `None` for the first epoch of a run.
+    pub fn input_rows_per_second(&self) -> Option<f64> {
+        rate_of(self.input_rows, self.since_last_us)
+    }
+
+    /// Rows read for each second that the epoch took; `None` when the clock did not move.
+    pub fn processed_rows_per_second(&self) -> Option<f64> {
+        rate_of(self.input_rows, Some(self.durations.trigger_execution_us))
+    }
+
     /// The shape of Spark's progress, with the fields that apply; durations are milliseconds with a fraction.
     ///
     /// **Source**: Spark 4.3, `StreamingQueryProgress.json`.
     pub fn to_json(&self) -> Value {
-        let rate = |us: Option<u64>| us.filter(|us| *us > 0).map(|us| per_second(self.input_rows, us));
         let d = &self.durations;
         let mut event_time = serde_json::Map::new();
         let known = [
@@ -140,21 +160,29 @@ impl EpochProgress {
                 "numRowsTotal": operator.rows,
                 "numRowsUpdated": operator.updated_rows,
                 "numRowsRemoved": operator.removed_rows,
+                // Updates and removals are one pass over the state.
+                "allUpdatesTimeMs": milliseconds(operator.run_us),
+                "allRemovalsTimeMs": 0.0,
+                "commitTimeMs": milliseconds(operator.commit_us),
                 "memoryUsedBytes": operator.bytes,
                 "numRowsDroppedByWatermark": operator.late_rows,
+                "numShufflePartitions": 1,
+                "numStateStoreInstances": operator.stores,
                 "customMetrics": { "stateFiles": operator.files, "nullEventTimeRows": operator.null_event_time_rows },
             })
         };
         let operators: Vec<Value> = self.operators.iter().map(operator).collect();
-        let rate_of = |rows: u64, us: Option<u64>| us.filter(|us| *us > 0).map(|us| per_second(rows, us));
         let source = |source: &SourceProgress| {
             json!({
                 "description": source.description,
                 "startOffset": source.start_offset.as_deref().map(offset),
                 "endOffset": source.end_offset.as_deref().map(offset),
+                // How far the source goes is known when nothing was left.
+                "latestOffset": source.end_offset.as_deref().filter(|_| !source.more).map(offset),
                 "numInputRows": source.input_rows,
                 "inputRowsPerSecond": rate_of(source.input_rows, self.since_last_us),
                 "processedRowsPerSecond": rate_of(source.input_rows, Some(d.trigger_execution_us)),
+                "metrics": {},
             })
         };
         let sources: Vec<Value> = self.sources.iter().map(source).collect();
@@ -164,10 +192,10 @@ impl EpochProgress {
             "name": self.name,
             "timestamp": timestamp(self.timestamp_us),
             "batchId": self.epoch,
-            "batchDuration": milliseconds(d.trigger_execution_us),
+            "batchDuration": self.batch_duration_ms(),
             "numInputRows": self.input_rows,
-            "inputRowsPerSecond": rate(self.since_last_us),
-            "processedRowsPerSecond": rate(Some(d.trigger_execution_us)),
+            "inputRowsPerSecond": self.input_rows_per_second(),
+            "processedRowsPerSecond": self.processed_rows_per_second(),
             "durationMs": {
                 "latestOffset": milliseconds(d.latest_offset_us),
                 "getBatch": milliseconds(d.get_batch_us),
@@ -180,7 +208,8 @@ impl EpochProgress {
             "eventTime": event_time,
             "stateOperators": operators,
             "sources": sources,
-            "sink": { "description": self.sink, "numOutputRows": self.output_rows },
+            "sink": { "description": self.sink, "numOutputRows": self.output_rows, "metrics": {} },
+            "observedMetrics": {},
         })
     }
 }
@@ -237,6 +266,10 @@ fn timestamp(us: i64) -> String {
 #[expect(clippy::cast_precision_loss, reason = "a duration for people: 2^53 microseconds are 285 years")]
 fn milliseconds(us: u64) -> f64 {
     us as f64 / 1e3
+}
+
+fn rate_of(rows: u64, us: Option<u64>) -> Option<f64> {
+    us.filter(|us| *us > 0).map(|us| per_second(rows, us))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]

@@ -15,6 +15,7 @@ use crate::checkpoint::{Checkpoint, Identity};
 use crate::crash::CrashPoints;
 use crate::error::StreamError;
 use crate::event_time::Watermark;
+use crate::listener::StreamListener;
 use crate::progress::{EpochProgress, RunReport};
 use crate::running::RunningQuery;
 use crate::session::{SOURCE, default_session};
@@ -48,6 +49,7 @@ pub struct StreamQuery {
     env: Option<Env>,
     progress: Progress,
     observer: Option<Observer>,
+    listeners: Vec<Arc<dyn StreamListener>>,
     crash_points: Option<Arc<dyn CrashPoints>>,
 }
 
@@ -78,6 +80,7 @@ pub(crate) struct Definition {
     pub(crate) env: Env,
     pub(crate) progress: Progress,
     pub(crate) observer: Option<Observer>,
+    pub(crate) listeners: Vec<Arc<dyn StreamListener>>,
     pub(crate) crash_points: Option<Arc<dyn CrashPoints>>,
 }
 
@@ -101,6 +104,7 @@ impl StreamQuery {
             env: None,
             progress: Progress::none(),
             observer: None,
+            listeners: Vec::new(),
             crash_points: None,
         }
     }
@@ -262,6 +266,12 @@ impl StreamQuery {
         self
     }
 
+    /// Tells a listener what becomes of the query's runs. There may be several.
+    pub fn listener(mut self, listener: Arc<dyn StreamListener>) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
     /// Makes the query die where a test says.
     pub fn with_crash_points(mut self, points: impl CrashPoints + 'static) -> Self {
         self.crash_points = Some(Arc::new(points));
@@ -333,6 +343,7 @@ impl StreamQuery {
             env: self.env.unwrap_or_else(system_env),
             progress: self.progress,
             observer: self.observer,
+            listeners: self.listeners,
             crash_points: self.crash_points,
             name,
         })

@@ -23,6 +23,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use crate::crash::CrashPoint;
 use crate::error::StreamError;
 use crate::graph::Graph;
+use crate::listener::Told;
 use crate::position::{Position, StoreRef, resume};
 use crate::progress::{EpochProgress, RunReport};
 use crate::query::Definition;
@@ -60,6 +61,7 @@ pub struct RunningQuery {
     pub(crate) is_dead: bool,
     /// Which event times have fallen silent.
     pub(crate) activity: Activity,
+    pub(crate) told: Told,
 }
 
 /// Where the query is, and what it remembers.
@@ -128,6 +130,7 @@ impl RunningQuery {
             asked_us: 0,
             is_dead: false,
             activity,
+            told: Told::default(),
         };
         let place = query.find_place().await?;
         if let Some(last) = &place.last {
@@ -135,6 +138,7 @@ impl RunningQuery {
             query.advice("delete what a crash has left", tidied);
         }
         query.place = Some(place);
+        query.tell_started();
         Ok(query)
     }
 
@@ -170,6 +174,11 @@ impl RunningQuery {
     /// **Errors**: of the sources, the sink, the transformation and the stores, by their kind; `Conflict` when another run
     /// of the query has committed the epoch. The next step goes on from what is committed.
     pub async fn step(&mut self) -> Result<StepOutcome, StreamError> {
+        let outcome = self.step_once().await;
+        self.noted(outcome)
+    }
+
+    async fn step_once(&mut self) -> Result<StepOutcome, StreamError> {
         let limit = self.definition.read_limit;
         match self.plan_next(limit).await? {
             Some(planned) => Ok(StepOutcome::Epoch(Box::new(self.step_over(planned).await?))),
@@ -216,6 +225,7 @@ impl RunningQuery {
         let is_due = place.is_due(self.definition.env.now_us());
         if !place.remembers() || self.definition.output_mode == OutputMode::Complete || !(has_moved || is_due) {
             self.place = Some(place);
+            self.tell_idle();
             return Ok(StepOutcome::Idle);
         }
         let nothing = PlannedEpoch(vec![None; self.definition.sources.len()]);

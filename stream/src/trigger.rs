@@ -142,7 +142,11 @@ impl RunningQuery {
         let mut shutdown = pin!(shutdown);
         let mut report = self.begin_report();
         let mut goal = None;
-        while self.step_to_goal(&mut goal, &mut report).await? {
+        loop {
+            let outcome = self.step_to_goal(&mut goal, &mut report).await;
+            if !self.noted(outcome)? {
+                break;
+            }
             if is_ready(shutdown.as_mut()).await {
                 break;
             }

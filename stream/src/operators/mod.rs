@@ -47,6 +47,8 @@ pub(crate) struct Done {
     pub(crate) late: u64,
     /// Rows without an event time, where they can be in no result.
     pub(crate) without_time: u64,
+    /// How long it took, in microseconds.
+    pub(crate) run_us: u64,
 }
 
 /// An operator that remembers.
