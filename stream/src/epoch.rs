@@ -68,7 +68,12 @@ impl RunningQuery {
             });
         }
         drop(graph.take_seen());
-        let times = EpochTimes { late_us: place.late_us(), now_us: epoch.watermark_us, processing_us: epoch.timestamp_us, mode: self.definition.output_mode };
+        let times = EpochTimes {
+            late_us: place.late_us(),
+            now_us: epoch.watermark_us,
+            processing_us: epoch.timestamp_us,
+            mode: self.definition.output_mode,
+        };
         let failed = |number, source| StreamError::Compute { epoch: number, query: self.definition.name.clone(), source };
         let (mut rows, done) = graph.run(inputs, times, &env).await.map_err(|error| failed(epoch.number, error))?;
         if graph.is_stateful() && graph.sees_late() {
@@ -107,7 +112,12 @@ impl RunningQuery {
     }
 
     /// Writes what the operators have changed, and the schemas that are not written yet.
-    async fn write_state(&self, graph: &mut Graph, place: &mut Place, epoch: &mut Epoch) -> Result<Vec<OperatorRef>, StreamError> {
+    async fn write_state(
+        &self,
+        graph: &mut Graph,
+        place: &mut Place,
+        epoch: &mut Epoch,
+    ) -> Result<Vec<OperatorRef>, StreamError> {
         let definition = &self.definition;
         if !graph.is_stateful() {
             return Ok(Vec::new());

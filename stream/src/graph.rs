@@ -204,7 +204,12 @@ impl Graph {
 
     /// Runs an epoch: the rows of the sources go in, those of the result come out. The operators have run when it returns; what stands
     /// above them is computed while the result is read.
-    pub(crate) async fn run(&mut self, sources: Vec<BatchStream>, times: EpochTimes, env: &Env) -> Result<(BatchStream, AllDone)> {
+    pub(crate) async fn run(
+        &mut self,
+        sources: Vec<BatchStream>,
+        times: EpochTimes,
+        env: &Env,
+    ) -> Result<(BatchStream, AllDone)> {
         let failed = |error| from_datafusion("start a part of the query", error);
         let uses = self.uses();
         let mut rows = Supply::default();

@@ -110,8 +110,8 @@ pub use query::StreamQuery;
 pub use query_tables::StreamingQueries;
 pub use running::{RunningQuery, StepOutcome};
 pub use stateful::{
-    FromScalar, ListState, MapState, StateError, StateKey, StateVariable, StateVariables, StatefulProcessor, StatefulProcessorHandle,
-    TimeMode, ValueState,
+    FromScalar, ListState, MapState, StateError, StateKey, StateVariable, StateVariables, StatefulProcessor,
+    StatefulProcessorHandle, TimeMode, ValueState,
 };
 pub use trigger::Trigger;
 pub use watermarks::WatermarkPolicy;

@@ -14,7 +14,8 @@ use super::expiry::{arrow, in_time, times_of};
 use super::{Done, EpochTimes, Operator};
 use crate::state::{Keying, Store};
 use crate::stateful::{
-    Emitted, StateError, StateKey, StateVariables, StatefulProcessor, StatefulProcessorHandle, TimeMode, Times, Variable, group, number,
+    Emitted, StateError, StateKey, StateVariables, StatefulProcessor, StatefulProcessorHandle, TimeMode, Times, Variable, group,
+    number,
 };
 
 /// A processor of a user, with its state.
@@ -93,9 +94,11 @@ impl TransformWithState {
         let grouped = group(rows, &keys, &self.keys, &self.key_schema).map_err(arrow)?;
         let mut round = self.begin(&grouped.keys, times, emitted);
         for key in 0..grouped.keys.num_rows() {
-            round.call(key, || "handle the rows".to_owned(), |processor, key, handle, row| {
-                processor.handle_input_rows(key, grouped.rows_of(row), handle)
-            })?;
+            round.call(
+                key,
+                || "handle the rows".to_owned(),
+                |processor, key, handle, row| processor.handle_input_rows(key, grouped.rows_of(row), handle),
+            )?;
         }
         self.end(&grouped.keys, times, done)
     }
@@ -123,9 +126,11 @@ impl TransformWithState {
         for (timer_us, key) in calls {
             // A timer before it may have deleted it.
             if round.take_timer(key, timer_us)? {
-                round.call(key as usize, || format!("handle the timer at {timer_us} us"), |processor, key, handle, _| {
-                    processor.handle_expired_timer(key, timer_us, handle)
-                })?;
+                round.call(
+                    key as usize,
+                    || format!("handle the timer at {timer_us} us"),
+                    |processor, key, handle, _| processor.handle_expired_timer(key, timer_us, handle),
+                )?;
             }
         }
         self.end(&keys, times, done)
@@ -136,7 +141,14 @@ impl TransformWithState {
             variable.begin(keys.num_rows());
         }
         let times = Times { mode: self.mode, watermark_us: times.now_us, processing_us: times.processing_us };
-        Round { processor: self.processor.as_ref(), variables: &mut self.variables, timers: &mut self.timers, keys, times, emitted }
+        Round {
+            processor: self.processor.as_ref(),
+            variables: &mut self.variables,
+            timers: &mut self.timers,
+            keys,
+            times,
+            emitted,
+        }
     }
 
     fn end(&mut self, keys: &RecordBatch, times: EpochTimes, done: &mut Done) -> Result<()> {

@@ -43,7 +43,9 @@ pub enum StateError {
         found: usize,
     },
     /// A value has another type than its column.
-    #[error("write to {target}: its column `{column}` has the type {expected}, and the value {value} has the type {found}; cast it first")]
+    #[error(
+        "write to {target}: its column `{column}` has the type {expected}, and the value {value} has the type {found}; cast it first"
+    )]
     Type {
         /// What was written to.
         target: String,
@@ -104,7 +106,9 @@ pub enum StateError {
         mode: TimeMode,
     },
     /// Two variables have one name.
-    #[error("declare the state `{name}`: there is another one of that name [STATEFUL_PROCESSOR_DUPLICATE_STATE_VARIABLE_DEFINED]")]
+    #[error(
+        "declare the state `{name}`: there is another one of that name [STATEFUL_PROCESSOR_DUPLICATE_STATE_VARIABLE_DEFINED]"
+    )]
     Duplicate {
         /// The name.
         name: String,

@@ -184,7 +184,10 @@ mod tests {
         assert_eq!(key.get::<String>("origin").unwrap().as_deref(), Some("JFK"));
         assert_eq!(key.get::<i64>("gate").unwrap(), Some(7));
         assert_eq!(key.to_string(), "[JFK, 7]");
-        assert_eq!(key.get::<i64>("origin").unwrap_err().to_string(), "read the key's column `origin` as i64: it holds JFK of type Utf8");
+        assert_eq!(
+            key.get::<i64>("origin").unwrap_err().to_string(),
+            "read the key's column `origin` as i64: it holds JFK of type Utf8"
+        );
         assert!(key.value("gates").unwrap_err().to_string().contains("[origin Utf8, gate Int64]"));
     }
 }

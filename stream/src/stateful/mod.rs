@@ -24,10 +24,10 @@ mod variables;
 
 pub(crate) use emitted::Emitted;
 pub use error::StateError;
-pub(crate) use groups::{group, number};
 pub use groups::StateKey;
-pub use handle::{ListState, MapState, StatefulProcessorHandle, ValueState};
+pub(crate) use groups::{group, number};
 pub(crate) use handle::Times;
+pub use handle::{ListState, MapState, StatefulProcessorHandle, ValueState};
 pub use native::FromScalar;
 pub use processor::{StatefulProcessor, TimeMode};
 pub(crate) use variable::Variable;

@@ -138,7 +138,8 @@ mod tests {
     #[test]
     fn variables_that_make_no_sense_are_refused_by_the_class_of_spark() {
         let n = || Field::new("n", DataType::Int64, false);
-        let twice = says(|states| drop((states.value("a", [n()]).name.clone(), states.list("a", [n()]).name.clone())), TimeMode::None);
+        let twice =
+            says(|states| drop((states.value("a", [n()]).name.clone(), states.list("a", [n()]).name.clone())), TimeMode::None);
         assert!(twice.contains("STATEFUL_PROCESSOR_DUPLICATE_STATE_VARIABLE_DEFINED"), "{twice}");
         let reserved = says(|states| drop(states.value("$timers", [n()]).name.clone()), TimeMode::None);
         assert!(reserved.contains("STATE_STORE_CANNOT_CREATE_COLUMN_FAMILY_WITH_RESERVED_CHARS"), "{reserved}");

@@ -5,6 +5,7 @@ mod budget;
 mod evolution;
 mod faults;
 mod golden;
+mod listener;
 mod oracle;
 mod recovery;
 mod refusal;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use boathouse_base::memory::{MemorySink, MemorySource};
-use boathouse_base::{Env, ManualClock, ReadLimit, Result};
+use boathouse_base::{Env, ManualClock, OutputMode, ReadLimit, Result};
 use boathouse_storage::Storage;
 use boathouse_stream::{
     StateKey, StateVariables, StatefulProcessor, StatefulProcessorHandle, StepOutcome, StreamFrame, StreamQuery, TimeMode,
@@ -191,8 +191,7 @@ impl Model {
             known.list.retain(|(_, end)| *end > now_us);
             known.map.retain(|(_, _, end)| *end > now_us);
         }
-        let in_time: Vec<Row> =
-            rows.iter().filter(|row| late_us.is_none_or(|late| row.0 * SECOND > late)).copied().collect();
+        let in_time: Vec<Row> = rows.iter().filter(|row| late_us.is_none_or(|late| row.0 * SECOND > late)).copied().collect();
         self.late += (rows.len() - in_time.len()) as u64;
         let touched: BTreeSet<Option<u8>> = in_time.iter().map(|row| row.1).collect();
         for key in touched {
@@ -279,9 +278,7 @@ impl Rig {
             .read_limit(ReadLimit { rows: Some(rows), ..ReadLimit::default() });
         let source = Arc::new(self.source.clone());
         let query = match mode {
-            TimeMode::EventTime => {
-                query.source_with_watermark("source", source, "at", Duration::from_secs(DELAY.unsigned_abs()))
-            }
+            TimeMode::EventTime => query.source_with_watermark("source", source, "at", Duration::from_secs(DELAY.unsigned_abs())),
             _ => query.source(source),
         };
         query.transform(move |frame| frame.transform_with_state(&["k"], &output(), mode, Arc::new(Ledger(mode))))
@@ -508,9 +505,7 @@ async fn the_first_epochs_of_a_running_count_are_those_of_spark() {
 #[tokio::test]
 async fn a_due_timer_makes_an_epoch_without_rows_also_after_a_restart_and_only_one() {
     let rig = Rig::new();
-    let query = || {
-        rig.query(TimeMode::ProcessingTime, 100)
-    };
+    let query = || rig.query(TimeMode::ProcessingTime, 100);
     // Due in 3 seconds; it stands at an odd second, so it does not set another.
     rig.source.push(batch(&[(0, Some(1), 3)])).unwrap();
     query().run_available_now().await.unwrap();
@@ -542,8 +537,14 @@ async fn what_a_variable_holds_survives_that_others_come_and_go_and_its_own_colu
     };
     rig.source.push(batch(&[(0, Some(1), 0)])).unwrap();
     for (query, stored) in [
-        (with(&rig, TimeMode::None, as_list, counting), "key.k Utf8, value.n Int64, the query now computes key.k Utf8, list.n Int64"),
-        (with(&rig, TimeMode::ProcessingTime, count, counting), "no_timer.us Int64, the query now computes key.k Utf8, processing_timer.us"),
+        (
+            with(&rig, TimeMode::None, as_list, counting),
+            "key.k Utf8, value.n Int64, the query now computes key.k Utf8, list.n Int64",
+        ),
+        (
+            with(&rig, TimeMode::ProcessingTime, count, counting),
+            "no_timer.us Int64, the query now computes key.k Utf8, processing_timer.us",
+        ),
     ] {
         let error = query.run_available_now().await.unwrap_err();
         assert!(error.to_string().contains(stored), "{error}");
@@ -554,12 +555,21 @@ async fn what_a_variable_holds_survives_that_others_come_and_go_and_its_own_colu
 async fn misuse_is_refused_with_the_key_and_what_was_attempted() {
     type Rows = fn(&StateKey<'_>, RecordBatch, &mut StatefulProcessorHandle<'_>) -> Result<()>;
     let cases: [(Rows, &str); 7] = [
-        (|_, _, handle| handle.value("m").map(drop).map_err(Into::into), "use the value state `m`: the processor declares [value n]"),
-        (|_, _, handle| handle.list("n").map(drop).map_err(Into::into), "use `n` as a list state: it was declared as a value state"),
+        (
+            |_, _, handle| handle.value("m").map(drop).map_err(Into::into),
+            "use the value state `m`: the processor declares [value n]",
+        ),
+        (
+            |_, _, handle| handle.list("n").map(drop).map_err(Into::into),
+            "use `n` as a list state: it was declared as a value state",
+        ),
         (|_, _, handle| Ok(handle.value("n")?.update(["one"])?), "`n` has the type Int64, and the value one has the type Utf8"),
         (|_, _, handle| Ok(handle.value("n")?.update([ScalarValue::Null])?), "`n` was declared without nulls"),
         (|_, _, handle| Ok(handle.register_timer(1)?), "STATEFUL_PROCESSOR_CANNOT_PERFORM_OPERATION_WITH_INVALID_TIME_MODE"),
-        (|_, _, handle| Ok(handle.emit([1_i64])?), "write to the result: it has the columns [k Utf8, n Int64], and the row has 1 values"),
+        (
+            |_, _, handle| Ok(handle.emit([1_i64])?),
+            "write to the result: it has the columns [k Utf8, n Int64], and the row has 1 values",
+        ),
         (|_, rows, handle| Ok(handle.emit_batch(&rows)?), "emit a batch: the result has the columns [k Utf8, n Int64]"),
     ];
     for (rows, expected) in cases {
@@ -574,23 +584,32 @@ async fn misuse_is_refused_with_the_key_and_what_was_attempted() {
 
 #[tokio::test]
 async fn modes_and_plans_that_a_processor_does_not_allow_are_refused_by_the_class_of_spark() {
-    use boathouse_base::OutputMode;
-    let rig = Rig::new();
-    rig.source.push(batch(&[(0, Some(1), 0)])).unwrap();
+    let fresh = || {
+        let rig = Rig::new();
+        rig.source.push(batch(&[(0, Some(1), 0)])).unwrap();
+        rig
+    };
+    let rig = fresh();
     let complete = with(&rig, TimeMode::None, count, counting).output_mode(OutputMode::Complete).run_available_now().await;
-    assert!(complete.unwrap_err().to_string().contains("transformWithState in complete mode [STREAMING_OUTPUT_MODE.UNSUPPORTED_OPERATION]"));
+    assert!(
+        complete
+            .unwrap_err()
+            .to_string()
+            .contains("transformWithState in complete mode [STREAMING_OUTPUT_MODE.UNSUPPORTED_OPERATION]")
+    );
+    let rig = fresh();
     let event_time = with(&rig, TimeMode::EventTime, count, counting).run_available_now().await;
     assert!(event_time.unwrap_err().to_string().contains("[UNSUPPORTED_STREAMING_OPERATOR_WITHOUT_WATERMARK]"));
-    let chained = || {
+    let chained = |rig: &Rig| {
         let processor: Arc<dyn StatefulProcessor> = Arc::new(Ad { init: count, rows: counting });
-        with(&rig, TimeMode::None, count, counting).transform(move |frame| {
+        with(rig, TimeMode::None, count, counting).transform(move |frame| {
             let frame = frame.transform_with_state(&["k"], &counts(), TimeMode::None, Arc::clone(&processor))?;
             frame.drop_duplicates(&["n"])
         })
     };
-    let update = chained().output_mode(OutputMode::Update).run_available_now().await;
+    let update = chained(&fresh()).output_mode(OutputMode::Update).run_available_now().await;
     assert!(update.unwrap_err().to_string().contains("second operator that remembers"));
-    assert_eq!(chained().run_available_now().await.unwrap().output_rows, 1, "in append mode operators follow each other");
+    assert_eq!(chained(&fresh()).run_available_now().await.unwrap().output_rows, 1, "in append mode operators follow each other");
 }
 
 #[tokio::test]
