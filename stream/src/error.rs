@@ -169,7 +169,7 @@ pub enum StreamError {
         /// The query.
         query: String,
         /// What is wrong with it.
-        source: StateError,
+        source: Box<StateError>,
     },
     /// The query reads no source.
     #[error("plan the query `{query}`: it reads none of its sources")]

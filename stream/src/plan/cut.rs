@@ -271,7 +271,7 @@ impl Cutting<'_> {
         let keys = indexes(&node.keys, &schema).map_err(|source| self.failed(source))?;
         let output = SchemaRef::clone(node.schema.inner());
         let operator = TransformWithState::new(Arc::clone(&node.processor), node.mode, schema.as_arrow(), keys, time, output);
-        let operator = operator.map_err(|source| StreamError::Processor { query: query.to_owned(), source })?;
+        let operator = operator.map_err(|source| StreamError::Processor { query: query.to_owned(), source: Box::new(source) })?;
         self.remembers.processors += 1;
         self.push(vec![input], Box::new(operator), &node.schema)
     }
