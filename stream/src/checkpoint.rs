@@ -6,18 +6,21 @@
 //!     position.json                     copy of the last committed position; replaced after each epoch
 //!     state/00000000000000000007-….arrow    what epoch 7 changed in a store of an operator
 //!     shape/00000000000000000000-….arrow    schema of a source's rows, from epoch 0 on
+//!     late/00000000000000000007-….arrow     rows that epoch 7 has dropped, until their sink has them
 //! ```
-//! Files of `state` and `shape` are written before the epoch is committed that refers to them, and deleted after the
+//! Files of `state`, `shape` and `late` are written before the epoch is committed that refers to them, and deleted after the
 //! commit of one that does not. What a crash leaves over is deleted when the query is opened again.
 
 use boathouse_base::{DomainError, Env, ErrorKind};
 use boathouse_storage::{Storage, StorageError};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 
 use crate::error::StreamError;
-use crate::position::{Position, StateFile};
+use crate::position::{LateFile, Position, StateFile};
 use crate::state::{Changes, decode, encode};
 
 const IDENTITY: &str = "query.json";
@@ -120,6 +123,31 @@ impl Checkpoint {
         Ok(reader.map_err(|error| self.unusable(path, &error))?.schema())
     }
 
+    /// Writes rows that came too late.
+    pub(crate) async fn write_late(&self, env: &Env, epoch: u64, rows: &RecordBatch) -> Result<LateFile, StreamError> {
+        let path = format!("late/{epoch:020}-{:016x}.arrow", env.random_u64());
+        let bytes = encode_rows(rows).map_err(|error| self.unusable(&path, &error))?;
+        let file = LateFile { epoch, path, rows: rows.num_rows() as u64, bytes: bytes.len() as u64 };
+        self.storage.put(&file.path, bytes).await.map_err(self.failed("write late rows"))?;
+        Ok(file)
+    }
+
+    pub(crate) async fn read_late(&self, file: &LateFile) -> Result<RecordBatch, StreamError> {
+        let bytes = self.storage.get(&file.path).await.map_err(self.failed("read late rows"))?;
+        let reader = arrow_ipc::reader::StreamReader::try_new(bytes.as_ref(), None);
+        let rows = reader.and_then(|reader| {
+            let schema = reader.schema();
+            concat_batches(&schema, &reader.collect::<Result<Vec<_>, _>>()?)
+        });
+        let rows = rows.map_err(|error| self.unusable(&file.path, &error))?;
+        if (bytes.len() as u64, rows.num_rows() as u64) != (file.bytes, file.rows) {
+            let (found, were) = ((bytes.len(), rows.num_rows()), (file.bytes, file.rows));
+            let problem = format!("it has {} bytes and {} rows, and {} and {} were written", found.0, found.1, were.0, were.1);
+            return Err(self.unusable(&file.path, &problem));
+        }
+        Ok(rows)
+    }
+
     pub(crate) async fn write_state(&self, env: &Env, epoch: u64, changes: &Changes) -> Result<StateFile, StreamError> {
         let path = format!("state/{epoch:020}-{:016x}.arrow", env.random_u64());
         let bytes = encode(changes).map_err(|error| self.unusable(&path, &error))?;
@@ -153,7 +181,7 @@ impl Checkpoint {
     /// later epochs may belong to another run that is about to commit.
     pub(crate) async fn delete_leftovers(&self, position: &Position) -> Result<(), StreamError> {
         let live = position.paths();
-        for folder in ["state", "shape"] {
+        for folder in ["state", "shape", "late"] {
             for entry in self.storage.list(folder).await.map_err(self.failed("list old state"))? {
                 let epoch =
                     entry.path.rsplit('/').next().and_then(|name| name.get(..20)).and_then(|digits| digits.parse::<u64>().ok());
@@ -173,6 +201,12 @@ impl Checkpoint {
 #[expect(clippy::expect_used, reason = "structs of text and numbers always serialize: no map keys, no fallible impls")]
 pub(crate) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain structs serialize")
+}
+
+fn encode_rows(rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
+    let mut writer = arrow_ipc::writer::StreamWriter::try_new(Vec::new(), &rows.schema())?;
+    writer.write(rows)?;
+    writer.into_inner()
 }
 
 /// An Arrow IPC stream without rows.

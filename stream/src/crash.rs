@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   plan ─▶ AfterPlan ─▶ read ─▶ AfterRead ─▶ BeforeStateWrite ─▶ state ─▶ AfterStateWrite
-//!        ─▶ BeforeSinkCommit ─▶ commit (MidCommit) ─▶ AfterSinkCommit ─▶ hint ─▶ AfterHint ─▶ source told ─▶ AfterSourceCommit
+//!        ─▶ BeforeSinkCommit ─▶ commit (MidCommit) ─▶ AfterSinkCommit ─▶ late rows ─▶ AfterLateRows ─▶ hint ─▶ AfterHint ─▶ source told ─▶ AfterSourceCommit
 //! ```
 //! Whatever the point, a query that is opened again over the same checkpoint goes on as if nothing had happened.
 
@@ -25,6 +25,8 @@ pub enum CrashPoint {
     MidCommit,
     /// The sink has committed.
     AfterSinkCommit,
+    /// The sink of late rows has those of the epoch.
+    AfterLateRows,
     /// The checkpoint has its copy of the position.
     AfterHint,
     /// The source knows that the range is safe.
@@ -33,7 +35,7 @@ pub enum CrashPoint {
 
 impl CrashPoint {
     /// All of them, in the order in which an epoch passes them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::AfterPlan,
         Self::AfterRead,
         Self::BeforeStateWrite,
@@ -41,6 +43,7 @@ impl CrashPoint {
         Self::BeforeSinkCommit,
         Self::MidCommit,
         Self::AfterSinkCommit,
+        Self::AfterLateRows,
         Self::AfterHint,
         Self::AfterSourceCommit,
     ];

@@ -15,7 +15,7 @@ use crate::error::StreamError;
 use crate::event_time::Seen;
 use crate::graph::{AllDone, Followed, Graph};
 use crate::operators::EpochTimes;
-use crate::position::{OperatorRef, Position, SourceRange, StateFile, StoreRef, VERSION};
+use crate::position::{LateFile, OperatorRef, Position, SourceRange, StateFile, StoreRef, VERSION};
 use crate::progress::{Durations, EpochProgress, OperatorProgress, SourceProgress};
 use crate::query::NamedSource;
 use crate::running::{Place, PlannedEpoch, REPORTS, RunningQuery};
@@ -35,6 +35,8 @@ struct Epoch {
     input_rows: Vec<Arc<AtomicU64>>,
     /// How long writing the state of each operator took, in microseconds.
     commit_us: BTreeMap<String, u64>,
+    /// Late rows that their sink is yet to get.
+    late: Vec<LateFile>,
 }
 
 impl RunningQuery {
@@ -49,6 +51,7 @@ impl RunningQuery {
             input_rows: planned.0.iter().map(|_| Arc::default()).collect(),
             planned,
             commit_us: BTreeMap::new(),
+            late: Vec::new(),
             durations: Durations { latest_offset_us: std::mem::take(&mut self.asked_us), ..Durations::default() },
         };
         self.crash(CrashPoint::AfterPlan, epoch.number)?;
@@ -73,6 +76,7 @@ impl RunningQuery {
             now_us: epoch.watermark_us,
             processing_us: epoch.timestamp_us,
             mode: self.definition.output_mode,
+            keeps_late: self.definition.late_sink.is_some(),
         };
         let failed = |number, source| StreamError::Compute { epoch: number, query: self.definition.name.clone(), source };
         let (mut rows, done) = graph.run(inputs, times, &env).await.map_err(|error| failed(epoch.number, error))?;
@@ -84,6 +88,7 @@ impl RunningQuery {
         self.crash(CrashPoint::AfterRead, epoch.number)?;
         self.crash(CrashPoint::BeforeStateWrite, epoch.number)?;
         let operators = self.write_state(&mut graph, place, &mut epoch).await?;
+        epoch.late = self.write_late(place, &epoch, &done).await?;
         self.crash(CrashPoint::AfterStateWrite, epoch.number)?;
         epoch.durations.stateful_us = env.monotonic_us().saturating_sub(planned_us);
         self.commit(place, epoch, graph, rows, done, operators).await
@@ -155,6 +160,25 @@ impl RunningQuery {
         Ok(operators)
     }
 
+    /// Writes the rows that operators have dropped; gives their file, after those that still wait for a sink.
+    async fn write_late(&self, place: &Place, epoch: &Epoch, done: &AllDone) -> Result<Vec<LateFile>, StreamError> {
+        let definition = &self.definition;
+        let mut files = match definition.late_sink {
+            // It has all that came before.
+            Some(_) => Vec::new(),
+            None => place.last.as_ref().map(|last| last.late.clone()).unwrap_or_default(),
+        };
+        let late = self.late_table(epoch.number, place.late_us(), done).map_err(|source| StreamError::Compute {
+            epoch: epoch.number,
+            query: definition.name.clone(),
+            source,
+        })?;
+        if let Some(rows) = late {
+            files.push(definition.checkpoint.write_late(&definition.env, epoch.number, &rows).await?);
+        }
+        Ok(files)
+    }
+
     async fn commit(
         &mut self,
         place: &mut Place,
@@ -178,6 +202,7 @@ impl RunningQuery {
             next_watermark_us: None,
             wake_us: graph.wake_us(),
             operators,
+            late: std::mem::take(&mut epoch.late),
         };
         // Without operators the rows have not been seen yet; the watermark then shows one epoch late after a restart.
         self.follow(&mut position, place.last.as_ref(), graph.watermarks(), &seen);
@@ -210,6 +235,8 @@ impl RunningQuery {
         let committed_us = env.monotonic_us();
         epoch.durations.add_batch_us = committed_us.saturating_sub(began_us);
         self.crash(CrashPoint::AfterSinkCommit, epoch.number)?;
+        self.deliver_late(&position).await?;
+        self.crash(CrashPoint::AfterLateRows, epoch.number)?;
         self.settle(place.last.as_ref(), &position).await?;
         for (seen, late) in seen.iter_mut().zip(graph.take_seen()) {
             seen.add(&late);

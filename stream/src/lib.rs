@@ -72,7 +72,7 @@
 //! logarithmic number of times. State is loaded by the first epoch of a run.
 //!
 //! # What it does not do yet
-//! A side output of late rows, state that spills to disk, operators that survive a change of the query. Sinks that know a key for the update mode: those
+//! State that spills to disk, operators that survive a change of the query. Sinks that know a key for the update mode: those
 //! that add refuse it. A source whose schema loses a column that the statement names stops the query.
 
 mod checkpoint;
@@ -82,6 +82,7 @@ mod error;
 mod event_time;
 mod graph;
 mod inlet;
+mod late;
 mod listener;
 mod operators;
 mod plan;

@@ -43,7 +43,8 @@ pub(crate) async fn build(definition: &Definition, schemas: Vec<SchemaRef>) -> R
         frame = window.aggregate_rows(frame).map_err(failed)?;
     }
     let (state, plan) = frame.into_parts();
-    Cut { query, state, leaves, mode: definition.output_mode }.take_apart(plan, schemas).await
+    let keeps_late = definition.late_sink.is_some();
+    Cut { query, state, leaves, mode: definition.output_mode, keeps_late }.take_apart(plan, schemas).await
 }
 
 /// A source as a table; with a watermark of its own, a view that follows its event time.

@@ -44,6 +44,19 @@ pub(crate) struct Position {
     pub(crate) wake_us: Option<i64>,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub(crate) operators: Vec<OperatorRef>,
+    /// Late rows that their sink may not have yet, by epoch.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub(crate) late: Vec<LateFile>,
+}
+
+/// A file of late rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LateFile {
+    /// That dropped them.
+    pub(crate) epoch: u64,
+    pub(crate) path: String,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
 }
 
 /// What an epoch has read of a source.
@@ -93,7 +106,9 @@ impl Position {
     /// Paths in the checkpoint that it refers to.
     pub(crate) fn paths(&self) -> BTreeSet<&str> {
         let files = self.operators.iter().flat_map(|operator| &operator.stores).flat_map(|store| &store.files);
-        files.map(|file| file.path.as_str()).chain(self.sources.iter().filter_map(|source| source.shape.as_deref())).collect()
+        let shapes = self.sources.iter().filter_map(|source| source.shape.as_deref());
+        let late = self.late.iter().map(|file| file.path.as_str());
+        files.map(|file| file.path.as_str()).chain(shapes).chain(late).collect()
     }
 
     pub(crate) fn parse(query: &str, what: impl FnOnce() -> String, text: &[u8]) -> Result<Self, StreamError> {
@@ -151,6 +166,7 @@ mod tests {
             next_watermark_us: Some(-5),
             wake_us: None,
             operators: Vec::new(),
+            late: Vec::new(),
         }
     }
 

@@ -36,6 +36,7 @@ pub struct StreamQuery {
     name: String,
     sources: Vec<NamedSource>,
     sink: Option<Arc<dyn StreamSink>>,
+    late_sink: Option<Arc<dyn StreamSink>>,
     checkpoint: Option<Storage>,
     transform: Transform,
     session: Option<SessionContext>,
@@ -67,6 +68,8 @@ pub(crate) struct Definition {
     pub(crate) name: String,
     pub(crate) sources: Vec<NamedSource>,
     pub(crate) sink: Arc<dyn StreamSink>,
+    /// Where late rows go.
+    pub(crate) late_sink: Option<Arc<dyn StreamSink>>,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) transform: Transform,
     pub(crate) session: SessionContext,
@@ -91,6 +94,7 @@ impl StreamQuery {
             name: name.into(),
             sources: Vec::new(),
             sink: None,
+            late_sink: None,
             checkpoint: None,
             transform: Transform::Identity,
             session: None,
@@ -138,6 +142,20 @@ impl StreamQuery {
     /// Where it writes. The position is committed there, together with the rows.
     pub fn sink(mut self, sink: Arc<dyn StreamSink>) -> Self {
         self.sink = Some(sink);
+        self
+    }
+
+    /// Where rows go that the watermark drops: each exactly once, after the epoch that dropped it is committed.
+    ///
+    /// **Shape**: `query` (its name), `epoch`, `operator` (as in progress), `watermark` (which the row was behind), `over_at` (when the row
+    /// was over: its event time, or the end of its window), and `row`, the row as it came to the operator, as JSON. In queries that join
+    /// streams it has the columns that the query uses, else all that there are.
+    ///
+    /// **Cost**: a file of the checkpoint and a commit of this sink for each epoch that drops rows. All columns are read.
+    ///
+    /// **Errors**: when this sink fails the step fails, after the epoch was committed; the next one begins with what was not taken.
+    pub fn late_rows_to(mut self, sink: Arc<dyn StreamSink>) -> Self {
+        self.late_sink = Some(sink);
         self
     }
 
@@ -330,6 +348,7 @@ impl StreamQuery {
         Ok(Definition {
             sources: self.sources,
             sink,
+            late_sink: self.late_sink,
             checkpoint: Checkpoint::new(&name, checkpoint),
             transform: self.transform,
             session: self.session.unwrap_or_else(default_session),

@@ -284,6 +284,9 @@ impl RunningQuery {
         })?;
         let seen = definition.checkpoint.seen().await?;
         let last = resume(&definition.name, &definition.sink.describe(), committed, seen)?;
+        if let Some(last) = &last {
+            self.deliver_late(last).await?;
+        }
         Ok(Place { last, graph: None, shapes: vec![None; definition.sources.len()] })
     }
 

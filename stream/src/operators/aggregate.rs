@@ -29,7 +29,7 @@ impl Aggregation {
     }
 
     async fn advance(&mut self, inputs: Vec<BatchStream>, times: EpochTimes) -> Result<(Vec<RecordBatch>, Done)> {
-        let mut done = Done::default();
+        let mut done = Done::begin(times);
         // Complete mode keeps every group for ever.
         let (late_us, now_us) = match (times.mode, self.time) {
             (OutputMode::Complete, _) | (_, Some((_, false))) => (None, None),

@@ -41,7 +41,7 @@ impl Deduplication {
     }
 
     async fn advance(&mut self, inputs: Vec<BatchStream>, times: EpochTimes) -> Result<(Vec<RecordBatch>, Done)> {
-        let mut done = Done::default();
+        let mut done = Done::begin(times);
         let mut passed = Vec::new();
         // What was over before this epoch is as if it had never been seen, whenever it is cleaned away.
         let over = self.store.ended(times.late_us);

@@ -2,11 +2,12 @@
 
 use boathouse_base::{Error, ErrorKind};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
-use datafusion::arrow::compute::filter_record_batch;
+use datafusion::arrow::compute::{filter, filter_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::arrow::error::ArrowError;
 
 use super::Done;
+use crate::late::LateRows;
 use crate::event_time::microseconds;
 
 /// The times of a column in microseconds: a timestamp as it is, a window by its end.
@@ -42,8 +43,13 @@ pub(crate) fn in_time(
     if late == 0 && !(needs_time && without > 0) {
         return Ok((batch, times));
     }
+    if done.keeps_late && late > 0 {
+        let came_late: BooleanArray = times.iter().map(|time| Some(time.is_some_and(is_late))).collect();
+        let over_us = filter(&times, &came_late)?.as_primitive().clone();
+        done.late_rows.push(LateRows { rows: filter_record_batch(&batch, &came_late)?, over_us });
+    }
     let keep: BooleanArray = times.iter().map(|time| Some(time.map_or(!needs_time, |time| !is_late(time)))).collect();
-    let times = datafusion::arrow::compute::filter(&times, &keep)?;
+    let times = filter(&times, &keep)?;
     Ok((filter_record_batch(&batch, &keep)?, times.as_primitive().clone()))
 }
 

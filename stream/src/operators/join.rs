@@ -76,7 +76,14 @@ impl Side {
             kept.push(match self.plan.time {
                 Some(time) => {
                     let column = times_of(batch.column(time));
-                    in_time(batch, column, times.late_us, false, done).map_err(arrow)?.0
+                    let known = done.late_rows.len();
+                    let kept = in_time(batch, column, times.late_us, false, done).map_err(arrow)?.0;
+                    for late in done.late_rows.iter_mut().skip(known) {
+                        // The key's columns are not the row's own.
+                        let own: Vec<usize> = (0..self.plan.width).collect();
+                        late.rows = late.rows.project(&own).map_err(arrow)?;
+                    }
+                    kept
                 }
                 None => batch,
             });
@@ -182,7 +189,7 @@ impl StreamJoin {
     }
 
     async fn advance(&mut self, inputs: Vec<BatchStream>, times: EpochTimes) -> Result<(Vec<RecordBatch>, Done)> {
-        let mut done = Done::default();
+        let mut done = Done::begin(times);
         let mut inputs = inputs.into_iter();
         let (left, right) = (inputs.next(), inputs.next());
         let left = match left {

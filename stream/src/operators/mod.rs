@@ -16,12 +16,13 @@ use datafusion::arrow::datatypes::SchemaRef;
 pub(crate) use aggregate::Aggregation;
 pub(crate) use combine::Combine;
 pub(crate) use distinct::{Deduplication, Time as DeduplicationTime};
-pub(crate) use expiry::is_window;
+pub(crate) use expiry::{arrow, is_window};
 pub(crate) use groups::{GroupColumn, Groups};
 pub(crate) use join::{SidePlan, StreamJoin};
 pub(crate) use session::Sessions;
 pub(crate) use transform_with_state::TransformWithState;
 
+use crate::late::LateRows;
 use crate::state::Store;
 
 /// What an operator must know about an epoch.
@@ -34,10 +35,12 @@ pub(crate) struct EpochTimes {
     /// When the epoch began, by the query's clock.
     pub(crate) processing_us: i64,
     pub(crate) mode: OutputMode,
+    /// Whether late rows are wanted, or only their number.
+    pub(crate) keeps_late: bool,
 }
 
 /// What an operator did in an epoch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Done {
     /// Rows of its state that were put in or replaced.
     pub(crate) updated: u64,
@@ -49,6 +52,16 @@ pub(crate) struct Done {
     pub(crate) without_time: u64,
     /// How long it took, in microseconds.
     pub(crate) run_us: u64,
+    /// Whether late rows are wanted.
+    keeps_late: bool,
+    /// Rows that came too late, when they are wanted.
+    pub(crate) late_rows: Vec<LateRows>,
+}
+
+impl Done {
+    pub(crate) fn begin(times: EpochTimes) -> Self {
+        Self { keeps_late: times.keeps_late, ..Self::default() }
+    }
 }
 
 /// An operator that remembers.

@@ -40,7 +40,7 @@ impl Sessions {
     }
 
     async fn advance(&mut self, inputs: Vec<BatchStream>, times: EpochTimes) -> Result<(Vec<RecordBatch>, Done)> {
-        let mut done = Done::default();
+        let mut done = Done::begin(times);
         let (late_us, now_us) = match (times.mode, self.is_followed) {
             (OutputMode::Complete, _) | (_, false) => (None, None),
             _ => (times.late_us, times.now_us),

@@ -61,7 +61,7 @@ impl TransformWithState {
     }
 
     async fn advance(&mut self, inputs: Vec<BatchStream>, times: EpochTimes) -> Result<(Vec<RecordBatch>, Done)> {
-        let mut done = Done::default();
+        let mut done = Done::begin(times);
         let mut emitted = Emitted::new(SchemaRef::clone(&self.output));
         for variable in &mut self.variables {
             variable.expire(times.processing_us, &mut done);

@@ -32,6 +32,7 @@ use crate::error::{Refusal, StreamError, WindowProblem};
 use crate::event_time::SharedSeen;
 use crate::graph::{Followed, Graph, Node, Segment};
 use crate::inlet::{InletTable, Leaves, Origin, take_leaves};
+use crate::late::carried;
 use crate::operators::{
     Aggregation, Combine, Deduplication, DeduplicationTime, GroupColumn, Groups, Operator, Sessions, SidePlan, StreamJoin,
     TransformWithState, is_window,
@@ -46,6 +47,8 @@ pub(crate) struct Cut<'a> {
     pub(crate) state: SessionState,
     pub(crate) leaves: Leaves,
     pub(crate) mode: OutputMode,
+    /// Whether late rows are wanted, with all columns that they have.
+    pub(crate) keeps_late: bool,
 }
 
 impl Cut<'_> {
@@ -75,11 +78,12 @@ impl Cut<'_> {
     fn analyze(&self, plan: LogicalPlan) -> datafusion::error::Result<LogicalPlan> {
         let options = self.state.config_options();
         let plan = self.state.analyzer().execute_and_check(plan, options, |_, _| {})?;
-        let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
-            Arc::new(ExtractEquijoinPredicate::new()),
-            Arc::new(PushDownFilter::new()),
-            Arc::new(OptimizeProjections::new()),
-        ];
+        let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
+            vec![Arc::new(ExtractEquijoinPredicate::new()), Arc::new(PushDownFilter::new())];
+        // A join stores the columns of its rows: it must not have others because late rows are wanted.
+        if !self.keeps_late || joins_streams(&plan)? {
+            rules.push(Arc::new(OptimizeProjections::new()));
+        }
         Optimizer::with_rules(rules).optimize(plan, &self.state, |_, _| {})
     }
 }
@@ -205,6 +209,13 @@ impl Cutting<'_> {
         let keys = columns.len();
         let arguments: BTreeSet<Column> = aggregate.aggr_expr.iter().flat_map(Expr::column_refs).cloned().collect();
         columns.extend(arguments.into_iter().map(Expr::Column));
+        if self.cut.keeps_late {
+            let all = input.schema().columns().into_iter().enumerate();
+            columns.extend(all.map(|(n, column)| {
+                let name = carried(n, &column.name);
+                Expr::Column(column).alias(name)
+            }));
+        }
         let fed = LogicalPlanBuilder::from(input).project(columns).and_then(LogicalPlanBuilder::build).map_err(failed)?;
         let combine = self.combine(aggregate, &fed, keys).await?;
         let groups = Groups { columns: groups, output: SchemaRef::clone(aggregate.schema.inner()) };
@@ -372,6 +383,14 @@ fn only(inputs: Vec<LogicalPlan>) -> LogicalPlan {
 
 fn empty() -> datafusion::logical_expr::EmptyRelation {
     datafusion::logical_expr::EmptyRelation { produce_one_row: false, schema: Arc::new(DFSchema::empty()) }
+}
+
+/// Whether a plan joins streams with each other.
+fn joins_streams(plan: &LogicalPlan) -> datafusion::error::Result<bool> {
+    plan.exists(|node| match node {
+        LogicalPlan::Join(join) => Ok(refuse::reads(&join.left)?.streams > 0 && refuse::reads(&join.right)?.streams > 0),
+        _ => Ok(false),
+    })
 }
 
 fn both_stream(inputs: &[LogicalPlan]) -> datafusion::error::Result<bool> {

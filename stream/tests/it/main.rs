@@ -5,6 +5,7 @@ mod budget;
 mod evolution;
 mod faults;
 mod golden;
+mod late_rows;
 mod listener;
 mod oracle;
 mod recovery;
