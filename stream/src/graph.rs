@@ -225,9 +225,9 @@ impl Graph {
                 inputs.push(segment.run().map_err(failed)?);
             }
             let began_us = env.monotonic_us();
-            let (result, done) = node.operator.run(inputs, times).await?;
-            let run_us = env.monotonic_us().saturating_sub(began_us);
-            all_done.push((node.name.clone(), node.operator.kind(), Done { run_us, ..done }));
+            let (result, mut done) = node.operator.run(inputs, times).await?;
+            done.run_us = env.monotonic_us().saturating_sub(began_us);
+            all_done.push((node.name.clone(), node.operator.kind(), done));
             let result = BatchStream::from_batches(node.operator.output(), result);
             let origin = Origin::Operator(index);
             rows.put(origin, result, uses.get(&origin).copied().unwrap_or(0)).await?;

@@ -7,8 +7,8 @@ use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::arrow::error::ArrowError;
 
 use super::Done;
-use crate::late::LateRows;
 use crate::event_time::microseconds;
+use crate::late::LateRows;
 
 /// The times of a column in microseconds: a timestamp as it is, a window by its end.
 pub(crate) fn times_of(column: &ArrayRef) -> Int64Array {

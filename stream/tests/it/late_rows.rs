@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use boathouse_base::ReadLimit;
@@ -10,7 +11,7 @@ use boathouse_stream::{StreamError, StreamFrame, StreamQuery};
 use datafusion::arrow::array::types::{Int64Type, TimestampMicrosecondType};
 use datafusion::arrow::array::{AsArray, RecordBatch};
 
-use crate::support::{Rig, Row, at, batch, crash_at, drain};
+use crate::support::{Rig, Row, at, batch, drain};
 
 /// What stands in a sink of late rows: (epoch, operator, watermark and end in seconds, row).
 fn late(sink: &MemorySink) -> Vec<(i64, String, i64, i64, String)> {
@@ -23,7 +24,13 @@ fn late(sink: &MemorySink) -> Vec<(i64, String, i64, i64, String)> {
             assert_eq!(text("query").value(row), "test");
             let seconds = |name: &str| time(name).value(row) / 1_000_000;
             let operator = text("operator").value(row).to_owned();
-            found.push((epochs.value(row), operator, seconds("watermark"), seconds("over_at"), text("row").value(row).to_owned()));
+            found.push((
+                epochs.value(row),
+                operator,
+                seconds("watermark"),
+                seconds("over_at"),
+                text("row").value(row).to_owned(),
+            ));
         }
     }
     found
@@ -51,12 +58,14 @@ async fn rows_that_come_after_their_window_go_to_the_late_sink_with_all_their_co
 
 #[tokio::test]
 async fn every_operator_gives_its_late_rows() {
-    let delay = Duration::ZERO;
-    let cases: [(&str, fn(StreamQuery) -> StreamQuery, &[&str]); 4] = [
+    type Shape = fn(StreamQuery) -> StreamQuery;
+    let cases: [(&str, Shape, &[&str]); 4] = [
         ("dedupe-0", |query| query.sql("SELECT DISTINCT at, delay FROM source"), &["at", "delay"]),
         (
             "sessionWindowStateStoreSave-0",
-            |query| query.sql("SELECT session_window(at, '5 seconds') AS s, origin, count(*) AS n FROM source GROUP BY session_window(at, '5 seconds'), origin"),
+            |query| {
+                query.sql("SELECT session_window(at, '5 seconds') AS s, origin, count(*) AS n FROM source GROUP BY session_window(at, '5 seconds'), origin")
+            },
             &["at", "origin", "delay"],
         ),
         (
@@ -66,7 +75,9 @@ async fn every_operator_gives_its_late_rows() {
         ),
         (
             "stateStoreSave-0",
-            |query| query.sql("SELECT window(at, '5 seconds') AS w, count(*) AS n FROM source WHERE delay > 0 GROUP BY window(at, '5 seconds')"),
+            |query| {
+                query.sql("SELECT window(at, '5 seconds') AS w, count(*) AS n FROM source WHERE delay > 0 GROUP BY window(at, '5 seconds')")
+            },
             &["at", "origin", "delay"],
         ),
     ];
@@ -74,7 +85,7 @@ async fn every_operator_gives_its_late_rows() {
         let rig = Rig::new();
         let sink = MemorySink::new();
         let query = StreamQuery::named("test")
-            .source_with_watermark("source", Arc::new(rig.source.clone()), "at", delay)
+            .source_with_watermark("source", Arc::new(rig.source.clone()), "at", Duration::ZERO)
             .sink(Arc::new(rig.sink.clone()))
             .checkpoint(rig.checkpoint.clone())
             .env(rig.env.clone())
@@ -128,32 +139,29 @@ async fn a_crash_at_any_place_leaves_each_row_in_a_window_or_among_the_late_ones
     for nth in 0.. {
         let rig = Rig::new();
         let sink = MemorySink::new();
-        let mut crash = Some(nth);
+        let asked = Arc::new(AtomicU64::new(0));
+        let open = || {
+            let asked = Arc::clone(&asked);
+            let limit = ReadLimit { rows: Some(3), ..ReadLimit::default() };
+            let query = rig.windowed().read_limit(limit).late_rows_to(Arc::new(sink.clone()));
+            query.with_crash_points(move |_, _| asked.fetch_add(1, Ordering::Relaxed) == nth).open()
+        };
+        let mut running = open().await.unwrap();
         let mut waiting = pushes.iter().map(|rows| batch(rows));
         let mut died = 0;
-        let mut next = waiting.next();
-        while let Some(rows) = next {
+        while let Some(rows) = waiting.next() {
             rig.push(rows);
-            loop {
-                let limit = ReadLimit { rows: Some(2), ..ReadLimit::default() };
-                let query = rig.windowed().read_limit(limit).late_rows_to(Arc::new(sink.clone()));
-                let opened = query.with_crash_points(crash_at(crash.take().unwrap_or(u64::MAX))).open().await;
-                let outcome = match opened {
-                    Ok(mut running) => drain(&mut running).await.map(drop),
-                    Err(error) => Err(error),
-                };
-                match outcome {
-                    Ok(()) => break,
-                    Err(error) => assert!(matches!(error, StreamError::Crashed { .. }), "{error}"),
-                }
+            while let Err(error) = drain(&mut running).await {
+                assert!(matches!(error, StreamError::Crashed { .. }), "{error}");
                 died += 1;
                 // The epoch that is made again reads more than the one that died.
                 if let Some(more) = waiting.next() {
                     rig.push(more);
                 }
+                running = open().await.unwrap();
             }
-            next = waiting.next();
         }
+        drop(running);
         // Closes all windows.
         rig.push(batch(&[(Some(100_000), Some("JFK"), 0)]));
         rig.windowed().late_rows_to(Arc::new(sink.clone())).run_available_now().await.unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use boathouse_base::memory::{MemorySink, MemorySource};
@@ -16,7 +17,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use proptest::prelude::*;
 
-use crate::support::crash_at;
+use crate::support::drain;
 
 const SECOND: i64 = 1_000_000;
 /// How late a row may be, in seconds.
@@ -396,34 +397,34 @@ proptest! {
 #[tokio::test]
 async fn a_crash_at_any_place_fires_each_timer_once_and_loses_no_state() {
     let some_rows: Vec<Row> = (0..40).map(|n| (100 + n * 2, Some(u8::try_from(n % 3).unwrap()), n % 17 - 2)).collect();
-    let run = async |rig: &Rig, mut crash: Option<u64>| -> u64 {
+    let run = async |rig: &Rig, nth: u64| -> u64 {
+        let asked = Arc::new(AtomicU64::new(0));
+        let open = || {
+            let asked = Arc::clone(&asked);
+            let points = move |_, _| asked.fetch_add(1, Ordering::Relaxed) == nth;
+            rig.query(TimeMode::EventTime, 5).with_crash_points(points).open()
+        };
+        let mut running = open().await.unwrap();
         let mut died = 0;
-        for chunk in some_rows.chunks(8) {
+        for chunk in some_rows.chunks(10) {
             rig.source.push(batch(chunk)).unwrap();
-            loop {
-                let points = crash_at(crash.take().unwrap_or(u64::MAX));
-                let mut running = rig.query(TimeMode::EventTime, 5).with_crash_points(points).open().await.unwrap();
-                let mut outcome = running.step().await;
-                while let Ok(StepOutcome::Epoch(_)) = outcome {
-                    outcome = running.step().await;
-                }
-                if outcome.is_ok() {
-                    break;
-                }
+            while drain(&mut running).await.is_err() {
                 died += 1;
+                running = open().await.unwrap();
             }
         }
         died
     };
     let calm = Rig::new();
-    run(&calm, None).await;
+    run(&calm, u64::MAX).await;
     let fired = calm.epochs().iter().flatten().filter(|line| line.starts_with("timer")).count();
     assert!(fired > 5, "{fired} timers");
     for nth in 0.. {
         let rig = Rig::new();
-        let died = run(&rig, Some(nth)).await;
+        let died = run(&rig, nth).await;
         assert_eq!(rig.epochs(), calm.epochs(), "died at place {nth}");
         if died == 0 {
+            assert!(nth > 80, "there are many places: {nth}");
             break;
         }
     }
