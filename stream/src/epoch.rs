@@ -88,7 +88,7 @@ impl RunningQuery {
         self.crash(CrashPoint::AfterRead, epoch.number)?;
         self.crash(CrashPoint::BeforeStateWrite, epoch.number)?;
         let operators = self.write_state(&mut graph, place, &mut epoch).await?;
-        epoch.late = self.write_late(place, &epoch, &done).await?;
+        epoch.late = self.write_late(place, epoch.number, &done).await?;
         self.crash(CrashPoint::AfterStateWrite, epoch.number)?;
         epoch.durations.stateful_us = env.monotonic_us().saturating_sub(planned_us);
         self.commit(place, epoch, graph, rows, done, operators).await
@@ -158,25 +158,6 @@ impl RunningQuery {
             }
         }
         Ok(operators)
-    }
-
-    /// Writes the rows that operators have dropped; gives their file, after those that still wait for a sink.
-    async fn write_late(&self, place: &Place, epoch: &Epoch, done: &AllDone) -> Result<Vec<LateFile>, StreamError> {
-        let definition = &self.definition;
-        let mut files = match definition.late_sink {
-            // It has all that came before.
-            Some(_) => Vec::new(),
-            None => place.last.as_ref().map(|last| last.late.clone()).unwrap_or_default(),
-        };
-        let late = self.late_table(epoch.number, place.late_us(), done).map_err(|source| StreamError::Compute {
-            epoch: epoch.number,
-            query: definition.name.clone(),
-            source,
-        })?;
-        if let Some(rows) = late {
-            files.push(definition.checkpoint.write_late(&definition.env, epoch.number, &rows).await?);
-        }
-        Ok(files)
     }
 
     async fn commit(

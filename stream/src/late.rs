@@ -17,7 +17,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use boathouse_base::{BatchStream, EpochCommit, OutputMode, Result as BaseResult};
+use boathouse_base::{BatchStream, EpochCommit, OutputMode};
 use datafusion::arrow::array::{
     Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray,
 };
@@ -31,8 +31,8 @@ use crate::checkpoint::json;
 use crate::error::StreamError;
 use crate::graph::AllDone;
 use crate::operators::arrow;
-use crate::position::Position;
-use crate::running::RunningQuery;
+use crate::position::{LateFile, Position};
+use crate::running::{Place, RunningQuery};
 
 /// Begins the name of a column that an operator gets for its late rows alone; the number of the column and its name come after it.
 const CARRIED: &str = "__late:";
@@ -53,7 +53,7 @@ pub(crate) fn carried(number: usize, name: &str) -> String {
 /// The late rows of an epoch as a table. `None`: there are none.
 ///
 /// **Shape**: `query`, `epoch`, `operator`, `watermark`, `over_at`, and `row` as JSON: operators of one query see rows of different columns.
-pub(crate) fn table(query: &str, epoch: u64, late_us: Option<i64>, all: &AllDone) -> Result<Option<RecordBatch>, ArrowError> {
+fn table(query: &str, epoch: u64, late_us: Option<i64>, all: &AllDone) -> Result<Option<RecordBatch>, ArrowError> {
     let mut batches = Vec::new();
     for (operator, _, done) in all {
         for late in &done.late_rows {
@@ -137,9 +137,23 @@ impl RunningQuery {
         Ok(())
     }
 
-    /// The late rows of an epoch, as the table that their sink gets.
-    pub(crate) fn late_table(&self, epoch: u64, late_us: Option<i64>, all: &AllDone) -> BaseResult<Option<RecordBatch>> {
-        table(&self.definition.name, epoch, late_us, all).map_err(arrow)
+    /// Writes the rows that operators have dropped; gives their file, after those that still wait for a sink.
+    pub(crate) async fn write_late(&self, place: &Place, epoch: u64, done: &AllDone) -> Result<Vec<LateFile>, StreamError> {
+        let definition = &self.definition;
+        let mut files = match definition.late_sink {
+            // It has all that came before.
+            Some(_) => Vec::new(),
+            None => place.last.as_ref().map(|last| last.late.clone()).unwrap_or_default(),
+        };
+        let rows = table(&definition.name, epoch, place.late_us(), done).map_err(|error| StreamError::Compute {
+            epoch,
+            query: definition.name.clone(),
+            source: arrow(error),
+        })?;
+        if let Some(rows) = rows {
+            files.push(definition.checkpoint.write_late(&definition.env, epoch, &rows).await?);
+        }
+        Ok(files)
     }
 }
 

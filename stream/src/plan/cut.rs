@@ -81,7 +81,7 @@ impl Cut<'_> {
         let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
             vec![Arc::new(ExtractEquijoinPredicate::new()), Arc::new(PushDownFilter::new())];
         // A join stores the columns of its rows: it must not have others because late rows are wanted.
-        if !self.keeps_late || joins_streams(&plan)? {
+        if !self.keeps_late || refuse::joins_streams(&plan)? {
             rules.push(Arc::new(OptimizeProjections::new()));
         }
         Optimizer::with_rules(rules).optimize(plan, &self.state, |_, _| {})
@@ -383,14 +383,6 @@ fn only(inputs: Vec<LogicalPlan>) -> LogicalPlan {
 
 fn empty() -> datafusion::logical_expr::EmptyRelation {
     datafusion::logical_expr::EmptyRelation { produce_one_row: false, schema: Arc::new(DFSchema::empty()) }
-}
-
-/// Whether a plan joins streams with each other.
-fn joins_streams(plan: &LogicalPlan) -> datafusion::error::Result<bool> {
-    plan.exists(|node| match node {
-        LogicalPlan::Join(join) => Ok(refuse::reads(&join.left)?.streams > 0 && refuse::reads(&join.right)?.streams > 0),
-        _ => Ok(false),
-    })
 }
 
 fn both_stream(inputs: &[LogicalPlan]) -> datafusion::error::Result<bool> {

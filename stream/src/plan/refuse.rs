@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use boathouse_base::OutputMode;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Join, JoinType, LogicalPlan};
@@ -39,6 +39,14 @@ pub(crate) fn reads(plan: &LogicalPlan) -> Result<Reads> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(reads)
+}
+
+/// Whether a plan joins streams with each other.
+pub(crate) fn joins_streams(plan: &LogicalPlan) -> Result<bool> {
+    plan.exists(|node| match node {
+        LogicalPlan::Join(join) => Ok(reads(&join.left)?.streams > 0 && reads(&join.right)?.streams > 0),
+        _ => Ok(false),
+    })
 }
 
 /// Whether the expressions of a node, as opposed to its inputs, ask a stream.

@@ -11,6 +11,7 @@ mod oracle;
 mod recovery;
 mod refusal;
 mod stateful;
+mod stateful_oracle;
 mod stateless;
 mod support;
 mod trigger;
