@@ -176,6 +176,21 @@ impl Storage {
         self.collect(folder, Some(after)).await
     }
 
+    /// The names of the folders that are in this one, sorted. On the local disk also those that hold nothing.
+    ///
+    /// **Cost**: one LIST with a delimiter.
+    pub async fn folders(&self) -> Result<Vec<String>, StorageError> {
+        let listed = self.store.list_with_delimiter(Some(&self.prefix)).await;
+        let found = match listed {
+            Ok(found) => found.common_prefixes,
+            Err(object_store::Error::NotFound { .. }) => Vec::new(),
+            Err(source) => return Err(self.failed("list", "", source)),
+        };
+        let mut names: Vec<String> = found.iter().filter_map(|path| path.filename().map(str::to_owned)).collect();
+        names.sort();
+        Ok(names)
+    }
+
     async fn collect(&self, folder: &str, after: Option<&str>) -> Result<Vec<ObjectEntry>, StorageError> {
         let trimmed = folder.trim_matches('/');
         let prefix = if trimmed.is_empty() { self.prefix.clone() } else { self.path_of(trimmed)? };
@@ -248,6 +263,8 @@ mod tests {
         assert_eq!(folder.put_if_absent("one", "x").await.unwrap_err().kind(), ErrorKind::AlreadyExists);
         let paths: Vec<String> = folder.list("").await.unwrap().into_iter().map(|entry| entry.path).collect();
         assert_eq!(paths, ["one", "two/b", "zwölf"]);
+        assert_eq!(folder.folders().await.unwrap(), ["two"]);
+        assert!(folder.at("none").folders().await.unwrap().is_empty());
         let below: Vec<String> = folder.list("two").await.unwrap().into_iter().map(|entry| entry.path).collect();
         assert_eq!(below, ["two/b"]);
         let after: Vec<String> = folder.list_after("", "one").await.unwrap().into_iter().map(|entry| entry.path).collect();

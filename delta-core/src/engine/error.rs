@@ -411,6 +411,20 @@ pub enum EngineError {
         /// What is wrong there.
         problem: String,
     },
+    /// A statement names a column that is not there.
+    #[error("line {line}, column {place} of `{statement}`: there is no column `{column}`; {nearest}")]
+    NoSuchColumn {
+        /// The statement.
+        statement: String,
+        /// The line, from 1.
+        line: u64,
+        /// The character of the line, from 1.
+        place: u64,
+        /// The column, as it was understood.
+        column: String,
+        /// What may have been meant.
+        nearest: String,
+    },
     /// A statement names a path that is none.
     #[error("open {path}: {source}")]
     Location {
@@ -440,6 +454,24 @@ pub enum EngineError {
         table: String,
         /// The schemas, or catalogs, that there are.
         known: String,
+    },
+    /// A schema that is to be made is there.
+    #[error("run `{statement}`: there is a schema `{schema}`; write IF NOT EXISTS, or choose another name")]
+    SchemaExists {
+        /// The statement.
+        statement: String,
+        /// The schema.
+        schema: String,
+    },
+    /// A schema that is to go has tables.
+    #[error("run `{statement}`: the schema `{schema}` has tables: {tables}; drop them, or write CASCADE")]
+    SchemaNotEmpty {
+        /// The statement.
+        statement: String,
+        /// The schema.
+        schema: String,
+        /// Its tables.
+        tables: String,
     },
     /// A new table without columns.
     #[error("run `{statement}`: a new table needs columns; name them, or write AS SELECT …")]
@@ -477,6 +509,25 @@ pub enum EngineError {
     },
 }
 
+impl EngineError {
+    /// The text of the statement, where it is one that failed.
+    pub(crate) fn statement_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Plan { statement, .. }
+            | Self::NoSuchColumn { statement, .. }
+            | Self::NoSuchTable { statement, .. }
+            | Self::NoSuchSchema { statement, .. }
+            | Self::NoColumns { statement }
+            | Self::SchemaExists { statement, .. }
+            | Self::SchemaNotEmpty { statement, .. }
+            | Self::Unsupported { statement, .. }
+            | Self::NotDelta { statement, .. }
+            | Self::Pinned { statement, .. } => Some(statement),
+            _ => None,
+        }
+    }
+}
+
 impl DomainError for EngineError {
     fn kind(&self) -> ErrorKind {
         match self {
@@ -486,7 +537,10 @@ impl DomainError for EngineError {
             Self::CopyFile { source, .. } => source.kind(),
             Self::Location { source, .. } | Self::Source { source, .. } => source.kind(),
             Self::NoSuchTable { .. } | Self::NoSuchSchema { .. } | Self::NoSource { .. } => ErrorKind::NotFound,
-            Self::Syntax { .. } | Self::NoColumns { .. } => ErrorKind::Invalid,
+            Self::SchemaExists { .. } => ErrorKind::AlreadyExists,
+            Self::Syntax { .. } | Self::NoColumns { .. } | Self::NoSuchColumn { .. } | Self::SchemaNotEmpty { .. } => {
+                ErrorKind::Invalid
+            }
             Self::NotBoolean { .. }
             | Self::Volatile { .. }
             | Self::UnknownColumn { .. }

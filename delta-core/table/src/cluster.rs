@@ -14,7 +14,6 @@ use crate::error::{ClusteringProblem, DeltaError, OnTable, Result};
 use crate::scan::DataFile;
 use crate::table::DeltaTable;
 use crate::transaction::Transaction;
-use crate::write::clustering_paths;
 
 /// Changes by which columns a table is clustered. Made by [`DeltaTable::cluster_by`].
 ///
@@ -72,7 +71,7 @@ impl ClusterByBuilder {
             let columns = snapshot.partition_columns().join(", ");
             return Err(problem(url, ClusteringProblem::Partitioned { columns }));
         }
-        let before: Vec<String> = clustering_paths(&snapshot)?.iter().map(ToString::to_string).collect();
+        let before: Vec<String> = snapshot.clustering_columns()?.iter().map(ToString::to_string).collect();
         let (paths, domain) = clustering(url, schema, mode, &columns)?;
         for file in snapshot.files(None).await? {
             if let Some(path) = paths.iter().find(|path| !has_statistics(&file, path)) {

@@ -13,6 +13,7 @@ use crate::error::{DeltaError, Result};
 use crate::log::commit::{info, read_commit, read_commits};
 use crate::log::list::{list_log, no_table};
 use crate::log::load::{marks, monotonic};
+use crate::provenance::Provenance;
 use crate::snapshot::Snapshot;
 use crate::table::DeltaTable;
 use crate::transaction::{GroupMember, members};
@@ -42,6 +43,8 @@ pub struct CommitSummary {
     pub isolation_level: Option<String>,
     /// Which program wrote it.
     pub engine: Option<String>,
+    /// Who wrote it.
+    pub provenance: Provenance,
     /// The transactions that share the commit; empty when it is that of a single one.
     pub group: Vec<GroupMember>,
     /// Data files added.
@@ -203,6 +206,7 @@ fn summary(version: u64, time_ms: i64, actions: &[Action]) -> CommitSummary {
         read_version: info.read_version,
         isolation_level: info.isolation_level.clone(),
         engine: info.engine_info.clone(),
+        provenance: Provenance::of(info),
         group: members(info),
         files_added: count(|a| matches!(a, Action::Add(_))),
         files_removed: count(|a| matches!(a, Action::Remove(_))),

@@ -91,6 +91,7 @@ mod decoder;
 mod deletion;
 mod drop_feature;
 mod enforce;
+mod erase;
 mod error;
 mod expressions;
 mod filter;
@@ -102,6 +103,7 @@ mod log_cleanup;
 mod manifest;
 mod mapping;
 mod processor;
+mod provenance;
 mod restore;
 mod row_tracking;
 mod scan;
@@ -127,6 +129,7 @@ pub use committer::{
 pub use convert::{ConvertBuilder, ConvertReport, ConvertStatistics};
 pub use create::{CreateBuilder, CreateReport};
 pub use drop_feature::{DropFeatureBuilder, DropFeatureReport};
+pub use erase::EraseReport;
 pub use error::{
     AlterProblem, CloneProblem, ClusteringProblem, ConvertProblem, DeltaError, FeatureProblem, ManifestProblem, Result,
     TransactionProblem,
@@ -136,6 +139,7 @@ pub use fsck::{FsckBuilder, FsckReport, MissingFile};
 pub use history::CommitSummary;
 pub use log_cleanup::{LogCleanupBuilder, LogCleanupReport};
 pub use manifest::{ManifestBuilder, ManifestReport};
+pub use provenance::{CommitJob, Provenance};
 pub use restore::{RestoreBuilder, RestoreReport};
 pub use row_tracking::{RowOrigins, RowTrackingColumns};
 pub use scan::{DataFile, DeletedRows, FileColumns, FileRead, FileVector, ObjectReader};

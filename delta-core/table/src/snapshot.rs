@@ -7,12 +7,14 @@ use arrow_schema::SchemaRef;
 use arrow_select::filter::filter_record_batch;
 use boathouse_base::{BatchStream, BoxFuture, CommittedAppTransaction, Predicate, ScanRequest, TableSnapshot};
 use boathouse_delta_protocol::action::{Metadata, Protocol, Remove};
+use boathouse_delta_protocol::clustering::{CLUSTERING_DOMAIN, clustering_columns};
+use boathouse_delta_protocol::features;
 use boathouse_delta_protocol::files::{FileIndex, FileRef};
 use boathouse_delta_protocol::partition;
 use boathouse_delta_protocol::properties::TableProperties;
 use boathouse_delta_protocol::replay::TableState;
 use boathouse_delta_protocol::schema::{ColumnMappingMode, StructType};
-use boathouse_delta_protocol::stats::BoundsReader;
+use boathouse_delta_protocol::stats::{BoundsReader, ColumnPath};
 use futures::StreamExt;
 
 use crate::app_transaction;
@@ -117,6 +119,19 @@ impl Snapshot {
     /// The partition columns, in order.
     pub fn partition_columns(&self) -> &[String] {
         &self.layout().partition_columns
+    }
+
+    /// The columns by which the table is clustered; none when it is not, or not any more. They have statistics, whatever the properties say.
+    ///
+    /// **Errors**: `Corrupt` when the log's list of them is none.
+    ///
+    /// **Source**: Delta protocol, "Clustered Table".
+    pub fn clustering_columns(&self) -> Result<Vec<ColumnPath>> {
+        let domain = self.state().domain_metadata.get(CLUSTERING_DOMAIN).filter(|_| features::has(self.protocol(), "clustering"));
+        let Some(domain) = domain else { return Ok(Vec::new()) };
+        let columns = clustering_columns(&domain.configuration).on(self.url())?;
+        let logical = |names: &Vec<String>| ColumnPath::of_physical(self.delta_schema(), names, self.column_mapping());
+        Ok(columns.iter().filter_map(logical).collect())
     }
 
     /// Name, schema, properties: what the table is.

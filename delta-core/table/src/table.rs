@@ -19,6 +19,7 @@ use crate::committer::{Committer, LogView, Management, PutIfAbsent};
 use crate::convert::ConvertBuilder;
 use crate::create::CreateBuilder;
 use crate::drop_feature::DropFeatureBuilder;
+use crate::erase::{EraseReport, erase};
 use crate::error::{DeltaError, Result};
 use crate::expressions::Expressions;
 use crate::fsck::FsckBuilder;
@@ -311,6 +312,16 @@ impl DeltaTable {
     /// Deletes files that no version within the retention needs.
     pub fn vacuum(&self) -> VacuumBuilder {
         VacuumBuilder::new(self.clone())
+    }
+
+    /// Deletes the table: its log, its data files, and whatever else is in its folder. There is no way back.
+    ///
+    /// It can be called again when it was interrupted. Until the oldest commit is deleted the table is as it was, and from then on it is
+    /// none: readers that are under way fail, and never see an older version.
+    ///
+    /// **Cost**: one LIST of the folder, and a DELETE for each file.
+    pub async fn erase(&self) -> Result<EraseReport> {
+        erase(self).await
     }
 
     pub(crate) fn upkeep(&self) -> &Upkeep {

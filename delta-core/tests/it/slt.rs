@@ -159,3 +159,8 @@ async fn definitions_of_tables_are_taken_as_spark_writes_them_or_refused_by_name
 async fn names_are_found_in_any_letter_case_and_spelled_as_declared() {
     play("letter_case.slt").await;
 }
+
+#[tokio::test]
+async fn what_there_is_is_shown_described_and_dropped() {
+    play("catalog.slt").await;
+}

@@ -11,10 +11,8 @@
 use std::collections::BTreeMap;
 
 use boathouse_delta_protocol::action::{Add, StringMap};
-use boathouse_delta_protocol::clustering::{CLUSTERING_DOMAIN, clustering_columns};
 use boathouse_delta_protocol::features;
-use boathouse_delta_protocol::stats::ColumnPath;
-use boathouse_delta_table::{DataFile, DeltaError, Snapshot};
+use boathouse_delta_table::{DataFile, Snapshot};
 
 use super::bin::Bin;
 use super::column::{OrderColumn, column_at};
@@ -36,12 +34,7 @@ pub(super) fn is_clustered(snapshot: &Snapshot) -> bool {
 ///
 /// **Errors**: `Corrupt` when the log's list of them is none.
 pub(super) fn columns_of(snapshot: &Snapshot) -> Result<Vec<OrderColumn>> {
-    let domain = snapshot.state().domain_metadata.get(CLUSTERING_DOMAIN).filter(|_| is_clustered(snapshot));
-    let Some(domain) = domain else { return Ok(Vec::new()) };
-    let corrupt = |source| DeltaError::Protocol { url: snapshot.url().to_owned(), source };
-    let physical = clustering_columns(&domain.configuration).map_err(corrupt)?;
-    let logical = |names: &Vec<String>| ColumnPath::of_physical(snapshot.delta_schema(), names, snapshot.column_mapping());
-    Ok(physical.iter().filter_map(logical).filter_map(|path| column_at(snapshot, &path)).collect())
+    Ok(snapshot.clustering_columns()?.iter().filter_map(|path| column_at(snapshot, path)).collect())
 }
 
 /// The names of columns, as tags and the history have them.

@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::common::{Column, Result};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::common::{Column, Result, ScalarValue};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{CopyToSource, Statement};
 use datafusion::sql::sqlparser::ast::{
@@ -47,21 +47,56 @@ async fn spell(session: &SessionContext, statement: &mut Statement) -> Result<Ve
     Ok(pairs.filter(|(spelled, written)| spelled != written).collect())
 }
 
-/// The plan with the names that its columns have in the statement.
+/// The plan with the names that its columns have in the statement. A field of a struct is called as the field is, which Spark does.
 fn restore(plan: LogicalPlan, names: &[(String, String)]) -> Result<LogicalPlan> {
-    let written = |name: &str| names.iter().find(|(spelled, _)| spelled == name).map(|(_, written)| written);
-    if !plan.schema().fields().iter().any(|field| written(field.name()).is_some()) {
+    let written = |name: &str| names.iter().find(|(spelled, _)| spelled == name).map(|(_, written)| written.clone());
+    let fields = field_names(&plan);
+    let renamed: Vec<Option<String>> = plan
+        .schema()
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(at, field)| written(field.name()).or_else(|| fields.get(at).cloned().flatten()))
+        .collect();
+    if renamed.iter().all(Option::is_none) {
         return Ok(plan);
     }
-    let column = |(qualifier, field)| {
-        let column = Column::from((qualifier, field));
-        match written(&column.name) {
-            Some(written) => Expr::Column(column).alias(written),
-            None => Expr::Column(column),
-        }
+    let column = |((qualifier, field), renamed): (_, Option<String>)| {
+        let column = Expr::Column(Column::from((qualifier, field)));
+        renamed.map_or_else(|| column.clone(), |renamed| column.clone().alias(renamed))
     };
-    let columns: Vec<Expr> = plan.schema().iter().map(column).collect();
+    let columns: Vec<Expr> = plan.schema().iter().zip(renamed).map(column).collect();
     LogicalPlanBuilder::from(plan).project(columns)?.build()
+}
+
+/// For each column of a result that is a field of a struct and has no other name: the field's, unless two columns would be called so.
+fn field_names(plan: &LogicalPlan) -> Vec<Option<String>> {
+    match plan {
+        LogicalPlan::Projection(projection) => {
+            let names: Vec<Option<String>> = projection.expr.iter().map(name_of_field).collect();
+            let others = projection.schema.fields().iter().zip(&names).filter(|(_, name)| name.is_none());
+            let mut taken: Vec<String> = others.map(|(field, _)| field.name().clone()).collect();
+            taken.extend(names.iter().flatten().cloned());
+            let is_only = |name: &String| taken.iter().filter(|other| *other == name).count() == 1;
+            names.into_iter().map(|name| name.filter(is_only)).collect()
+        }
+        LogicalPlan::Sort(sort) => field_names(&sort.input),
+        LogicalPlan::Limit(limit) => field_names(&limit.input),
+        LogicalPlan::Distinct(Distinct::All(input)) => field_names(input),
+        _ => Vec::new(),
+    }
+}
+
+fn name_of_field(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::ScalarFunction(call) if call.name() == "get_field" => match call.args.last()? {
+            Expr::Literal(ScalarValue::Utf8(name) | ScalarValue::Utf8View(name) | ScalarValue::LargeUtf8(name), _) => {
+                name.clone()
+            }
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// A statement, or a query within one of the engine's own.

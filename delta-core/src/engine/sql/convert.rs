@@ -20,8 +20,8 @@ pub(crate) struct Convert {
 /// Reads what stands behind `CONVERT TO DELTA`.
 pub(crate) fn parse(cursor: &mut Cursor<'_>) -> Result<Convert> {
     let here = cursor.clone();
-    let table = cursor.table()?;
-    let path = match table.parts.as_slice() {
+    let table = format_and_path(cursor)?;
+    let path = match table.as_slice() {
         [format, path] if format == "parquet" => path.clone(),
         [format, _] if ["csv", "json", "orc", "avro", "iceberg"].contains(&format.as_str()) => {
             return Err(EngineError::Unsupported {
@@ -52,6 +52,19 @@ pub(crate) fn parse(cursor: &mut Cursor<'_>) -> Result<Convert> {
         }
     }
     Ok(convert)
+}
+
+/// ``parquet.`path` ``, or with the path in quotes: `parquet.'path'`.
+fn format_and_path(cursor: &mut Cursor<'_>) -> Result<Vec<String>> {
+    let start = cursor.place();
+    if let Ok(format) = cursor.name("a format")
+        && cursor.takes_token(&Token::Period)
+        && matches!(cursor.token(), Some(Token::SingleQuotedString(_)))
+    {
+        return Ok(vec![format, cursor.string("a path")?]);
+    }
+    cursor.go_to(start);
+    Ok(cursor.table_or_path()?.parts)
 }
 
 impl Run<'_> {

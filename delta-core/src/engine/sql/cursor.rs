@@ -3,8 +3,10 @@
 use std::ops::Range;
 
 use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
+use super::lake::SCHEMA;
 use crate::engine::error::{EngineError, Result};
 
 /// A place in a statement. Comments and spaces are passed over.
@@ -43,7 +45,7 @@ impl TableName {
     /// The path, when the table is named by it: ``delta.`/data/flights` ``.
     pub(crate) fn path(&self) -> Option<&str> {
         match self.parts.as_slice() {
-            [format, path] if format == "delta" => Some(path),
+            [format, path] if format == SCHEMA => Some(path),
             _ => None,
         }
     }
@@ -214,6 +216,29 @@ impl<'a> Cursor<'a> {
         Ok(TableName { parts, bytes: start..self.byte_before() })
     }
 
+    /// A table by its name, or by its path in quotes: `'/data/flights'`.
+    pub(crate) fn table_or_path(&mut self) -> Result<TableName> {
+        let start = self.byte();
+        match self.token() {
+            Some(Token::SingleQuotedString(_)) => {
+                let path = self.string("a path")?;
+                Ok(TableName { parts: vec![SCHEMA.to_owned(), path], bytes: start..self.byte_before() })
+            }
+            _ => self.table(),
+        }
+    }
+
+    /// The expression that begins here, up to where it cannot go on.
+    pub(crate) fn expression(&mut self, what: &str) -> Result<&'a str> {
+        let start = self.byte();
+        let rest = self.rest();
+        let length = expression_length(rest).ok_or_else(|| self.wanted(what))?;
+        while self.byte() < start + length && !self.is_at_end() {
+            self.at += 1;
+        }
+        Ok(rest[..length].trim_end())
+    }
+
     /// A text in quotes.
     pub(crate) fn string(&mut self, what: &str) -> Result<String> {
         match self.token() {
@@ -306,17 +331,30 @@ impl<'a> Cursor<'a> {
         self.problem(format!("expected {what}, found {found}"))
     }
 
-    /// The error of something being wrong here.
-    pub(crate) fn problem(&self, problem: String) -> EngineError {
-        let (line, column) = match self.tokens.get(self.at) {
+    /// Where the current token begins, or the statement ends: the line, and the character of it, both from 1.
+    pub(crate) fn line_and_column(&self) -> (u64, u64) {
+        match self.tokens.get(self.at) {
             Some(placed) => (placed.line, placed.column),
             None => {
                 let lines = self.text.lines().count().max(1) as u64;
                 (lines, self.text.lines().last().map_or(0, |line| line.chars().count()) as u64 + 1)
             }
-        };
+        }
+    }
+
+    /// The error of something being wrong here.
+    pub(crate) fn problem(&self, problem: String) -> EngineError {
+        let (line, column) = self.line_and_column();
         EngineError::Syntax { statement: self.text.to_owned(), line, column, problem }
     }
+}
+
+/// How many bytes the expression at the beginning of a text takes, with the spaces behind it.
+fn expression_length(text: &str) -> Option<usize> {
+    let mut parser = Parser::new(&GenericDialect {}).try_with_sql(text).ok()?;
+    parser.parse_expr().ok()?;
+    let next = parser.peek_token();
+    Some(if next.token == Token::EOF { text.len() } else { Lines::new(text).offset(next.span.start) })
 }
 
 /// Where the lines of a text begin.
@@ -356,6 +394,17 @@ mod tests {
         assert_eq!((cursor.spelled("a").unwrap(), cursor.takes(&["INT", "DEFAULT"])), ("a".to_owned(), true));
         assert_eq!(cursor.text_until(&[]).unwrap(), "(1 + 2)");
         assert_eq!(cursor.rest(), ", b)");
+    }
+
+    #[test]
+    fn an_expression_ends_where_it_cannot_go_on() {
+        let mut cursor = Cursor::new("now() -\n INTERVAL '1 day' AS t WHERE").unwrap();
+        assert_eq!(cursor.expression("a time").unwrap(), "now() -\n INTERVAL '1 day'");
+        assert!(cursor.takes(&["AS", "T", "WHERE"]) && cursor.is_at_end());
+        let mut all = Cursor::new("'2026-01-01';").unwrap();
+        assert_eq!(all.expression("a time").unwrap(), "'2026-01-01'");
+        assert!(all.is_at_end());
+        assert!(Cursor::new(") t").unwrap().expression("a time").is_err());
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::correlated::{Decision, is_correlated};
 use super::lake::Lake;
 use super::run::{Run, name_again, nearest};
 use super::stars::Stars;
-use super::{assignments, stars, statements, subqueries, travel, upkeep, with_clause};
+use super::{assignments, mistakes, stars, statements, subqueries, travel, upkeep, with_clause};
 
 use crate::engine::boxed::boxed;
 use crate::engine::copy::CopyReport;
@@ -184,6 +184,10 @@ fn one(session: &SessionContext, statement: &str, columns: Vec<(&str, ArrayRef)>
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub async fn delta_sql(session: &SessionContext, statement: &str) -> Result<StatementReport> {
+    run(session, statement).await.map_err(|error| mistakes::explained(error, statement))
+}
+
+async fn run(session: &SessionContext, statement: &str) -> Result<StatementReport> {
     let lake = Lake::of(session)?;
     let moved = with_clause::moved(statement)?;
     let statement = moved.as_deref().unwrap_or(statement);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use boathouse_base::{DomainError, Env, ErrorKind, TableVersion};
-use boathouse_delta_table::DeltaTable;
+use boathouse_delta_table::{DeltaError, DeltaTable};
 use boathouse_frames::into_datafusion;
 use boathouse_storage::{Location, Storage, Stores, system_env};
 use datafusion::catalog::{SchemaProvider, TableProvider};
@@ -21,6 +21,9 @@ use crate::engine::scan::FooterCaches;
 
 /// The schema whose tables are paths: ``delta.`/data/flights` ``.
 pub(crate) const SCHEMA: &str = "delta";
+
+/// How the folder of a schema in a warehouse ends.
+const SCHEMA_FOLDER: &str = ".db";
 
 /// Where tables are found, and made, by path.
 #[derive(Clone)]
@@ -38,6 +41,8 @@ struct Shared {
     /// Versions that a statement under way speaks of, by a name that nobody else has.
     travelled: BTreeMap<String, Arc<dyn TableProvider>>,
     next: u64,
+    /// The schema of names without one, when the session began: its tables stand in the warehouse itself.
+    first_schema: Option<String>,
     /// Footers of files that this session read.
     footers: FooterCaches,
 }
@@ -63,7 +68,8 @@ impl Lake {
     /// Makes paths tables of the session, and lets its names mean tables as they are when a statement begins.
     pub(crate) fn join(&self, session: &SessionContext) -> error::Result<()> {
         CurrentCatalog::join(session, self);
-        let (name, _) = default_catalog(session);
+        let (name, schema) = default_catalog(session);
+        self.lock().first_schema.get_or_insert(schema);
         let Some(catalog) = session.catalog(&name) else { return Ok(()) };
         let joined = catalog.register_schema(SCHEMA, Arc::new(Paths { lake: self.clone() }));
         joined.map(|_| ()).map_err(|error| EngineError::Plan {
@@ -88,11 +94,47 @@ impl Lake {
         self.stores.open(&Location::parse(path).map_err(failed)?).map_err(failed)
     }
 
-    /// The path of a table that is created without one. A schema that has a name is a folder, as in Spark's warehouses.
-    pub(crate) fn managed(&self, schema: Option<&str>, name: &str) -> Option<String> {
+    /// The path of a table that is created without one. A schema beside the first one is a folder, as in Spark's warehouses.
+    pub(crate) fn managed(&self, schema: &str, name: &str) -> Option<String> {
+        Some(self.folder_of(schema)?.join(name).as_str().to_owned())
+    }
+
+    /// Where the tables of a schema are placed.
+    fn folder_of(&self, schema: &str) -> Option<Location> {
+        let is_first = self.lock().first_schema.as_deref() == Some(schema);
         let folder =
-            |warehouse: &Location| schema.map_or_else(|| warehouse.clone(), |schema| warehouse.join(&format!("{schema}.db")));
-        self.warehouse.as_ref().map(|warehouse| folder(warehouse).join(name).as_str().to_owned())
+            |warehouse: &Location| if is_first { warehouse.clone() } else { warehouse.join(&format!("{schema}{SCHEMA_FOLDER}")) };
+        self.warehouse.as_ref().map(folder)
+    }
+
+    /// The table of this name where a table without a `LOCATION` is placed; whether there is one is not known. Does no I/O.
+    pub(crate) fn placed(&self, schema: &str, name: &str) -> error::Result<Option<DeltaTable>> {
+        // Such a name is no folder of its own.
+        if name.is_empty() || name.contains('/') || name.starts_with('.') || name.ends_with(SCHEMA_FOLDER) {
+            return Ok(None);
+        }
+        self.managed(schema, name).map(|path| self.open(&path)).transpose()
+    }
+
+    /// The names of tables that were placed below the folder of a schema, also by other sessions.
+    ///
+    /// **Cost**: one LIST, and one for each folder in it.
+    pub(crate) async fn placed_tables(&self, schema: &str) -> error::Result<Vec<String>> {
+        let Some(folder) = self.folder_of(schema) else { return Ok(Vec::new()) };
+        let mut names = Vec::new();
+        for name in self.folder(folder.as_str())?.folders().await.map_err(DeltaError::from)? {
+            if let Some(table) = self.placed(schema, &name)?
+                && table.exists().await?
+            {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Lets go of what is known of a table.
+    pub(crate) fn forget(&self, url: &str) {
+        self.lock().tables.remove(url);
     }
 
     /// A table as it is now, if it is one of Delta: with the columns of its newest version unless it is pinned, and with the footers that the

@@ -11,6 +11,8 @@ use datafusion::logical_expr::TableType;
 use datafusion::prelude::SessionContext;
 
 use super::lake::{Lake, Paths, default_catalog};
+use crate::engine::error;
+use crate::engine::ext::DeltaTableExt;
 
 /// The catalog of a session, whose Delta tables have the columns of their newest version.
 ///
@@ -49,7 +51,7 @@ impl CatalogProvider for CurrentCatalog {
         // Paths look by themselves.
         match <dyn SchemaProvider>::downcast_ref::<Paths>(inner.as_ref()) {
             Some(_) => Some(inner),
-            None => Some(Arc::new(CurrentSchema { inner, lake: self.lake.clone() })),
+            None => Some(Arc::new(CurrentSchema { inner, name: name.to_owned(), lake: self.lake.clone() })),
         }
     }
 
@@ -62,15 +64,33 @@ impl CatalogProvider for CurrentCatalog {
     }
 }
 
-/// A schema whose Delta tables are looked at when they are asked for.
+/// A schema whose Delta tables are looked at when they are asked for. A name that it does not know may be that of a table which an
+/// earlier session placed in the warehouse.
 struct CurrentSchema {
     inner: Arc<dyn SchemaProvider>,
+    name: String,
     lake: Lake,
 }
 
 impl fmt::Debug for CurrentSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)
+    }
+}
+
+impl CurrentSchema {
+    /// The table that stands where one of this name is placed, if there is one. It has the name from now on.
+    async fn placed(&self, name: &str) -> error::Result<Option<Arc<dyn TableProvider>>> {
+        let Some(table) = self.lake.placed(&self.name, name)? else { return Ok(None) };
+        if !table.exists().await? {
+            return Ok(None);
+        }
+        let provider: Arc<dyn TableProvider> = Arc::new(self.lake.with_footers(table.provider().await?));
+        if let Err(error) = self.inner.register_table(name.to_owned(), Arc::clone(&provider)) {
+            // Another statement was faster, or the schema takes no tables: it is found by its place again.
+            tracing::debug!(%error, name, "a table of the warehouse got no name");
+        }
+        Ok(Some(provider))
     }
 }
 
@@ -87,7 +107,7 @@ impl SchemaProvider for CurrentSchema {
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         match self.inner.table(name).await? {
             Some(table) => self.lake.current(table).await.map(Some).map_err(|error| into_datafusion(error.into())),
-            None => Ok(None),
+            None => self.placed(name).await.map_err(|error| into_datafusion(error.into())),
         }
     }
 

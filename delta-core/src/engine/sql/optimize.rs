@@ -27,7 +27,7 @@ enum Goal {
 
 /// Behind `OPTIMIZE`.
 pub(super) fn optimize(cursor: &mut Cursor<'_>) -> Result<Optimize> {
-    let table = table(cursor)?;
+    let table = cursor.table_or_path()?;
     let mut goal = if cursor.takes(&["FULL"]) { Goal::Full } else { Goal::Compact };
     let condition = match cursor.takes(&["WHERE"]) {
         true => Some(cursor.text_until(&["ZORDER"])?.to_owned()),
@@ -45,7 +45,7 @@ pub(super) fn optimize(cursor: &mut Cursor<'_>) -> Result<Optimize> {
 /// Behind `REORG`.
 pub(super) fn reorg(cursor: &mut Cursor<'_>) -> Result<Optimize> {
     cursor.expect(&["TABLE"])?;
-    let table = table(cursor)?;
+    let table = cursor.table_or_path()?;
     let condition = match cursor.takes(&["WHERE"]) {
         true => Some(cursor.text_until(&["APPLY"])?.to_owned()),
         false => None,
@@ -67,18 +67,6 @@ pub(super) fn cluster_by(cursor: &mut Cursor<'_>) -> Result<Vec<String>> {
         });
     }
     if cursor.takes(&["NONE"]) { Ok(Vec::new()) } else { columns(cursor) }
-}
-
-/// A table by its name, or by a path in quotes.
-fn table(cursor: &mut Cursor<'_>) -> Result<TableName> {
-    let start = cursor.byte();
-    match cursor.token() {
-        Some(Token::SingleQuotedString(_)) => {
-            let path = cursor.string("a path")?;
-            Ok(TableName { parts: vec!["delta".to_owned(), path], bytes: start..cursor.byte_before() })
-        }
-        _ => cursor.table(),
-    }
 }
 
 /// Columns with commas between; Spark lets the parentheses away.

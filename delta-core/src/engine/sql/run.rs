@@ -48,7 +48,7 @@ pub(crate) async fn table_named(session: &SessionContext, lake: &Lake, name: &Ta
     }
 }
 
-fn reference(name: &TableName) -> TableReference {
+pub(super) fn reference(name: &TableName) -> TableReference {
     match name.parts.as_slice() {
         [catalog, schema, table] => TableReference::full(catalog.as_str(), schema.as_str(), table.as_str()),
         [schema, table] => TableReference::partial(schema.as_str(), table.as_str()),
@@ -105,6 +105,8 @@ fn properties_of(new: &Create) -> Vec<(&str, &str)> {
 impl Run<'_> {
     pub(crate) async fn statement(&self, statement: Statement) -> Result<StatementReport> {
         match statement {
+            Statement::Catalog(statement) => boxed(|| self.catalog(statement)).await,
+            Statement::Describe(question) => boxed(|| self.describe(question)).await,
             Statement::Create(new) => boxed(|| self.create(*new)).await,
             Statement::Alter(table, changes) => boxed(|| self.alter(&table, changes)).await,
             Statement::ReplaceWhere { table, condition, query } => boxed(|| self.replace_where(&table, &condition, &query)).await,
@@ -163,7 +165,7 @@ impl Run<'_> {
         EngineError::Plan { statement: self.text.to_owned(), source: from_datafusion(attempt, error) }
     }
 
-    fn rows(
+    pub(super) fn rows(
         &self,
         batch: Result<datafusion::arrow::array::RecordBatch, datafusion::arrow::error::ArrowError>,
     ) -> Result<StatementReport> {
@@ -183,12 +185,8 @@ impl Run<'_> {
         self.session.execute_logical_plan(plan).await.map_err(failed)
     }
 
-    /// The schema that a table is to stand in, which must be there before anything is written; `None` for the one of names
-    /// without a schema, and for paths.
-    fn known_schema(&self, name: &TableName) -> Result<Option<String>> {
-        if name.path().is_some() {
-            return Ok(None);
-        }
+    /// The schema that a named table is to stand in, which must be there before anything is written.
+    fn known_schema(&self, name: &TableName) -> Result<String> {
         let (catalog, schema) = default_catalog(self.session);
         let wanted = reference(name).resolve(&catalog, &schema);
         let found = self.session.catalog(&wanted.catalog);
@@ -205,7 +203,7 @@ impl Run<'_> {
                     .join(", "),
             });
         }
-        Ok((*wanted.schema != *schema).then(|| wanted.schema.to_string()))
+        Ok(wanted.schema.to_string())
     }
 
     /// Where a new table is to be.
@@ -219,8 +217,11 @@ impl Run<'_> {
                 instead: "name one place",
             });
         }
-        let folder = self.known_schema(name)?;
-        let place = location.or(name.path()).map(str::to_owned).or_else(|| self.lake.managed(folder.as_deref(), name.last()));
+        if let Some(path) = name.path() {
+            return Ok(path.to_owned());
+        }
+        let schema = self.known_schema(name)?;
+        let place = location.map(str::to_owned).or_else(|| self.lake.managed(&schema, name.last()));
         place.ok_or_else(|| EngineError::Unsupported {
             statement: self.text.to_owned(),
             what: "a table without a place",
@@ -242,7 +243,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn create(&self, new: Create) -> Result<StatementReport> {
+    pub(super) async fn create(&self, new: Create) -> Result<StatementReport> {
         let location = self.place_of(&new.table, new.location.as_deref())?;
         let table = self.lake.open(&location)?;
         let present = table.try_snapshot().await?.map(|snapshot| snapshot.version());

@@ -36,6 +36,8 @@ pub fn session() -> DeltaSession {
 /// | `FSCK REPAIR TABLE t [DRY RUN]`, `GENERATE symlink_format_manifest FOR TABLE t` | files that are gone; lists for other readers |
 /// | `RESTORE TABLE … TO VERSION AS OF`, `VACUUM … [LITE] [RETAIN n HOURS] [DRY RUN]` | upkeep |
 /// | `DESCRIBE HISTORY`, `DESCRIBE DETAIL`, `SHOW TBLPROPERTIES` | what is known |
+/// | `DESCRIBE [TABLE] [EXTENDED] t`, `SHOW COLUMNS`, `SHOW PARTITIONS`, `SHOW CREATE TABLE` | what a table is |
+/// | `SHOW TABLES`, `SHOW SCHEMAS`, `USE`, `CREATE SCHEMA`, `DROP SCHEMA`, `DROP TABLE`, `CREATE TABLE t LIKE s` | names |
 ///
 /// Everything else is DataFusion's. Names of columns are found without regard to letter case, and spelled as they were declared.
 ///
@@ -84,7 +86,7 @@ impl DeltaSession {
         Self { stores, ..self }.joined()
     }
 
-    /// The folder of tables that are created without a `LOCATION`.
+    /// The folder of tables that are created without a `LOCATION`. Tables that other sessions created there are found by name.
     ///
     /// **Errors**: `Invalid` for a path that is none.
     pub fn with_warehouse(self, path: &str) -> Result<Self> {

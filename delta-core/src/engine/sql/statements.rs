@@ -10,15 +10,21 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::alter_columns::{added_column, replaced_columns};
+use super::catalog::CatalogStatement;
 use super::cursor::{Cursor, TableName};
 use super::data_types::{column, column_named, data_type};
+use super::describe::Describe;
 use super::optimize::Optimize;
-use super::{clone, convert, copy, insert, optimize, property_names, travel, upkeep};
+use super::{catalog, clone, convert, copy, describe, insert, optimize, property_names, travel, upkeep};
 use crate::engine::error::{EngineError, Result};
 
 /// A statement of Delta.
 #[derive(Debug)]
 pub(crate) enum Statement {
+    /// `SHOW TABLES`, `USE`, `DROP TABLE`, `CREATE TABLE … LIKE` and their like.
+    Catalog(CatalogStatement),
+    /// `DESCRIBE [TABLE] t`, `SHOW COLUMNS`, `SHOW PARTITIONS`, `SHOW CREATE TABLE`.
+    Describe(Describe),
     /// `CREATE [OR REPLACE] TABLE … USING DELTA`.
     Create(Box<Create>),
     /// `ALTER TABLE …`.
@@ -131,14 +137,19 @@ pub(crate) enum Change {
 }
 
 /// Statements that are in Delta's SQL and not here, with what would help.
-const UNSUPPORTED: [(&[&str], &str, &str); 7] = [
+const UNSUPPORTED: [(&[&str], &str, &str); 5] = [
     (&["ANALYZE"], "ANALYZE TABLE", "leave it out: statistics are written with every file"),
     (&["CACHE"], "CACHE", "leave it out"),
     (&["REFRESH"], "REFRESH", "leave it out: each query looks for the newest version"),
     (&["MSCK"], "MSCK", "leave it out: the log knows the partitions"),
     (&["CREATE", "BLOOMFILTER"], "CREATE BLOOMFILTER INDEX", "write files with bloom filters"),
-    (&["SHOW", "CREATE"], "SHOW CREATE TABLE", "use DESCRIBE DETAIL and SHOW TBLPROPERTIES"),
-    (&["SHOW", "PARTITIONS"], "SHOW PARTITIONS", "use SELECT DISTINCT on the partition columns"),
+];
+
+/// Words after `EXPLAIN` that say how, and statements that it is not there for: the engine would not know what they do.
+const EXPLAIN_HOW: [&str; 5] = ["ANALYZE", "VERBOSE", "EXTENDED", "FORMATTED", "COST"];
+const NOT_EXPLAINED: [&str; 14] = [
+    "DELETE", "UPDATE", "MERGE", "COPY", "OPTIMIZE", "REORG", "VACUUM", "RESTORE", "CONVERT", "ALTER", "FSCK", "GENERATE",
+    "DESCRIBE", "SHOW",
 ];
 
 /// Changes of a table that are in Spark's SQL and not here, with what would help.
@@ -161,8 +172,18 @@ pub(crate) async fn parse(session: &SessionContext, text: &str) -> Result<Option
             return Err(EngineError::Unsupported { statement: text.to_owned(), what, instead });
         }
     }
+    if explains_what_it_cannot(cursor.clone()) {
+        return Err(EngineError::Unsupported {
+            statement: text.to_owned(),
+            what: "EXPLAIN of a statement that is no query",
+            instead: "explain a query with the same conditions",
+        });
+    }
     if let Some(clone) = clone::parse(session, &mut cursor).await? {
         return Ok(Some(Statement::Clone(Box::new(clone))));
+    }
+    if let Some(statement) = catalog::parse(&mut cursor)? {
+        return Ok(Some(Statement::Catalog(statement)));
     }
     if let Some(statement) = upkeep::parse(&mut cursor)? {
         cursor.expect_end()?;
@@ -180,7 +201,7 @@ pub(crate) async fn parse(session: &SessionContext, text: &str) -> Result<Option
         () if cursor.takes(&["VACUUM"]) => Some(vacuum(&mut cursor)?),
         () if cursor.takes(&["RESTORE"]) => {
             cursor.takes(&["TABLE"]);
-            let table = cursor.table()?;
+            let table = cursor.table_or_path()?;
             cursor.takes(&["TO"]);
             match travel::version(session, &mut cursor).await? {
                 Some(version) => Some(Statement::Restore(table, version)),
@@ -188,13 +209,13 @@ pub(crate) async fn parse(session: &SessionContext, text: &str) -> Result<Option
             }
         }
         () if cursor.takes(&["DESCRIBE", "HISTORY"]) || cursor.takes(&["DESC", "HISTORY"]) => {
-            let table = cursor.table()?;
+            let table = cursor.table_or_path()?;
             let limit = if cursor.takes(&["LIMIT"]) { Some(cursor.integer("a number of commits")?) } else { None };
             let limit = limit.map_or(Ok(usize::MAX), |limit| usize::try_from(limit).map_err(|_| cursor.wanted("a number")))?;
             Some(Statement::History(table, limit))
         }
         () if cursor.takes(&["DESCRIBE", "DETAIL"]) || cursor.takes(&["DESC", "DETAIL"]) => {
-            Some(Statement::Detail(cursor.table()?))
+            Some(Statement::Detail(cursor.table_or_path()?))
         }
         () if cursor.takes(&["SHOW", "TBLPROPERTIES"]) => {
             let table = cursor.table()?;
@@ -206,12 +227,20 @@ pub(crate) async fn parse(session: &SessionContext, text: &str) -> Result<Option
             Some(Statement::Properties(table, key))
         }
         () if cursor.takes(&["INSERT"]) => insert::parse(session, &mut cursor).await?,
-        () => None,
+        () => describe::parse(&mut cursor)?.map(Statement::Describe),
     };
     if statement.is_some() {
         cursor.expect_end()?;
     }
     Ok(statement)
+}
+
+fn explains_what_it_cannot(mut cursor: Cursor<'_>) -> bool {
+    if !cursor.takes(&["EXPLAIN"]) {
+        return false;
+    }
+    while EXPLAIN_HOW.iter().any(|word| cursor.takes(&[word])) {}
+    NOT_EXPLAINED.iter().any(|word| cursor.sees(&[word]))
 }
 
 fn create(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<Option<Statement>> {
@@ -229,10 +258,6 @@ fn create(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<Option<Statement>
         location: None,
         query: None,
     };
-    let unsupported = |what, instead| Err(EngineError::Unsupported { statement: cursor.text().to_owned(), what, instead });
-    if cursor.sees(&["LIKE"]) {
-        return unsupported("CREATE TABLE … LIKE", "write CREATE TABLE … USING DELTA AS SELECT * FROM … WHERE false");
-    }
     let definition = cursor.clone();
     // Without USING DELTA it is a table of the engine, in memory: its columns are in the engine's dialect.
     if cursor.takes_token(&Token::LParen) {
@@ -493,7 +518,7 @@ fn place(cursor: &mut Cursor<'_>) -> Result<Option<ColumnPlace>> {
 }
 
 fn vacuum(cursor: &mut Cursor<'_>) -> Result<Statement> {
-    let table = cursor.table()?;
+    let table = cursor.table_or_path()?;
     let (mut scope, mut retention, mut dry_run) = (VacuumScope::Full, Retention::Table, false);
     while !cursor.is_at_end() {
         if cursor.takes(&["LITE"]) {

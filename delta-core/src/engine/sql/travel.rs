@@ -8,15 +8,15 @@ use boathouse_base::TableVersion;
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use datafusion::common::DFSchema;
-use datafusion::logical_expr::{ExprSchemable, LogicalPlanBuilder};
+use datafusion::logical_expr::{ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::changes;
 use super::cursor::{Cursor, TableName};
 use super::lake::{Lake, Travelled};
 use super::run::table_named;
-use crate::engine::error::{EngineError, Result};
+use super::{changes, mistakes};
+use crate::engine::error::Result;
 use crate::engine::ext::DeltaTableExt;
 
 /// Words that come after a table and are not its alias.
@@ -181,39 +181,37 @@ fn at_sign(said: &str) -> Option<TableVersion> {
 
 /// A time: a text in quotes, or an expression without columns.
 async fn instant(session: &SessionContext, cursor: &mut Cursor<'_>) -> Result<i64> {
-    let start = cursor.byte();
-    if cursor.string("a time").is_err() {
-        // A function with its arguments; more than that stands in parentheses.
-        if !cursor.takes_token(&Token::LParen) {
-            cursor.name("a time")?;
-            if cursor.string("a time").is_err() && !cursor.takes_token(&Token::LParen) {
-                return Err(cursor.wanted("a time in quotes, or a function"));
-            }
-        }
-        if cursor.text()[..cursor.byte_before()].ends_with('(') {
-            cursor.pass_to_closing()?;
-        }
-    }
-    let text = cursor.text().get(start..cursor.byte_before()).unwrap_or_default();
+    let text = cursor.expression("a time in quotes, or an expression")?;
     evaluate(session, text, cursor.text()).await
 }
 
 /// An expression as microseconds since the Unix epoch. Without a time zone it is UTC.
+///
+/// **Errors**: `Invalid` with the place when it is null, names a column, or cannot be computed.
 pub(crate) async fn evaluate(session: &SessionContext, text: &str, statement: &str) -> Result<i64> {
-    let plan_error = |error| EngineError::Plan {
-        statement: statement.to_owned(),
-        source: boathouse_frames::from_datafusion("understand the time", error),
-    };
-    let expr = session.parse_sql_expr(text, &DFSchema::empty()).map_err(plan_error)?;
-    let at = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    let expr = expr.cast_to(&at, &DFSchema::empty()).map_err(plan_error)?;
-    let plan = LogicalPlanBuilder::empty(true).project([expr]).and_then(LogicalPlanBuilder::build).map_err(plan_error)?;
-    let batches = DataFrame::new(session.state(), plan).collect().await.map_err(plan_error)?;
+    let failed = |problem: String| mistakes::at(statement, text, problem);
+    let planned = constant(session, text).map_err(|error| {
+        failed(match mistakes::missing_column(&error) {
+            Some(column) => {
+                format!("the time `{text}` names the column `{}`; a time is an expression without columns", column.name)
+            }
+            None => format!("the time `{text}` cannot be understood: {}", error.strip_backtrace()),
+        })
+    })?;
+    let computed = DataFrame::new(session.state(), planned).collect().await;
+    let batches =
+        computed.map_err(|error| failed(format!("the time `{text}` cannot be computed: {}", error.strip_backtrace())))?;
     let value = batches.first().map(|batch| batch.column(0).as_primitive::<TimestampMicrosecondType>());
-    value.filter(|value| value.len() == 1).and_then(|value| value.iter().next().flatten()).ok_or_else(|| {
-        let problem = format!("the time `{text}` is null");
-        EngineError::Syntax { statement: statement.to_owned(), line: 1, column: 1, problem }
-    })
+    let value = value.filter(|value| value.len() == 1).and_then(|value| value.iter().next().flatten());
+    value.ok_or_else(|| failed(format!("the time `{text}` is null")))
+}
+
+/// A plan of one row with the time.
+fn constant(session: &SessionContext, text: &str) -> datafusion::error::Result<LogicalPlan> {
+    let expr = session.parse_sql_expr(text, &DFSchema::empty())?;
+    let at = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let expr = expr.cast_to(&at, &DFSchema::empty())?;
+    LogicalPlanBuilder::empty(true).project([expr]).and_then(LogicalPlanBuilder::build)
 }
 
 /// `yyyyMMddHHmmssSSS` in UTC.

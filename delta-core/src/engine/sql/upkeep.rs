@@ -15,13 +15,13 @@ use crate::engine::ext::DeltaTableExt;
 /// none of them.
 pub(crate) fn parse(cursor: &mut Cursor<'_>) -> Result<Option<Statement>> {
     if cursor.takes(&["FSCK", "REPAIR", "TABLE"]) {
-        let table = cursor.table()?;
+        let table = cursor.table_or_path()?;
         return Ok(Some(Statement::Fsck { table, dry_run: cursor.takes(&["DRY", "RUN"]) }));
     }
     if cursor.takes(&["GENERATE"]) {
         cursor.expect(&["SYMLINK_FORMAT_MANIFEST"])?;
         cursor.expect(&["FOR", "TABLE"])?;
-        return Ok(Some(Statement::Manifest(cursor.table()?)));
+        return Ok(Some(Statement::Manifest(cursor.table_or_path()?)));
     }
     if cursor.takes(&["COMMENT", "ON", "TABLE"]) {
         let table = cursor.table()?;

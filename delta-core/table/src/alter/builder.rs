@@ -23,7 +23,6 @@ use crate::mapping::{PhysicalNames, map_new_columns};
 use crate::snapshot::Snapshot;
 use crate::table::DeltaTable;
 use crate::transaction::Transaction;
-use crate::write::clustering_paths;
 
 /// How often a change that must be the very next version is tried.
 const MAX_ATTEMPTS: u32 = 100;
@@ -235,7 +234,7 @@ impl AlterBuilder {
             configuration: snapshot.metadata().configuration.clone(),
             asked: BTreeMap::new(),
             partition_columns: snapshot.partition_columns().to_vec(),
-            clustering: clustering_paths(&snapshot)?.iter().map(ToString::to_string).collect(),
+            clustering: snapshot.clustering_columns()?.iter().map(ToString::to_string).collect(),
             mode: snapshot.column_mapping(),
             has_files: snapshot.file_count().await? > 0,
             description: snapshot.metadata().description.clone(),

@@ -15,7 +15,7 @@ use crate::layout::Layout;
 use crate::scan::{DataFile, FileRead, ObjectReader};
 use crate::snapshot::Snapshot;
 use crate::transaction::Transaction;
-use crate::write::{DataWriter, DataWriterSettings, clustering_paths, discard};
+use crate::write::{DataWriter, DataWriterSettings, discard};
 
 /// Files that take the place of others, with the same rows.
 #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ impl Rewritten {
 /// **Cost**: reads and writes the files once, one after the other.
 pub(super) async fn rewrite(snapshot: &Snapshot, metadata: &Metadata, files: Vec<DataFile>) -> Result<Rewritten> {
     let layout = Arc::new(Layout::new(snapshot.url(), snapshot.protocol(), metadata)?);
-    let clustering = clustering_paths(snapshot)?;
+    let clustering = snapshot.clustering_columns()?;
     let mut rewritten = Rewritten::default();
     for file in files {
         if let Err(error) = one(snapshot, &layout, &clustering, &file, &mut rewritten).await {

@@ -10,7 +10,6 @@ use super::rewrite::{Rewritten, rewrite, with_old_types};
 use crate::error::{DeltaError, Result};
 use crate::snapshot::Snapshot;
 use crate::transaction::Transaction;
-use crate::write::clustering_paths;
 
 /// By which a table relies on row ids.
 const ROW_TRACKING: &str = "delta.enableRowTracking";
@@ -47,7 +46,7 @@ pub(super) async fn remove_traces(snapshot: &Snapshot, feature: &str, planned: D
 
 /// The columns by which the table is clustered, by the names that users see.
 fn clustering_by_shown_names(snapshot: &Snapshot) -> Result<DomainMetadata> {
-    let columns: Vec<Vec<String>> = clustering_paths(snapshot)?.iter().map(|path| path.names().to_vec()).collect();
+    let columns: Vec<Vec<String>> = snapshot.clustering_columns()?.iter().map(|path| path.names().to_vec()).collect();
     Ok(clustering_domain(&columns))
 }
 

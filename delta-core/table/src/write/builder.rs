@@ -15,7 +15,7 @@ use boathouse_delta_protocol::rules::Rules;
 use boathouse_delta_protocol::schema::StructType;
 use boathouse_delta_protocol::stats::ColumnPath;
 
-use super::data_writer::{DataWriter, DataWriterSettings, WrittenFiles, clustering_paths, discard};
+use super::data_writer::{DataWriter, DataWriterSettings, WrittenFiles, discard};
 use super::define::{Defined, Definition};
 use super::evolve::{evolved, widening};
 use super::replace::{self, Replaced};
@@ -322,7 +322,7 @@ async fn join(table: &DeltaTable, target: &Target, request: &WriteRequest) -> Re
         }
     }
     let clustering = target.clustering.as_ref().map(|(paths, _)| paths.as_slice()).unwrap_or_default();
-    if change_that_matters(&mine, base.metadata(), true).is_some() || clustering != clustering_paths(&base)? {
+    if change_that_matters(&mine, base.metadata(), true).is_some() || clustering != base.clustering_columns()? {
         return Ok(None);
     }
     Ok(Some(Target {
@@ -433,7 +433,7 @@ impl Target {
         };
         let clustering = match (base, &self.clustering) {
             (_, Some((paths, _))) => paths.clone(),
-            (Some(base), None) => clustering_paths(base)?,
+            (Some(base), None) => base.clustering_columns()?,
             (None, None) => Vec::new(),
         };
         DataWriter::with_layout(table, Arc::clone(&self.layout), &rules, &clustering, settings)

@@ -8,7 +8,6 @@ use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, 
 use arrow_schema::{DataType as ArrowType, Field, FieldRef, Schema, SchemaRef};
 use boathouse_base::{Env, Value};
 use boathouse_delta_protocol::action::{Add, StringMap, encode_path};
-use boathouse_delta_protocol::clustering::{CLUSTERING_DOMAIN, clustering_columns};
 use boathouse_delta_protocol::partition;
 use boathouse_delta_protocol::properties::CompressionCodec;
 use boathouse_delta_protocol::rules::Rules;
@@ -184,7 +183,7 @@ impl DataWriter {
         let (protocol, metadata, layout) = (snapshot.protocol(), snapshot.metadata(), snapshot.layout());
         boathouse_delta_protocol::features::check_write(protocol, metadata).on(snapshot.url())?;
         let rules = Rules::of(protocol, metadata, &layout.schema).on(snapshot.url())?;
-        let clustering = clustering_paths(snapshot)?;
+        let clustering = snapshot.clustering_columns()?;
         Self::with_layout(snapshot.table(), Arc::clone(layout), &rules, &clustering, settings)
     }
 
@@ -687,16 +686,6 @@ fn passed_schema(schema: &SchemaRef, columns: &[ArrayRef]) -> SchemaRef {
         .zip(columns)
         .map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone()));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-/// The columns by which a table is clustered: they have statistics, whatever the properties say.
-pub(crate) fn clustering_paths(snapshot: &Snapshot) -> Result<Vec<ColumnPath>> {
-    let Some(domain) = snapshot.state().domain_metadata.get(CLUSTERING_DOMAIN) else { return Ok(Vec::new()) };
-    let columns = clustering_columns(&domain.configuration).on(snapshot.url())?;
-    Ok(columns
-        .iter()
-        .filter_map(|column| ColumnPath::of_physical(&snapshot.layout().schema, column, snapshot.layout().mode))
-        .collect())
 }
 
 /// Deletes files that no commit refers to. Best effort.

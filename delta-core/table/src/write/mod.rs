@@ -23,7 +23,7 @@ pub(crate) mod upload;
 
 pub use builder::WriteBuilder;
 pub use changes::{ChangeType, ChangeWriter, WrittenChanges};
+pub(crate) use data_writer::discard;
 pub use data_writer::{DataWriter, DataWriterSettings, RowOrder, WrittenFiles};
-pub(crate) use data_writer::{clustering_paths, discard};
 pub(crate) use define::Definition;
 pub use evolve::Evolution;

@@ -15,6 +15,7 @@ mod contracts;
 mod conversions;
 mod corpora;
 mod dropped_features;
+mod erasing;
 mod faults;
 mod features;
 mod fscks;
