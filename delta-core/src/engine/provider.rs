@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use boathouse_delta_protocol::rules::ValueOf;
 use boathouse_delta_table::{DataFile, DeltaTable, Snapshot};
 use boathouse_frames::{into_datafusion, pushdown, to_conjunction};
-use datafusion::arrow::datatypes::{Field, SchemaRef};
+use datafusion::arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, not_impl_err, plan_err};
 use datafusion::datasource::physical_plan::parquet::transform_schema_to_view;
@@ -22,7 +22,10 @@ use super::cast::loose_schema;
 use super::expressions::SparkExpressions;
 use super::insert;
 use super::merge::KeyFilter;
-use super::scan::{DeltaScanExec, FooterCache, Locators, Scan, ScanBuilder, matching, reads_only};
+use super::scan::{
+    DeltaScanExec, FILE_METADATA, FooterCache, Locators, MetadataParts, Scan, ScanBuilder, matching, metadata_field,
+    reads_metadata, reads_only, reads_only_of_files,
+};
 
 /// What a query under way sees: when it began, the version, and its URL, which the plans of its scans hold.
 #[derive(Debug)]
@@ -82,7 +85,10 @@ struct Seen {
 #[derive(Debug, Clone)]
 pub struct DeltaTableProvider {
     snapshot: Snapshot,
+    /// The columns of the table.
     schema: SchemaRef,
+    /// The same with `_metadata` as the last, when that is asked for.
+    with_metadata: Option<SchemaRef>,
     pinned: bool,
     /// Values for columns that an INSERT does not name.
     defaults: HashMap<String, Expr>,
@@ -106,6 +112,7 @@ impl DeltaTableProvider {
     fn new(snapshot: Snapshot, pinned: bool) -> Self {
         Self {
             schema: loose_schema(&snapshot.schema()),
+            with_metadata: None,
             defaults: defaults(&snapshot),
             snapshot,
             pinned,
@@ -121,7 +128,29 @@ impl DeltaTableProvider {
     pub fn with_views(mut self) -> Self {
         self.views = true;
         self.schema = Arc::new(transform_schema_to_view(&self.schema));
+        if self.with_metadata.is_some() { self.with_file_metadata() } else { self }
+    }
+
+    /// The same table with a last column `_metadata`, of which file each row is. [`delta_sql`](crate::delta_sql) adds it by itself where a
+    /// query names it. A table that has a column of that name keeps it, and gets no other.
+    ///
+    /// **Shape**: a struct of `file_path` (URL), `file_name`, `file_size` (bytes), `file_block_start` (0), `file_block_length` (the size),
+    /// `file_modification_time` (UTC, as the log has it), `row_index` (from 0; deleted rows count), and where the table tracks its rows
+    /// `row_id` and `row_commit_version`, which are null for files that were there before it did.
+    ///
+    /// **Source**: Apache Spark, "File Metadata Columns"; Delta protocol, "Row Tracking".
+    #[must_use]
+    pub fn with_file_metadata(mut self) -> Self {
+        let own = self.schema.fields().iter().any(|field| field.name().eq_ignore_ascii_case(FILE_METADATA));
+        let column = metadata_field(self.snapshot.row_tracking().is_some());
+        let fields = self.schema.fields().iter().cloned().chain([column]);
+        self.with_metadata = (!own).then(|| Arc::new(Schema::new(fields.collect::<Vec<_>>())));
         self
+    }
+
+    /// Whether it has the column, which was asked for.
+    pub(crate) fn has_file_metadata(&self) -> bool {
+        self.with_metadata.is_some()
     }
 
     /// The table.
@@ -149,6 +178,9 @@ impl DeltaTableProvider {
         if self.views {
             fresh = fresh.with_views();
         }
+        if self.with_metadata.is_some() {
+            fresh = fresh.with_file_metadata();
+        }
         Ok(Self { footers: Arc::clone(&self.footers), seen: Arc::clone(&self.seen), ..fresh })
     }
 
@@ -157,10 +189,38 @@ impl DeltaTableProvider {
         Self { footers, ..self }
     }
 
+    /// Whether a filter reads the hidden column `_metadata`.
+    fn asks_for_files(&self, filter: &Expr) -> bool {
+        self.with_metadata.is_some() && reads_metadata(filter)
+    }
+
+    fn is_of_files(&self, filter: &Expr, snapshot: &Snapshot) -> bool {
+        match self.asks_for_files(filter) {
+            true => reads_only_of_files(filter, snapshot.partition_columns()),
+            false => reads_only(filter, snapshot.partition_columns()),
+        }
+    }
+
     /// Whether a filter is the same for all rows of a file. The engine does not ask it again then, and answers counts from
     /// the log.
     fn is_decided_by_log(&self, filter: &Expr) -> bool {
-        reads_only(filter, self.snapshot.partition_columns())
+        self.is_of_files(filter, &self.snapshot)
+    }
+
+    /// The column `_metadata` with its parts, when it is among those that are wanted.
+    fn metadata(&self, snapshot: &Snapshot, projection: &[usize]) -> Result<Option<(FieldRef, MetadataParts)>> {
+        let Some(field) = self.with_metadata.as_ref().and_then(|schema| schema.fields().last()) else { return Ok(None) };
+        if !projection.contains(&self.schema.fields().len()) {
+            return Ok(None);
+        }
+        let promised = *field == metadata_field(true);
+        let tracked = snapshot.row_tracking().filter(|_| promised).cloned();
+        if promised && tracked.is_none() {
+            return plan_err!("scan {}: it no longer tracks its rows; register it again", snapshot.url());
+        }
+        let mode = snapshot.column_mapping();
+        let columns = snapshot.delta_schema().fields.iter().map(|column| column.physical_name(mode));
+        Ok(Some((Arc::clone(field), MetadataParts::new(columns, tracked))))
     }
 
     /// What this query sees, and the URL that its plan is to hold: its first scan looks for the newest version, the others take the same
@@ -212,7 +272,7 @@ impl DeltaTableProvider {
 #[async_trait]
 impl TableProvider for DeltaTableProvider {
     fn schema(&self) -> SchemaRef {
-        SchemaRef::clone(&self.schema)
+        SchemaRef::clone(self.with_metadata.as_ref().unwrap_or(&self.schema))
     }
 
     fn table_type(&self) -> TableType {
@@ -231,24 +291,27 @@ impl TableProvider for DeltaTableProvider {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let (snapshot, url) = self.current(session).await?;
-        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        let shown = TableProvider::schema(self);
+        let all: Vec<usize> = (0..shown.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
-        let predicate = to_conjunction(filters);
+        let of_table: Vec<Expr> = filters.iter().filter(|filter| !self.asks_for_files(filter)).cloned().collect();
+        let predicate = to_conjunction(&of_table);
         let files = snapshot.files(predicate.as_ref()).await.map_err(|error| into_datafusion(error.into()))?;
         let (of_log, of_rows): (Vec<&Expr>, Vec<&Expr>) = filters.iter().partition(|filter| self.is_decided_by_log(filter));
-        if of_log.iter().any(|filter| !reads_only(filter, snapshot.partition_columns())) {
+        if of_log.iter().any(|filter| !self.is_of_files(filter, &snapshot)) {
             return plan_err!(
                 "scan {}: its partition columns are others than when it was registered; register it again",
                 snapshot.url()
             );
         }
-        let mut files = matching(session, &snapshot, &self.schema, files, &of_log)?;
+        let mut files = matching(session, &snapshot, &shown, files, &of_log)?;
         let limit = limit.filter(|_| of_rows.is_empty());
         if let Some(limit) = limit {
             truncate(&mut files, limit);
         }
         let (schema, footers) = (&self.schema, &self.footers);
-        ScanBuilder { snapshot: &snapshot, url, schema, files: &files, projection, limit, footers }.build(session)
+        let metadata = self.metadata(&snapshot, projection)?;
+        ScanBuilder { snapshot: &snapshot, url, schema, metadata, files: &files, projection, limit, footers }.build(session)
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
@@ -256,6 +319,8 @@ impl TableProvider for DeltaTableProvider {
         for (answer, filter) in answers.iter_mut().zip(filters) {
             if self.is_decided_by_log(filter) {
                 *answer = TableProviderFilterPushDown::Exact;
+            } else if self.asks_for_files(filter) {
+                *answer = TableProviderFilterPushDown::Unsupported;
             }
         }
         Ok(answers)
@@ -264,6 +329,9 @@ impl TableProvider for DeltaTableProvider {
     async fn insert_into(&self, _: &dyn Session, input: Arc<dyn ExecutionPlan>, op: InsertOp) -> Result<Arc<dyn ExecutionPlan>> {
         if let Some(version) = self.version() {
             return plan_err!("insert into {}: it is registered at version {version}, which cannot change", self.table().url());
+        }
+        if self.with_metadata.is_some() {
+            return plan_err!("insert into {}: it is registered with `{FILE_METADATA}`, which is read only", self.table().url());
         }
         insert::plan(self.table().clone(), self.schema(), input, op)
     }

@@ -10,6 +10,7 @@ mod corpora;
 mod fan_out;
 mod faults;
 mod feed;
+mod file_metadata;
 mod kills;
 mod letter_case;
 mod life_model;

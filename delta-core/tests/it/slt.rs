@@ -164,3 +164,8 @@ async fn names_are_found_in_any_letter_case_and_spelled_as_declared() {
 async fn what_there_is_is_shown_described_and_dropped() {
     play("catalog.slt").await;
 }
+
+#[tokio::test]
+async fn files_of_rows_are_a_column_for_those_who_name_it() {
+    play("file_metadata.slt").await;
+}

@@ -26,11 +26,18 @@ use super::conform_expr::ConformExpr;
 #[derive(Debug, Clone)]
 pub(crate) struct DeltaAdapters {
     columns: Arc<FileColumns>,
+    /// Columns that are none of the table, and are found by their exact name.
+    others: Arc<[String]>,
 }
 
 impl DeltaAdapters {
     pub(crate) fn new(columns: Arc<FileColumns>) -> Self {
-        Self { columns }
+        Self { columns, others: Arc::default() }
+    }
+
+    /// Finds these by their exact name: they are no columns of the table.
+    pub(crate) fn with_others(self, others: Vec<String>) -> Self {
+        Self { others: others.into(), ..self }
     }
 }
 
@@ -41,7 +48,7 @@ impl PhysicalExprAdapterFactory for DeltaAdapters {
                 "the columns of this table are found by field id, and the file has none: it was not written for this table"
             );
         }
-        Ok(Arc::new(DeltaAdapter { columns: Arc::clone(&self.columns), table, file }))
+        Ok(Arc::new(DeltaAdapter { columns: Arc::clone(&self.columns), others: Arc::clone(&self.others), table, file }))
     }
 }
 
@@ -49,13 +56,17 @@ impl PhysicalExprAdapterFactory for DeltaAdapters {
 #[derive(Debug)]
 struct DeltaAdapter {
     columns: Arc<FileColumns>,
+    others: Arc<[String]>,
     table: SchemaRef,
     file: SchemaRef,
 }
 
 impl DeltaAdapter {
     fn found(&self, column: &Column) -> Option<(usize, &FieldRef)> {
-        let at = self.columns.find(self.file.fields(), column.name())?;
+        let at = match self.others.iter().any(|other| other == column.name()) {
+            true => self.file.index_of(column.name()).ok()?,
+            false => self.columns.find(self.file.fields(), column.name())?,
+        };
         self.file.fields().get(at).map(|field| (at, field))
     }
 

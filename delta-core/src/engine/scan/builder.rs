@@ -22,6 +22,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 
 use super::adapter::DeltaAdapters;
 use super::footers::{FilesOf, FooterCache, Footers};
+use super::metadata::MetadataParts;
 use super::source::DeltaFileSource;
 use super::statistics::{KnownFiles, of_all, scalar};
 use super::vectors::Deleted;
@@ -33,6 +34,8 @@ pub(crate) struct ScanBuilder<'a> {
     pub(crate) url: Arc<str>,
     /// The columns of the table as the engine sees them.
     pub(crate) schema: &'a SchemaRef,
+    /// The column `_metadata`, with its parts; its place is behind the columns of the table.
+    pub(crate) metadata: Option<(FieldRef, MetadataParts)>,
     pub(crate) files: &'a [DataFile],
     /// Places of the columns that are wanted, in that order.
     pub(crate) projection: &'a [usize],
@@ -45,7 +48,9 @@ impl ScanBuilder<'_> {
     /// The plan. Does no I/O.
     pub(crate) fn build(self, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
         if self.files.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(self.projection)?))));
+            let fields = self.schema.fields().iter().cloned().chain(self.metadata.map(|(field, _)| field));
+            let announced = Schema::new(fields.collect::<Vec<_>>());
+            return Ok(Arc::new(EmptyExec::new(Arc::new(announced.project(self.projection)?))));
         }
         let columns = Arc::new(FileColumns::new(self.snapshot.delta_schema(), self.snapshot.column_mapping()));
         let (table, places) = self.source_schema();
@@ -61,32 +66,42 @@ impl ScanBuilder<'_> {
         // As nanoseconds, the times of old writers end in the year 2262.
         options.global.coerce_int96 = Some("us".to_owned());
         let parquet = ParquetSource::new(table.clone()).with_table_parquet_options(options);
-        let is_plain = columns.are_plain() && self.files.iter().all(|file| file.deletion_vector().is_none());
+        let is_plain = columns.are_plain() && self.metadata.is_none();
+        let is_plain = is_plain && self.files.iter().all(|file| file.deletion_vector().is_none());
         let source: Arc<dyn FileSource> = if is_plain {
             Arc::new(parquet.with_parquet_file_reader_factory(Arc::new(footers)))
         } else {
             Arc::new(DeltaFileSource::new(parquet, Arc::clone(&columns), Some((Arc::clone(store), of)), Arc::clone(self.footers)))
         };
         let wanted = self.projection.iter().map(|at| {
-            let (name, place) = (self.schema.field(*at).name(), places[*at]);
-            let physical = table.table_schema().field(place).name();
-            ProjectionExpr { expr: Arc::new(Column::new(physical, place)), alias: name.clone() }
+            let Some(place) = places.get(*at) else { return self.metadata_of(session, table.table_schema()) };
+            let (name, physical) = (self.schema.field(*at).name(), table.table_schema().field(*place).name());
+            Ok(ProjectionExpr { expr: Arc::new(Column::new(physical, *place)), alias: name.clone() })
         });
-        let Some(source) = source.try_pushdown_projection(&ProjectionExprs::new(wanted))? else {
+        let wanted = ProjectionExprs::new(wanted.collect::<Result<Vec<_>>>()?);
+        let Some(source) = source.try_pushdown_projection(&wanted)? else {
             return internal_err!("a source of Parquet files takes no projection");
         };
+        let others = self.metadata.as_ref().map(|(_, parts)| parts.found_by_name()).unwrap_or_default();
         let url = self.register(session)?;
         let groups = group(&mut files, session.config().target_partitions());
         let config = FileScanConfigBuilder::new(url, source)
             .with_file_groups(groups)
             .with_statistics(statistics)
             .with_limit(self.limit)
-            .with_expr_adapter(Some(Arc::new(DeltaAdapters::new(columns))))
+            .with_expr_adapter(Some(Arc::new(DeltaAdapters::new(columns).with_others(others))))
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
 
-    /// The columns under their physical names, partition columns last; and where each column of the table is there.
+    /// `_metadata` over the columns of the source.
+    fn metadata_of(&self, session: &dyn Session, source: &SchemaRef) -> Result<ProjectionExpr> {
+        let Some((field, parts)) = &self.metadata else { return internal_err!("a scan has no such column") };
+        Ok(ProjectionExpr { expr: parts.expression(session, source)?, alias: field.name().clone() })
+    }
+
+    /// The columns under their physical names, then partition columns, then what the reader makes; each with the parts of `_metadata`. And
+    /// where each column of the table is there.
     fn source_schema(&self) -> (TableSchema, Vec<usize>) {
         let delta = self.snapshot.delta_schema();
         let mode = self.snapshot.column_mapping();
@@ -103,18 +118,25 @@ impl ScanBuilder<'_> {
             .iter()
             .filter_map(|name| of_log.iter().find(|field| field.name() == name).copied())
             .collect();
-        let order: Vec<&str> = of_files.iter().chain(&of_log).map(|field| field.name().as_str()).collect();
-        let place = |field: &FieldRef| order.iter().position(|name| name == field.name()).unwrap_or_default();
+        let parts = self.metadata.as_ref().map(|(_, parts)| parts);
+        let stored = parts.map(MetadataParts::stored).unwrap_or_default();
+        let name = |field: &&FieldRef| Some(field.name().clone());
+        let order: Vec<Option<String>> =
+            of_files.iter().map(name).chain(stored.iter().map(|_| None)).chain(of_log.iter().map(name)).collect();
+        let place = |field: &FieldRef| order.iter().position(|name| name.as_ref() == Some(field.name())).unwrap_or_default();
         let places = self.schema.fields().iter().map(place).collect();
-        let files = Schema::new(of_files.into_iter().map(physical).collect::<Vec<_>>());
-        let of_log: Vec<FieldRef> = of_log.into_iter().map(physical).collect();
-        (TableSchema::builder(Arc::new(files)).with_table_partition_cols(of_log).build(), places)
+        let files = Schema::new(of_files.into_iter().map(physical).chain(stored).collect::<Vec<_>>());
+        let constants = parts.map(MetadataParts::constants).unwrap_or_default();
+        let constants: Vec<FieldRef> = of_log.into_iter().map(physical).chain(constants).collect();
+        let numbers: Vec<FieldRef> = parts.map(MetadataParts::row_number).into_iter().collect();
+        let source = TableSchema::builder(Arc::new(files)).with_table_partition_cols(constants).with_virtual_columns(numbers);
+        (source.build(), places)
     }
 
     /// What the log knows of the columns that are wanted.
     fn known(&self, source: &SchemaRef, places: &[usize]) -> KnownFiles {
         let mut names = vec![None; source.fields().len()];
-        for at in self.projection {
+        for at in self.projection.iter().filter(|at| **at < places.len()) {
             names[places[*at]] = Some(self.schema.field(*at).name().clone());
         }
         KnownFiles::new(self.snapshot, source, names, self.files.len())
@@ -131,11 +153,14 @@ impl ScanBuilder<'_> {
             e_tag: None,
             version: None,
         };
-        let values = table.table_partition_cols().iter().enumerate().map(|(at, field)| {
+        let of_log = table.table_partition_cols().iter().take(self.snapshot.partition_columns().len()).enumerate();
+        let values = of_log.map(|(at, field)| {
             let value = file.partition_values().get(at).unwrap_or(&Value::Null);
             scalar(value, field.data_type()).map_or_else(|| ScalarValue::try_new_null(field.data_type()), Ok)
         });
-        let mut planned = PartitionedFile::new_from_meta(meta).with_partition_values(values.collect::<Result<_>>()?);
+        let metadata = self.metadata.iter().flat_map(|(_, parts)| parts.values(self.snapshot, file)).map(Ok);
+        let mut planned =
+            PartitionedFile::new_from_meta(meta).with_partition_values(values.chain(metadata).collect::<Result<_>>()?);
         // Not `with_statistics`: it takes every partition value for one that is not null.
         planned.statistics = Some(Arc::new(known.of(file)));
         Ok(match file.vector(self.snapshot).map_err(failed)? {

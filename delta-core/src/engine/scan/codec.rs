@@ -13,7 +13,7 @@ use std::sync::Arc;
 use boathouse_delta_protocol::schema::{ColumnMappingMode, StructType};
 use boathouse_delta_table::{FileColumns, FileVector};
 use datafusion::common::{Result, exec_err, not_impl_err};
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
@@ -38,7 +38,7 @@ const FORMAT: u32 = 1;
 /// variants. All other scans are plain Parquet, and need no codec. Whoever decodes a plan reads files, and deletion
 /// vectors, from the object store that its own session has for the URL of the table.
 ///
-/// **Errors**: plans that write, and scans inside a MERGE, do not leave the process. A scan that compares with the result
+/// **Errors**: plans that write, scans inside a MERGE, and scans with `_metadata` do not leave the process. A scan that compares with the result
 /// of a subquery is refused when it is decoded: DataFusion does not hand subqueries to codecs.
 ///
 /// # Example
@@ -92,6 +92,10 @@ impl PhysicalExtensionCodec for DeltaPlanCodec {
         let (Some(config), Some(source)) = (config, source) else {
             return not_impl_err!("a {} does not leave the process", node.name());
         };
+        // The encoding of DataFusion has no place for them: whoever decodes it would look for a column of the file.
+        if !source.table_schema().virtual_columns().is_empty() {
+            return not_impl_err!("a scan that numbers the rows of its files, as for `_metadata`, does not leave the process");
+        }
         let files = config.file_groups.iter().flat_map(FileGroup::iter);
         let vectors = files.filter_map(|file| {
             let deleted = file.extension::<Deleted>()?;

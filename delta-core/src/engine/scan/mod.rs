@@ -6,6 +6,7 @@
 //!                                    │                                 └ DeltaFileSource     vectors, ids, variants
 //!                                    ├─ statistics   what the log knows of rows and columns
 //!                                    ├─ Footers      footers that were read before, by path and size
+//!                                    ├─ MetadataParts `_metadata`, of constants, the number of the row and stored row ids
 //!                                    └─ DeltaAdapter columns of the table, found in each file
 //! ```
 //! A plan that any engine of the same family can run needs nothing of ours: `ParquetSource`. Where rows would be wrong
@@ -18,6 +19,7 @@ mod codec;
 mod conform_expr;
 mod exec;
 mod footers;
+mod metadata;
 mod partitions;
 mod source;
 mod statistics;
@@ -28,5 +30,6 @@ pub(crate) use builder::ScanBuilder;
 pub use codec::DeltaPlanCodec;
 pub(crate) use exec::{DeltaScanExec, Locators, Scan, scan_schema};
 pub(crate) use footers::{FooterCache, FooterCaches};
-pub(crate) use partitions::{matching, reads_only};
+pub(crate) use metadata::{FILE_METADATA, MetadataParts, field as metadata_field, reads_metadata};
+pub(crate) use partitions::{matching, reads_only, reads_only_of_files};
 pub(crate) use source::DeltaFileSource;

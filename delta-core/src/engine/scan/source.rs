@@ -21,7 +21,7 @@ use datafusion_datasource::morsel::Morselizer;
 use super::footers::{FilesOf, FooterCache, Footers};
 use super::vectors::VectorMorselizer;
 
-/// A [`ParquetSource`] with what Delta adds: deletion vectors of files, columns that go by field id, variants.
+/// A [`ParquetSource`] with what Delta adds: deletion vectors of files, columns that go by field id, variants, `_metadata`.
 ///
 /// It is a type of its own so that nobody takes it for Parquet: an encoding that does not know it refuses it, instead
 /// of returning deleted rows. Everything else is Parquet's: filters, projections, pruning, orders.

@@ -22,7 +22,7 @@ use super::correlated::{Decision, is_correlated};
 use super::lake::Lake;
 use super::run::{Run, name_again, nearest};
 use super::stars::Stars;
-use super::{assignments, mistakes, stars, statements, subqueries, travel, upkeep, with_clause};
+use super::{assignments, file_metadata, mistakes, stars, statements, subqueries, travel, upkeep, with_clause};
 
 use crate::engine::boxed::boxed;
 use crate::engine::copy::CopyReport;
@@ -202,6 +202,7 @@ async fn run(session: &SessionContext, statement: &str) -> Result<StatementRepor
     let parsed = state.sql_to_statement(&text, &dialect);
     let mut parsed = parsed.map_err(|error| unplanned(session, statement, error))?;
     let prepared = assignments::prepare(session, &lake, &mut parsed, statement).await?;
+    let _exposed = boxed(|| file_metadata::expose(session, &lake, &mut parsed, statement)).await?;
     let plan = spelling::plan(session, parsed).await.map_err(|error| unplanned(session, statement, error))?;
     // From here on it is the statement without what only Delta knows.
     let statement = text.as_str();

@@ -33,7 +33,7 @@ use super::defaults::Defaults;
 use super::dml::StatementReport;
 use super::run::{Run, name_again, provider_named};
 use super::statements::{Statement, query};
-use super::travel;
+use super::{file_metadata, travel};
 use crate::engine::assign::{names, place};
 use crate::engine::error::{Attempt, EngineError, Result};
 use crate::engine::ext::DeltaTableExt;
@@ -282,6 +282,7 @@ impl Run<'_> {
                 return self.listed(values, columns, attempt);
             }
         }
+        let _exposed = file_metadata::expose(self.session, self.lake, &mut parsed, self.text).await?;
         let plan = spelling::plan(self.session, parsed).await.map_err(failed)?;
         self.session.execute_logical_plan(plan).await.map_err(failed)
     }

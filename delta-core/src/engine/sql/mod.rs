@@ -27,6 +27,7 @@ mod data_types;
 mod defaults;
 mod describe;
 mod dml;
+mod file_metadata;
 mod insert;
 mod lake;
 mod mistakes;

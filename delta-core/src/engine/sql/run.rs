@@ -16,7 +16,7 @@ use super::cursor::TableName;
 use super::dml::StatementReport;
 use super::lake::{Lake, SCHEMA, default_catalog};
 use super::statements::{Change, Create, Statement};
-use super::{defaults, show, travel, upkeep};
+use super::{defaults, file_metadata, show, travel, upkeep};
 use crate::engine::assign::place;
 use crate::engine::boxed::boxed;
 use crate::engine::cast::loose;
@@ -180,7 +180,8 @@ impl Run<'_> {
         let failed = |error| self.failed("plan the query", error);
         let state = self.session.state();
         let dialect = state.config_options().sql_parser.dialect;
-        let parsed = state.sql_to_statement(&query, &dialect).map_err(failed)?;
+        let mut parsed = state.sql_to_statement(&query, &dialect).map_err(failed)?;
+        let _exposed = file_metadata::expose(self.session, self.lake, &mut parsed, self.text).await?;
         let plan = spelling::plan(self.session, parsed).await.map_err(failed)?;
         self.session.execute_logical_plan(plan).await.map_err(failed)
     }
