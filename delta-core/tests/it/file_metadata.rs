@@ -28,14 +28,14 @@ async fn a_filter_on_the_name_of_a_file_skips_the_others() {
         let name = path.rsplit('/').next().unwrap();
         let query = format!("SELECT id FROM t WHERE _metadata.file_name = '{name}'");
         let plan = text(&session, &format!("EXPLAIN {query}")).await;
-        assert_eq!(plan.matches(".parquet").count(), 1, "{plan}");
+        assert_eq!(plan.matches("lake/t/").count(), 1, "{plan}");
         assert!(!plan.contains("FilterExec"), "the log decides: {plan}");
         let rows = session.query(&query).await.unwrap().count().await.unwrap();
         assert_eq!(Some(rows as u64), file.row_count());
     }
     let both = format!("SELECT id FROM t WHERE part = 'a' AND _metadata.file_path LIKE '%{}'", files[0].path());
     let plan = text(&session, &format!("EXPLAIN {both}")).await;
-    assert!(plan.matches(".parquet").count() <= 1, "{plan}");
+    assert!(plan.matches("lake/t/").count() <= 1, "{plan}");
     // What is not the same in all rows of a file is asked row by row.
     let plan = text(&session, "EXPLAIN SELECT id FROM t WHERE _metadata.row_index = 1").await;
     assert!(plan.contains("FilterExec"), "{plan}");
