@@ -17,8 +17,8 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUni
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, ScalarValue, ToDFSchema, internal_err};
-use datafusion::functions::core::expr_fn::{coalesce, named_struct};
-use datafusion::logical_expr::{Expr, lit};
+use datafusion::functions::core::expr_fn::named_struct;
+use datafusion::logical_expr::{Expr, lit, when};
 use datafusion::parquet::arrow::RowNumber;
 use datafusion::physical_expr::PhysicalExpr;
 
@@ -181,8 +181,9 @@ impl MetadataParts {
         let mut arguments: Vec<Expr> = OF_FILE.into_iter().chain([ROW_INDEX]).flat_map(|name| [lit(name), part(name)]).collect();
         if let Some(RowTrackingColumns { row_id, commit_version }) = &self.tracked {
             let [id, version] = TRACKED;
-            arguments.extend([lit(id), coalesce(vec![column(row_id), part(id) + part(ROW_INDEX)])]);
-            arguments.extend([lit(version), coalesce(vec![column(commit_version), part(version)])]);
+            let or = |stored: &str, other| when(column(stored).is_not_null(), column(stored)).otherwise(other);
+            arguments.extend([lit(id), or(row_id, part(id) + part(ROW_INDEX))?]);
+            arguments.extend([lit(version), or(commit_version, part(version))?]);
         }
         session.create_physical_expr(named_struct(arguments), &Arc::clone(schema).to_dfschema()?)
     }

@@ -22,6 +22,7 @@ pub fn session() -> DeltaSession {
 /// | words | what |
 /// | --- | --- |
 /// | `SELECT … FROM t VERSION AS OF 3`, `TIMESTAMP AS OF '…'`, `t@v3` | an earlier version |
+/// | `SELECT _metadata.file_name, … FROM t` | which file each row is in: [`with_file_metadata`](crate::DeltaTableProvider::with_file_metadata) |
 /// | `table_changes('t', from [, to])`, `table_changes_by_path` | what versions, or times, changed |
 /// | `INSERT [WITH SCHEMA EVOLUTION] INTO` or `OVERWRITE t [PARTITION (…)] [(columns) \| BY NAME]` query or `TABLE s` | new rows |
 /// | `INSERT INTO t REPLACE WHERE …`, `REPLACE USING (…)` | new rows in the place of others |
