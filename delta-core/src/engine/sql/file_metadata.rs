@@ -281,7 +281,7 @@ impl Exposer {
 }
 
 /// `*` over several tables that have the column, as the star of each table: a name that several have cannot be left out of one star.
-fn spread(select: &mut Select) -> std::result::Result<(), Problem> {
+fn spread(select: &mut Select) -> Result<(), Problem> {
     let is_plain =
         |item: &SelectItem| matches!(item, SelectItem::Wildcard(options) if *options == WildcardAdditionalOptions::default());
     let is_star = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_));
