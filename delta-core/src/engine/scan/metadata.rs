@@ -67,7 +67,7 @@ fn values_of_file(snapshot: &Snapshot, file: &DataFile) -> [ScalarValue; 6] {
 
 /// The URL of a file that the log of the table at `table` names by `path`.
 fn url_of(table: &str, path: &str) -> String {
-    let has_scheme = path.split_once(':').is_some_and(|(scheme, _)| !scheme.contains('/'));
+    let has_scheme = path.contains("://") || path.starts_with("file:");
     if has_scheme {
         return path.to_owned();
     }
