@@ -1,6 +1,7 @@
 //! What can go wrong with topics.
 
 use boathouse_base::{DomainError, ErrorKind};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::error::ArrowError;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 
@@ -112,6 +113,41 @@ pub enum KafkaError {
         /// What Arrow said.
         source: ArrowError,
     },
+    /// A column of rows for Kafka is missing, or of another type.
+    #[error("write rows to Kafka: the column `{column}` is {found}, and it should be {expected}")]
+    Column {
+        /// Its name.
+        column: String,
+        /// Its type; null when it is missing.
+        found: DataType,
+        /// What it should be.
+        expected: String,
+    },
+    /// A row names no topic, and the sink has none for all.
+    #[error("write rows to Kafka: row {row} of a batch has no topic; set the option `topic`, or filter such rows")]
+    RowWithoutTopic {
+        /// Its number in the batch.
+        row: usize,
+    },
+    /// Rows that should replace all others.
+    #[error("write to Kafka: a topic cannot be replaced by the whole result of an epoch; use the append or the update mode")]
+    Complete,
+    /// Another run of the query writes.
+    #[error("{attempt} of the query `{query}`: another run has taken the transactions of this query over; stop one of them")]
+    Fenced {
+        /// What was attempted.
+        attempt: String,
+        /// The query.
+        query: String,
+    },
+    /// The mark of an epoch is not one.
+    #[error("read or write the mark of an epoch of the query `{query}`: {source}; give the sink an `epochsTopic` of its own")]
+    Mark {
+        /// The query.
+        query: String,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
     /// The thread that talked to the brokers ended early.
     #[error("{attempt}: the thread that talks to the brokers ended before it was done; the runtime may be shutting down")]
     Stopped {
@@ -147,7 +183,14 @@ pub enum DataLossReason {
 impl DomainError for KafkaError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Option { .. } | Self::Offset { .. } | Self::Backwards { .. } => ErrorKind::Invalid,
+            Self::Option { .. }
+            | Self::Offset { .. }
+            | Self::Backwards { .. }
+            | Self::Column { .. }
+            | Self::RowWithoutTopic { .. } => ErrorKind::Invalid,
+            Self::Complete => ErrorKind::Unsupported,
+            Self::Fenced { .. } => ErrorKind::Conflict,
+            Self::Mark { .. } => ErrorKind::Corrupt,
             Self::DataLoss { .. } | Self::NoTopic { .. } | Self::NoRowAtTime { .. } => ErrorKind::NotFound,
             Self::Silent { .. } => ErrorKind::Unavailable,
             Self::Client { source, .. } => kind_of(source),
