@@ -29,7 +29,6 @@ pub(crate) enum Part {
 }
 
 /// Reads ranges, partition after partition: the same rows in the same order each time. The client fetches all of them at once.
-#[derive(Debug)]
 pub(crate) struct Fetch<'a> {
     pub(crate) consumer: &'a Arc<BaseConsumer>,
     pub(crate) options: &'a KafkaSourceOptions,

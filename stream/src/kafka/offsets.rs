@@ -43,13 +43,11 @@ impl KafkaOffsets {
     /// A position: offsets that a stream has come to.
     pub(crate) fn position(text: &str) -> Result<Self, KafkaError> {
         let offsets = Self::parse(text)?;
-        match offsets.iter().find(|(_, _, offset)| *offset < 0) {
-            Some((topic, partition, offset)) => Err(KafkaError::Offset {
-                offset: text.to_owned(),
-                problem: format!("partition {partition} of `{topic}` stands at {offset}"),
-            }),
-            None => Ok(offsets),
+        if let Some((topic, partition, offset)) = offsets.iter().find(|(_, _, offset)| *offset < 0) {
+            let problem = format!("partition {partition} of `{topic}` stands at {offset}");
+            return Err(KafkaError::Offset { offset: text.to_owned(), problem });
         }
+        Ok(offsets)
     }
 
     /// The offset of a partition.

@@ -7,7 +7,7 @@ use boathouse_base::{CommittedEpoch, EpochCommit};
 use datafusion::arrow::array::RecordBatch;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 
 use super::epochs::{Epochs, PARTITION, mark};
 use super::error::KafkaError;
@@ -92,6 +92,9 @@ impl Transactions {
     }
 
     pub(crate) fn abort(&self) -> Result<(), KafkaError> {
+        // What was not sent yet is not needed; the client only aborts when it has told what became of every record.
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+        self.producer.flush(self.timeout).map_err(|error| self.failed("give up the rows of an epoch", error))?;
         self.producer.abort_transaction(self.timeout).map_err(|error| self.failed("abort a transaction", error))
     }
 

@@ -3,4 +3,5 @@
 
 mod cluster;
 mod query;
+mod sink;
 mod source;

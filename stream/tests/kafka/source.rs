@@ -230,9 +230,9 @@ async fn brokers_that_are_silent_end_the_read_with_an_error() {
     cluster.send("clicks", 0, &["0"]);
     let source = cluster.source(&[("kafkaConsumer.pollTimeoutMs", "1000")]);
     let end = next(&source, None).await.unwrap();
-    let stream = source.read(Some(&Offset::new(r#"{"clicks":{"0":0}}"#)), &end);
+    let start = Offset::new(r#"{"clicks":{"0":0}}"#);
     cluster.mock.broker_down(1).unwrap();
-    let error = stream.await.unwrap().collect().await.unwrap_err();
+    let error = source.read(Some(&start), &end).await.unwrap().collect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
 }
 
