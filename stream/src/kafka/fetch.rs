@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use boathouse_base::Result as BaseResult;
 use datafusion::arrow::array::RecordBatch;
-use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -18,7 +17,7 @@ use super::options::{KafkaSourceOptions, OnDataLoss};
 use super::planning::OffsetRange;
 use super::rows::MessageRows;
 
-/// How long one poll waits. Between two of them the client's own events are served.
+/// How long one poll waits. Between two of them it is seen whether anybody still reads.
 const POLL: Duration = Duration::from_millis(50);
 
 /// What goes to the stream: batches, an error, and at the very end [`Part::End`], so that a thread that dies is not taken for the end.
@@ -28,7 +27,8 @@ pub(crate) enum Part {
     End,
 }
 
-/// Reads ranges, partition after partition: the same rows in the same order each time. The client fetches all of them at once.
+/// Reads ranges, partition after partition: the same rows in the same order each time. There is one queue for messages and for the ends of logs, so that
+/// an end is never seen before what stands before it.
 pub(crate) struct Fetch<'a> {
     pub(crate) consumer: &'a Arc<BaseConsumer>,
     pub(crate) options: &'a KafkaSourceOptions,
@@ -73,36 +73,26 @@ impl Fetch<'_> {
     }
 
     fn read(&mut self, ranges: &[OffsetRange]) -> Result<(), Stop> {
-        let ranges: Vec<&OffsetRange> = ranges.iter().filter(|range| range.len() > 0).collect();
-        if ranges.is_empty() {
-            return Ok(());
-        }
-        let queues = self.assign(&ranges)?;
-        for (range, queue) in ranges.iter().zip(&queues) {
-            self.read_partition(range, queue)?;
+        for range in ranges.iter().filter(|range| range.len() > 0) {
+            self.assign(range, range.start)?;
+            self.read_partition(range)?;
         }
         self.flush()
     }
 
-    fn assign(&self, ranges: &[&OffsetRange]) -> Result<Vec<PartitionQueue<DefaultConsumerContext>>, KafkaError> {
-        let failed = |source| self.listing().failed("assign the partitions of an epoch".to_owned(), source);
-        let mut starts = TopicPartitionList::with_capacity(ranges.len());
-        for range in ranges {
-            starts.add_partition_offset(&range.topic, range.partition, Offset::Offset(range.start)).map_err(failed)?;
-        }
-        self.consumer.assign(&starts).map_err(failed)?;
-        let queue_of = |range: &&OffsetRange| {
-            self.consumer
-                .split_partition_queue(&range.topic, range.partition)
-                .ok_or_else(|| failed(ClientError::MessageConsumption(RDKafkaErrorCode::UnknownPartition)))
-        };
-        ranges.iter().map(queue_of).collect()
+    /// What the client still holds of an earlier assignment is dropped by it.
+    fn assign(&self, range: &OffsetRange, offset: i64) -> Result<(), KafkaError> {
+        let failed = |source| self.failed(range, offset, source);
+        let mut start = TopicPartitionList::new();
+        start.add_partition_offset(&range.topic, range.partition, Offset::Offset(offset)).map_err(failed)?;
+        self.consumer.assign(&start).map_err(failed)
     }
 
-    fn read_partition(&mut self, range: &OffsetRange, queue: &PartitionQueue<DefaultConsumerContext>) -> Result<(), Stop> {
-        let (mut next, mut waited, mut last) = (range.start, Duration::ZERO, None);
+    fn read_partition(&mut self, range: &OffsetRange) -> Result<(), Stop> {
+        let (mut next, mut ended_at, mut waited, mut last) = (range.start, None, Duration::ZERO, None);
         while next < range.end {
-            match queue.poll(POLL) {
+            match self.consumer.poll(POLL) {
+                Some(Ok(message)) if message.topic() != range.topic || message.partition() != range.partition => {}
                 Some(Ok(message)) => {
                     waited = Duration::ZERO;
                     if message.offset() >= range.end {
@@ -116,14 +106,17 @@ impl Fetch<'_> {
                         self.flush()?;
                     }
                 }
+                Some(Err(ClientError::PartitionEOF(partition))) if partition != range.partition => {}
                 // Offsets may hold no rows: those of aborted transactions, and marks of their ends.
-                Some(Err(ClientError::PartitionEOF(_))) => return Ok(self.check_end(range, next)?),
+                Some(Err(ClientError::PartitionEOF(_))) if ended_at == Some(next) => return Ok(self.check_end(range, next)?),
+                // The event does not name its topic, so it is asked for again.
+                Some(Err(ClientError::PartitionEOF(_))) => {
+                    ended_at = Some(next);
+                    self.assign(range, next)?;
+                }
                 Some(Err(error)) => last = self.tolerated(range, next, error)?.or(last),
                 None => {
                     waited += POLL;
-                    if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
-                        last = self.tolerated(range, next, error)?.or(last);
-                    }
                     if self.parts.is_closed() {
                         return Err(Stop::Dropped);
                     }

@@ -137,7 +137,11 @@ impl KafkaSourceOptions {
         }
         let mut config = ClientConfig::new();
         // A group is named because the client asks for it; the source never joins it and commits nothing to it.
-        config.set("group.id", "boathouse-kafka-source").set("isolation.level", "read_committed");
+        config
+            .set("group.id", "boathouse-kafka-source")
+            .set("isolation.level", "read_committed")
+            // Only rows that are there are asked for: a broker that waits for more holds the next partition up.
+            .set("fetch.wait.max.ms", "5");
         for (name, value) in &self.client {
             config.set(name, value);
         }

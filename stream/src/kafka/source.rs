@@ -33,8 +33,8 @@ const WAITING_BATCHES: usize = 2;
 ///
 /// **Shape**: [`kafka_schema`]. Rows come partition after partition, by offset.
 ///
-/// **Cost**: a plan asks once for each topic and twice for each partition. A read fetches all partitions at once; it holds what the client has
-/// fetched (`kafka.queued.max.messages.kbytes`) and some batches.
+/// **Cost**: a plan asks once for each topic and twice for each partition. A read takes one partition after another, a round trip each at
+/// least; it holds what the client has fetched (`kafka.queued.max.messages.kbytes`) and some batches.
 ///
 /// **Source**: Spark's Kafka integration guide.
 ///

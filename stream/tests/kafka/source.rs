@@ -102,6 +102,22 @@ async fn many_rows_come_in_batches_each_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_one_topic_is_not_taken_for_that_of_another() {
+    let cluster = Cluster::with_partitions(1);
+    cluster.mock.create_topic("views", 1, 1).unwrap();
+    let source = cluster.source(&[("subscribe", "clicks,views")]);
+    let mut start = None;
+    for round in 0..50 {
+        cluster.send("clicks", 0, &["a", "b"]);
+        cluster.send("views", 0, &["c"]);
+        let end = next(&source, start.as_ref()).await.unwrap();
+        let found: Vec<String> = rows(&source, start.as_ref(), &end).await.into_iter().map(|row| row.2).collect();
+        assert_eq!(found, ["a", "b", "c"], "round {round}");
+        start = Some(end);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_has_the_columns_of_spark() {
     let cluster = Cluster::with_partitions(1);
     let headers = OwnedHeaders::new()
