@@ -105,7 +105,7 @@ impl Epochs<'_> {
 
     fn failed(&self, source: ClientError) -> KafkaError {
         let attempt = format!("read the epochs of a query in `{}`", self.topic);
-        KafkaError::Client { attempt, servers: self.servers.to_owned(), source }
+        KafkaError::Client { attempt, servers: self.servers.to_owned(), source: Box::new(source) }
     }
 }
 

@@ -105,7 +105,7 @@ pub enum KafkaError {
         /// The brokers.
         servers: String,
         /// What it said.
-        source: ClientError,
+        source: Box<ClientError>,
     },
     /// Rows could not be put together.
     #[error("make rows of Kafka messages: {source}")]

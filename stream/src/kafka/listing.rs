@@ -154,7 +154,7 @@ impl Listing<'_> {
     }
 
     pub(crate) fn failed(&self, attempt: String, source: ClientError) -> KafkaError {
-        KafkaError::Client { attempt, servers: self.options.bootstrap_servers.clone(), source }
+        KafkaError::Client { attempt, servers: self.options.bootstrap_servers.clone(), source: Box::new(source) }
     }
 
     fn timeout(&self) -> Duration {

@@ -138,7 +138,7 @@ impl Inner {
         let made = self.config.create().map_err(|source| KafkaError::Client {
             attempt: "make a client of Kafka".to_owned(),
             servers: self.options.bootstrap_servers.clone(),
-            source,
+            source: Box::new(source),
         });
         made.map(Arc::new)
     }

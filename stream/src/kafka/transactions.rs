@@ -42,7 +42,7 @@ impl Transactions {
         let producer = settings.create().map_err(|source| KafkaError::Client {
             attempt: format!("make a producer of the query `{query}`"),
             servers: servers.clone(),
-            source,
+            source: Box::new(source),
         })?;
         let mut opened = Self { query: query.to_owned(), servers, timeout: options.timeout, producer, last: None };
         opened.producer.init_transactions(opened.timeout).map_err(|error| opened.failed("begin the transactions", error))?;
@@ -108,7 +108,11 @@ impl Transactions {
         if [code, fatal].into_iter().flatten().any(|code| fenced.contains(&code)) {
             return KafkaError::Fenced { attempt: attempt.to_owned(), query: self.query.clone() };
         }
-        KafkaError::Client { attempt: format!("{attempt} of the query `{}`", self.query), servers: self.servers.clone(), source }
+        KafkaError::Client {
+            attempt: format!("{attempt} of the query `{}`", self.query),
+            servers: self.servers.clone(),
+            source: Box::new(source),
+        }
     }
 }
 
