@@ -82,6 +82,8 @@ mod error;
 mod event_time;
 mod graph;
 mod inlet;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod late;
 mod listener;
 mod operators;

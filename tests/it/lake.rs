@@ -64,7 +64,7 @@ fn a_table_is_made_read_changed_and_restored() {
         1
     );
     assert_eq!(said(&["history", &table, "--format", "json"]).lines().count(), 4);
-    assert!(said(&["detail", &table, "--format", "json"]).contains("\"num_files\":2"));
+    assert!(said(&["detail", &table, "--format", "json"]).contains("\"numFiles\":2"));
     let columns = "column,type,nullable,partition,comment\nid,long,false,false,\ncarrier,string,true,true,two letters\n";
     assert_eq!(said(&["schema", &table, "--format", "csv"]), columns);
 
