@@ -4,3 +4,4 @@
 mod flights;
 mod lake;
 mod lakehouse;
+mod watch_folder;

@@ -58,7 +58,7 @@ impl<'a> Records<'a> {
     }
 
     /// The record of a row, and its bytes.
-    pub(crate) fn record(&self, row: usize) -> Result<(BaseRecord<'_, [u8], [u8]>, u64), KafkaError> {
+    pub(crate) fn record(&self, row: usize) -> Result<(Record<'_>, u64), KafkaError> {
         let of_row = self.topics.as_ref().filter(|topics| topics.is_valid(row)).map(|topics| topics.value(row));
         let topic = self.topic.or(of_row).ok_or(KafkaError::RowWithoutTopic { row })?;
         let mut record = BaseRecord::to(topic);
@@ -80,6 +80,9 @@ impl<'a> Records<'a> {
         Ok((record, bytes as u64))
     }
 }
+
+/// Key and value are bytes.
+pub(crate) type Record<'a> = BaseRecord<'a, [u8], [u8]>;
 
 fn owned_headers(of_row: &ArrayRef) -> OwnedHeaders {
     let fields = of_row.as_struct();

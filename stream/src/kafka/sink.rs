@@ -162,7 +162,11 @@ impl KafkaSink {
     async fn last(&self, query: &str) -> Result<Option<CommittedEpoch>, KafkaError> {
         // Always asked anew: another run may have committed since.
         let old = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).remove(query);
-        off_the_runtime(move |_| Ok(drop(old)), &self.0).await?;
+        let end = move |_: &_| {
+            drop(old);
+            Ok(())
+        };
+        off_the_runtime(end, &self.0).await?;
         let transactions = self.transactions(query).await?;
         let last = transactions.last.clone();
         self.0.give_back(query, transactions);
