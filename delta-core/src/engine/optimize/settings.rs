@@ -49,7 +49,7 @@ impl Default for OptimizeSettings {
             target_file_size_bytes: None,
             min_file_size_bytes: None,
             max_deleted_percent: 5,
-            memory_bytes: 512 << 20,
+            memory_bytes: 1 << 30,
             commits: OptimizeCommits::One,
             auto_min_files: 50,
             min_cube_size_bytes: 100 << 30,

@@ -6,7 +6,8 @@
 //! How large it is by now is said by chunks that are done for certain, not by those that happen to be: the same rows always give the same files.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use parquet::errors::ParquetError;
@@ -22,6 +23,10 @@ use crate::processor::Amount;
 const CHUNKS_AHEAD: usize = 2;
 /// Chunks below this are encoded by one worker.
 const ALONE_ROWS: usize = 2048;
+
+/// How long a thread waits for the next chunk before it ends. Reading one takes about as long as encoding one; a thread that ends in between
+/// has to be woken again, which cost a tenth of the time of a compaction.
+const WAIT: Duration = Duration::from_millis(5);
 
 /// Rows that are encoded together.
 #[derive(Default)]
@@ -61,6 +66,8 @@ struct Shop {
     encoding: Arc<Encoding>,
     columns: Vec<Mutex<Option<Column>>>,
     desk: Mutex<Desk>,
+    /// There may be something to take, or nothing will come.
+    more: Condvar,
     /// Something was done.
     done: Notify,
 }
@@ -76,8 +83,10 @@ struct Desk {
     /// The number of the first of them.
     first_size: usize,
     columns: Vec<State>,
-    /// Threads at work.
+    /// Threads at work, or waiting for it.
     workers: usize,
+    /// Threads without work are to end: the rows that come next are encoded elsewhere.
+    is_small: bool,
     /// No chunk comes any more: columns that have taken all are closed.
     closing: bool,
     stopped: bool,
@@ -111,13 +120,14 @@ impl RowGroup {
             first_size: 0,
             columns: columns.iter().map(|_| State::default()).collect(),
             workers: 0,
+            is_small: false,
             closing: false,
             stopped: false,
             died: false,
             error: None,
         };
         let columns = columns.into_iter().map(|column| Mutex::new(Some(column))).collect();
-        let shop = Shop { encoding, columns, desk: Mutex::new(desk), done: Notify::new() };
+        let shop = Shop { encoding, columns, desk: Mutex::new(desk), more: Condvar::new(), done: Notify::new() };
         Self { shop: Arc::new(shop), workers: Vec::new(), rows: 0, known: before, last: VecDeque::new() }
     }
 
@@ -152,6 +162,7 @@ impl RowGroup {
             self.until(|desk| desk.chunks.is_empty()).await?;
         }
         self.shop.desk().closing = true;
+        self.shop.more.notify_all();
         let most = self.shop.encoding.workers.clamp(1, self.shop.columns.len().max(1));
         self.work(if few { None } else { Some(most) }).await?;
         self.until(|desk| desk.columns.iter().all(|column| column.closed.is_some())).await?;
@@ -161,16 +172,21 @@ impl RowGroup {
     /// Nobody wants it any more.
     pub(super) fn stop(&self) {
         self.shop.desk().stopped = true;
+        self.shop.more.notify_all();
     }
 
     /// Sets so many threads to work, or does it all on this one.
     async fn work(&mut self, threads: Option<usize>) -> Result<(), EncodeError> {
         let Some(most) = threads else {
+            self.shop.desk().is_small = true;
+            self.shop.more.notify_all();
             self.until(|desk| desk.workers == 0).await?;
             self.shop.desk().workers += 1;
             self.shop.work();
+            self.shop.desk().is_small = false;
             return self.until(|_| true).await;
         };
+        self.shop.more.notify_all();
         self.workers.retain(|worker| !worker.is_finished());
         let new = {
             let mut desk = self.shop.desk();
@@ -248,6 +264,10 @@ impl Desk {
         })
     }
 
+    fn expects_more(&self) -> bool {
+        !(self.closing || self.is_small || self.stopped || self.died || self.error.is_some())
+    }
+
     fn encoded(&mut self, at: usize, bytes: usize) {
         let column = &mut self.columns[at];
         let number = column.next;
@@ -267,14 +287,20 @@ impl Shop {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Works until there is nothing left to take.
+    /// Works until there is nothing left to take, and nothing comes for a while.
     fn work(&self) {
         let end = End(self);
         let mut scratch = self.encoding.scratch.take();
         loop {
             let task = {
-                let mut desk = self.desk();
-                let Some(task) = desk.take() else {
+                let mut task = None;
+                let is_waiting = |desk: &mut Desk| {
+                    task = desk.take();
+                    task.is_none() && desk.expects_more()
+                };
+                let waited = self.more.wait_timeout_while(self.desk(), WAIT, is_waiting);
+                let mut desk = waited.unwrap_or_else(PoisonError::into_inner).0;
+                let Some(task) = task else {
                     desk.workers -= 1;
                     break;
                 };
@@ -284,6 +310,8 @@ impl Shop {
             if let Err(error) = result {
                 self.desk().error.get_or_insert(error);
             }
+            // The column is free again.
+            self.more.notify_one();
             self.done.notify_one();
         }
         std::mem::forget(end);
