@@ -147,11 +147,11 @@ async fn an_epoch_rewrites_only_the_windows_that_it_touches() {
         assert!(rig.files("state").await.len() <= 8);
     }
     let progress = query.last_progress().unwrap();
-    assert_eq!(progress.operators[0].rows, 2_000);
+    assert_eq!(progress.operators[0].rows, 8_000);
     query = open().await.unwrap();
     rig.push(at(&[2_000_000]));
     drain(&mut query).await.unwrap();
     let total: i64 = rig.windows().iter().map(|row| row.2).sum();
-    assert_eq!(total, 2_031);
-    assert_eq!(rig.sink.batches().iter().map(RecordBatch::num_rows).sum::<usize>(), 2_000);
+    assert_eq!(total, 8_031);
+    assert_eq!(rig.sink.batches().iter().map(RecordBatch::num_rows).sum::<usize>(), 8_000);
 }
