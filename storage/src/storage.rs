@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use boathouse_base::DomainError;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use url::Url;
 
 use crate::error::StorageError;
 use crate::location::Location;
@@ -113,6 +115,12 @@ impl Storage {
             source,
         })?;
         Ok(self.prefix.parts().chain(relative.parts()).collect())
+    }
+
+    /// Where an object lies on the local disk, if the folder is there. Does not say that it exists.
+    pub fn local_path(&self, path: &str) -> Option<PathBuf> {
+        let folder = Url::parse(&self.url).ok().filter(|url| url.scheme() == "file")?.to_file_path().ok()?;
+        Some(path.split('/').fold(folder, |folder, part| folder.join(part)))
     }
 
     /// Reads a whole object.

@@ -11,6 +11,8 @@
 //! Files of `state`, `shape` and `late` are written before the epoch is committed that refers to them, and deleted after the
 //! commit of one that does not. What a crash leaves over is deleted when the query is opened again.
 
+use std::path::PathBuf;
+
 use boathouse_base::{DomainError, Env, ErrorKind};
 use boathouse_storage::{Storage, StorageError};
 use datafusion::arrow::array::RecordBatch;
@@ -21,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::StreamError;
 use crate::position::{LateFile, Position, StateFile};
-use crate::state::{Changes, decode, encode};
+use crate::state::{Budget, Changes, Recorded, decode, encode, open};
 
 const IDENTITY: &str = "query.json";
 const POSITION: &str = "position.json";
@@ -156,17 +158,33 @@ impl Checkpoint {
         Ok(file)
     }
 
-    pub(crate) async fn read_state(&self, file: &StateFile) -> Result<Changes, StreamError> {
+    /// A file of state. The rows of a large one stay where they are, if that is on the local disk.
+    pub(crate) async fn read_state(&self, file: &StateFile, schema: &SchemaRef) -> Result<Recorded, StreamError> {
+        if !Budget::is_small(file.bytes)
+            && let Some(path) = self.local_path(&file.path)
+            && let Ok(recorded) = open(file.number, &path, file.bytes, schema)
+        {
+            return self.checked(file, recorded);
+        }
         let bytes = self.storage.get(&file.path).await.map_err(self.failed("load the state"))?;
         if bytes.len() as u64 != file.bytes {
             return Err(self.unusable(&file.path, &format!("it has {} bytes, and {} were written", bytes.len(), file.bytes)));
         }
-        let changes = decode(file.number, &bytes).map_err(|error| self.unusable(&file.path, &error))?;
-        let rows = changes.rows.num_rows() as u64;
-        if rows != file.rows {
-            return Err(self.unusable(&file.path, &format!("it has {rows} rows, and {} were written", file.rows)));
+        let recorded = decode(file.number, &bytes, schema).map_err(|error| self.unusable(&file.path, &error))?;
+        self.checked(file, recorded)
+    }
+
+    fn checked(&self, file: &StateFile, recorded: Recorded) -> Result<Recorded, StreamError> {
+        let rows = recorded.rows.len() as u64;
+        match rows == file.rows {
+            true => Ok(recorded),
+            false => Err(self.unusable(&file.path, &format!("it has {rows} rows, and {} were written", file.rows))),
         }
-        Ok(changes)
+    }
+
+    /// Where a file is, if that is on the local disk.
+    pub(crate) fn local_path(&self, path: &str) -> Option<PathBuf> {
+        self.storage.local_path(path)
     }
 
     /// Deletes files of `before` that `now` does not refer to.

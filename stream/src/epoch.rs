@@ -19,7 +19,7 @@ use crate::position::{LateFile, OperatorRef, Position, SourceRange, StateFile, S
 use crate::progress::{Durations, EpochProgress, OperatorProgress, SourceProgress};
 use crate::query::NamedSource;
 use crate::running::{Place, PlannedEpoch, REPORTS, RunningQuery};
-use crate::state::columns_of;
+use crate::state::{Store, columns_of};
 use crate::transform::plan_error;
 
 /// An epoch in the making.
@@ -146,18 +146,32 @@ impl RunningQuery {
             let mut files: Vec<StateFile> =
                 before.get(&(operator.as_str(), name.as_str())).map(|store| store.files.clone()).unwrap_or_default();
             files.retain(|file| needed.contains(&file.number));
-            if let Some(changes) = changes {
+            for changes in changes {
                 files.push(definition.checkpoint.write_state(&definition.env, epoch.number, &changes).await?);
             }
+            files.sort_by_key(|file| store.age(file.number));
             let took_us = definition.env.monotonic_us().saturating_sub(began_us);
             *epoch.commit_us.entry(operator.clone()).or_default() += took_us;
-            let store = StoreRef { name, columns: columns_of(store.schema()), files };
+            let store = StoreRef { name, columns: columns_of(store.schema()), seed: store.seed(), files };
             match operators.last_mut() {
                 Some(last) if last.name == operator => last.stores.push(store),
                 _ => operators.push(OperatorRef { name: operator, stores: vec![store] }),
             }
         }
+        self.keep_to_budget(graph, &operators)?;
         Ok(operators)
+    }
+
+    /// Leaves rows in files that do not fit into memory.
+    fn keep_to_budget(&self, graph: &mut Graph, operators: &[OperatorRef]) -> Result<(), StreamError> {
+        let definition = &self.definition;
+        let refs: Vec<&StoreRef> = operators.iter().flat_map(|operator| &operator.stores).collect();
+        let local = |store: usize, number: u32| {
+            let file = refs.get(store)?.files.iter().find(|file| file.number == number)?;
+            Some((definition.checkpoint.local_path(&file.path)?, file.bytes))
+        };
+        let mut stores: Vec<&mut Store> = graph.stores().into_iter().map(|(_, _, store)| store).collect();
+        definition.budget().keep(&mut stores, local).map_err(|error| plan_error(&definition.name, error.into()))
     }
 
     async fn commit(
@@ -363,32 +377,29 @@ fn operator_progress(
     position: &Position,
     commit_us: &BTreeMap<String, u64>,
 ) -> Vec<OperatorProgress> {
-    // Rows, bytes and stores.
-    let mut sizes: BTreeMap<String, (u64, u64, u64)> = BTreeMap::new();
+    let mut sizes: BTreeMap<String, OperatorProgress> = BTreeMap::new();
     for (operator, _, store) in graph.stores() {
         let size = sizes.entry(operator).or_default();
-        *size = (size.0 + store.rows(), size.1 + store.bytes(), size.2 + 1);
+        size.rows += store.rows();
+        size.bytes += store.bytes();
+        size.bytes_on_disk += store.filed_bytes();
+        size.stores += 1;
     }
     let files = |name: &str| {
         let recorded = position.operators.iter().filter(|operator| operator.name == *name).flat_map(|operator| &operator.stores);
         recorded.map(|store| store.files.len() as u64).sum()
     };
-    let progress = |(name, kind, done): &(String, &'static str, crate::operators::Done)| {
-        let (rows, bytes, stores) = sizes.get(name).copied().unwrap_or_default();
-        OperatorProgress {
-            name: name.clone(),
-            kind,
-            rows,
-            updated_rows: done.updated,
-            removed_rows: done.removed,
-            late_rows: done.late,
-            null_event_time_rows: done.without_time,
-            stores,
-            run_us: done.run_us,
-            commit_us: commit_us.get(name).copied().unwrap_or(0),
-            bytes,
-            files: files(name),
-        }
+    let progress = |(name, kind, done): &(String, &'static str, crate::operators::Done)| OperatorProgress {
+        name: name.clone(),
+        kind,
+        updated_rows: done.updated,
+        removed_rows: done.removed,
+        late_rows: done.late,
+        null_event_time_rows: done.without_time,
+        run_us: done.run_us,
+        commit_us: commit_us.get(name).copied().unwrap_or(0),
+        files: files(name),
+        ..sizes.get(name).cloned().unwrap_or_default()
     };
     done.iter().map(progress).collect()
 }

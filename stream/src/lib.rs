@@ -67,12 +67,13 @@
 //!
 //! # Cost
 //! An epoch without operators: what the sources, the statement and the sink cost, and one small write to the checkpoint.
-//! Rows stream through. An operator holds its groups, keys or waiting rows in memory (about 18 bytes each beside their columns) and
-//! writes those that an epoch changed to one file of the checkpoint; files are merged so that each row is written again a
-//! logarithmic number of times. State is loaded by the first epoch of a run.
+//! Rows stream through. An operator keeps its groups, keys or waiting rows in memory, up to [`state_memory`](StreamQuery::state_memory), and beyond it in files (9 bytes
+//! each stay in memory in any case). It writes those that an epoch changed to one file of the checkpoint; files are merged so that each row is written again a
+//! logarithmic number of times. The first epoch of a run reads the index of
+//! the state; its rows are read when their keys come.
 //!
 //! # What it does not do yet
-//! State that spills to disk, operators that survive a change of the query. Sinks that know a key for the update mode: those
+//! Operators that survive a change of the query. Sinks that know a key for the update mode: those
 //! that add refuse it. A source whose schema loses a column that the statement names stops the query.
 
 mod checkpoint;

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::StreamError;
 
 /// Of [`Position`]; another one is not read.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// The payload of an epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +89,9 @@ pub(crate) struct StoreRef {
     pub(crate) name: String,
     /// Its columns, as text.
     pub(crate) columns: String,
+    /// What the hashes of its keys begin with.
+    pub(crate) seed: u64,
+    /// Of segments the oldest first; those that hold no rows before all.
     pub(crate) files: Vec<StateFile>,
 }
 
@@ -194,6 +197,6 @@ mod tests {
         assert!(error.to_string().starts_with("read the position of epoch 7 in memory of the query `q`"), "{error}");
         let newer = serde_json::to_string(&Position { version: VERSION + 1, ..position(7) }).unwrap();
         let error = resume("q", "memory", Some(CommittedEpoch { epoch: 7, payload: Some(newer) }), None).unwrap_err();
-        assert!(error.to_string().contains("version 3"), "{error}");
+        assert!(error.to_string().contains("version 4"), "{error}");
     }
 }

@@ -77,8 +77,10 @@ pub struct OperatorProgress {
     pub run_us: u64,
     /// Writing what has changed, in microseconds.
     pub commit_us: u64,
-    /// In memory.
+    /// Of its state in memory.
     pub bytes: u64,
+    /// Of its rows that are in files alone, for lack of memory or because nobody has asked for them since the restart.
+    pub bytes_on_disk: u64,
     /// Files that hold the state.
     pub files: u64,
 }
@@ -168,7 +170,7 @@ impl EpochProgress {
                 "numRowsDroppedByWatermark": operator.late_rows,
                 "numShufflePartitions": 1,
                 "numStateStoreInstances": operator.stores,
-                "customMetrics": { "stateFiles": operator.files, "nullEventTimeRows": operator.null_event_time_rows },
+                "customMetrics": { "stateFiles": operator.files, "bytesOnDisk": operator.bytes_on_disk, "nullEventTimeRows": operator.null_event_time_rows },
             })
         };
         let operators: Vec<Value> = self.operators.iter().map(operator).collect();

@@ -19,6 +19,7 @@ use crate::listener::StreamListener;
 use crate::progress::{EpochProgress, RunReport};
 use crate::running::RunningQuery;
 use crate::session::{SOURCE, default_session};
+use crate::state::Budget;
 use crate::transform::Transform;
 use crate::trigger::Trigger;
 use crate::watermarks::WatermarkPolicy;
@@ -47,6 +48,7 @@ pub struct StreamQuery {
     output_mode: OutputMode,
     trigger: Trigger,
     read_limit: ReadLimit,
+    state_bytes: usize,
     env: Option<Env>,
     progress: Progress,
     observer: Option<Observer>,
@@ -80,12 +82,24 @@ pub(crate) struct Definition {
     pub(crate) output_mode: OutputMode,
     pub(crate) trigger: Trigger,
     pub(crate) read_limit: ReadLimit,
+    /// Bytes of state in memory.
+    pub(crate) state_bytes: usize,
     pub(crate) env: Env,
     pub(crate) progress: Progress,
     pub(crate) observer: Option<Observer>,
     pub(crate) listeners: Vec<Arc<dyn StreamListener>>,
     pub(crate) crash_points: Option<Arc<dyn CrashPoints>>,
 }
+
+impl Definition {
+    /// Of the memory for state.
+    pub(crate) fn budget(&self) -> Budget {
+        Budget { bytes: self.state_bytes, disk: Arc::clone(&self.session.runtime_env().disk_manager) }
+    }
+}
+
+/// Bytes of state in memory, unless the caller says how many.
+const STATE_BYTES: usize = 1 << 30;
 
 impl StreamQuery {
     /// Begins a query. The name is for people: it stands in reports and errors, and may change.
@@ -105,6 +119,7 @@ impl StreamQuery {
             output_mode: OutputMode::Append,
             trigger: Trigger::AvailableNow,
             read_limit: ReadLimit::default(),
+            state_bytes: STATE_BYTES,
             env: None,
             progress: Progress::none(),
             observer: None,
@@ -266,6 +281,16 @@ impl StreamQuery {
         self
     }
 
+    /// How much memory the operators' state may take. Rows beyond it stay in files of the checkpoint, if that is on the local disk, or go to
+    /// temporary files of the session; they are read block by block when their keys come. Without this: 1 GiB.
+    ///
+    /// **Units**: bytes. **Cost**: 9 bytes for each row stay in memory in any case, 17 where rows have an end; and what one epoch reads and changes
+    /// comes on top. An epoch reads the blocks of 4,096 rows that its keys are in.
+    pub fn state_memory(mut self, bytes: usize) -> Self {
+        self.state_bytes = bytes;
+        self
+    }
+
     /// Time, ids and chance. Without one: those of the system.
     pub fn env(mut self, env: Env) -> Self {
         self.env = Some(env);
@@ -359,6 +384,7 @@ impl StreamQuery {
             output_mode: self.output_mode,
             trigger: self.trigger,
             read_limit: self.read_limit,
+            state_bytes: self.state_bytes,
             env: self.env.unwrap_or_else(system_env),
             progress: self.progress,
             observer: self.observer,

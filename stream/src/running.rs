@@ -314,6 +314,10 @@ impl RunningQuery {
             }
         }
         let mut graph = planning::build(definition, schemas).await?;
+        for (_, _, store) in graph.stores() {
+            store.set_seed(definition.env.random_u64());
+            store.set_most_bytes(definition.budget().most_segment_bytes());
+        }
         if let Some(mut before) = before
             && graph.take_over(&mut before)
         {
@@ -359,9 +363,12 @@ impl RunningQuery {
                 computed: computed.join(", "),
             });
         }
+        let mut budget = definition.budget().loading();
         for (operator, name, store) in stores {
             let refs = last.operators.iter().filter(|recorded| recorded.name == operator).flat_map(|recorded| &recorded.stores);
-            let Some(StoreRef { columns, files, .. }) = refs.into_iter().find(|recorded| recorded.name == name) else { continue };
+            let Some(StoreRef { columns, seed, files, .. }) = refs.into_iter().find(|recorded| recorded.name == name) else {
+                continue;
+            };
             let now = columns_of(store.schema());
             if *columns != now {
                 return Err(StreamError::StateSchema {
@@ -371,16 +378,19 @@ impl RunningQuery {
                     computed: now,
                 });
             }
-            let mut changes = Vec::with_capacity(files.len());
+            store.set_seed(*seed);
+            let mut recorded = Vec::with_capacity(files.len());
             for file in files {
-                changes.push(definition.checkpoint.read_state(file).await?);
+                let mut file = definition.checkpoint.read_state(file, store.schema()).await?;
+                budget.take_in(&mut file).map_err(|error| plan_error(&definition.name, error.into()))?;
+                recorded.push(file);
             }
             let over_us = match store.is_over_by() {
                 OverBy::Watermark => is_over_us,
                 OverBy::ProcessingTime => Some(last.timestamp_us),
                 OverBy::Removal => None,
             };
-            let restored = store.restore(changes, |end| over_us.is_some_and(|over| end <= over));
+            let restored = store.restore(recorded, |end| over_us.is_some_and(|over| end <= over));
             restored.map_err(|error| plan_error(&definition.name, error.into()))?;
         }
         Ok(())

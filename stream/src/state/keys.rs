@@ -1,7 +1,6 @@
 //! Keys of rows: bytes that are equal when the values are, and their hashes.
 
 use std::cmp::Ordering;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use datafusion::arrow::array::types::{Float16Type, Float32Type, Float64Type};
@@ -9,13 +8,15 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordB
 use datafusion::arrow::datatypes::{ArrowPrimitiveType, DataType, Schema};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::row::{RowConverter, Rows, SortField};
+use twox_hash::XxHash64;
 
 /// Makes keys of some columns.
 pub(crate) struct Keying {
     columns: Vec<usize>,
     /// `None` without columns: all rows have one key.
     converter: Option<RowConverter>,
-    hasher: RandomState,
+    /// Of the hashes, which are written to files: another one for each store, so that nobody can choose keys that collide.
+    seed: u64,
     /// Of each hash; tests make it small, so that keys collide.
     mask: u64,
 }
@@ -31,7 +32,16 @@ impl Keying {
     pub(crate) fn new(schema: &Schema, columns: Vec<usize>) -> Result<Self, ArrowError> {
         let fields = columns.iter().map(|column| SortField::new(schema.field(*column).data_type().clone())).collect::<Vec<_>>();
         let converter = if fields.is_empty() { None } else { Some(RowConverter::new(fields)?) };
-        Ok(Self { columns, converter, hasher: RandomState::new(), mask: u64::MAX })
+        Ok(Self { columns, converter, seed: 0, mask: u64::MAX })
+    }
+
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Of all keys from now on.
+    pub(crate) fn set_seed(&mut self, seed: u64) {
+        self.seed = seed;
     }
 
     #[cfg(test)]
@@ -58,7 +68,7 @@ impl Keying {
         };
         let canonical: Vec<ArrayRef> = columns.iter().map(canonical).collect();
         let rows = converter.convert_columns(&canonical)?;
-        let hashes = rows.iter().map(|row| self.hasher.hash_one(row.as_ref()) & self.mask).collect();
+        let hashes = rows.iter().map(|row| XxHash64::oneshot(self.seed, row.as_ref()) & self.mask).collect();
         Ok(Keys { rows: Some(rows), hashes })
     }
 }
@@ -70,6 +80,13 @@ impl Keys {
 
     pub(crate) fn hash(&self, index: usize) -> u64 {
         self.hashes[index]
+    }
+
+    /// The numbers of the keys in the order of their hashes, those with the same hash as they came.
+    pub(crate) fn by_hash(&self) -> Vec<(u64, u32)> {
+        let mut order: Vec<(u64, u32)> = self.hashes.iter().copied().zip(0..).collect();
+        order.sort_unstable();
+        order
     }
 
     /// An order in which equal keys lie together.

@@ -1,18 +1,22 @@
 //! What operators remember between epochs.
 //!
 //! ```text
-//!   Store ──┬── segments   Arrow batches that only grow old: the rows that one epoch has put in, or several merged
-//!           └── places     a hash table from keys to (segment, row)
+//!   Store ── segments, oldest first, each with its rows in the order of the hashes of their keys
+//!              ├── index   hashes, ends, which rows are live: in memory
+//!              └── rows    in memory, or in a file of the checkpoint or of the disk, read block by block
 //! ```
-//! What an epoch puts in is also what its file in the checkpoint holds, so nothing is written twice in two shapes, and a
-//! restart reads the files: the rows that are not said to be gone, by a later file or by the watermark.
+//! What an epoch puts in is one segment, and one file of the checkpoint. Keys that are looked for are sorted as well, and walked along with each
+//! segment. A restart reads the index of each file; rows are read when they are asked for. [`Budget`] says which rows are in memory.
 
+mod budget;
 mod changelog;
 mod keys;
+mod rows;
 mod segment;
 mod store;
 
-pub(crate) use changelog::{Changes, decode, encode};
+pub(crate) use budget::Budget;
+pub(crate) use changelog::{Changes, Recorded, decode, encode, open};
 pub(crate) use keys::{Keying, Keys};
 pub(crate) use segment::Place;
 pub(crate) use store::{OverBy, Store, columns_of};

@@ -1,6 +1,9 @@
 //! Rows that came into a store together.
 
-use datafusion::arrow::array::{Array, Int64Array, RecordBatch};
+use datafusion::arrow::array::{Array, Int64Array};
+use datafusion::arrow::buffer::ScalarBuffer;
+
+use super::rows::Rows;
 
 /// Where a row of a store is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -9,11 +12,12 @@ pub(crate) struct Place {
     pub(crate) row: u32,
 }
 
-/// Rows that came into a store together, some of which may be gone.
+/// Rows that came into a store together, in the order of the hashes of their keys; some of them may be gone.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    pub(crate) rows: RecordBatch,
-    pub(crate) hashes: Vec<u64>,
+    pub(crate) rows: Rows,
+    /// Ascending. Rows with one hash lie as they came.
+    pub(crate) hashes: ScalarBuffer<u64>,
     /// When each row is over, in microseconds; null: never.
     pub(crate) expires: Option<Int64Array>,
     live: Vec<bool>,
@@ -23,11 +27,28 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    pub(crate) fn new(rows: RecordBatch, hashes: Vec<u64>, expires: Option<Int64Array>) -> Self {
-        let live = vec![true; rows.num_rows()];
+    pub(crate) fn new(rows: Rows, hashes: ScalarBuffer<u64>, expires: Option<Int64Array>) -> Self {
+        let live = vec![true; rows.len()];
         let mut segment = Self { live_rows: live.len(), live, rows, hashes, expires, first_end: i64::MIN };
         segment.find_first_end();
         segment
+    }
+
+    /// The number of the first row from `from` on whose hash is not less than this one.
+    ///
+    /// **Cost**: the logarithm of how far it is away.
+    pub(crate) fn seek(&self, from: usize, hash: u64) -> usize {
+        let rest = self.hashes.get(from..).unwrap_or_default();
+        let mut step = 1;
+        while rest.get(step - 1).is_some_and(|found| *found < hash) {
+            step *= 2;
+        }
+        let (low, high) = (step / 2, step.min(rest.len()));
+        from + low + rest[low..high].partition_point(|found| *found < hash)
+    }
+
+    pub(crate) fn is_live(&self, row: u32) -> bool {
+        self.live.get(row as usize).copied().unwrap_or(false)
     }
 
     /// Whether the row was there until now.
@@ -44,6 +65,11 @@ impl Segment {
 
     pub(crate) fn live_rows(&self) -> usize {
         self.live_rows
+    }
+
+    /// Whether more than half of its rows are gone.
+    pub(crate) fn is_mostly_dead(&self) -> bool {
+        self.live_rows * 2 < self.rows.len()
     }
 
     pub(crate) fn live(&self) -> impl Iterator<Item = u32> {
@@ -64,6 +90,7 @@ impl Segment {
 
     /// The earliest end of its live rows.
     pub(crate) fn first_end(&self) -> Option<i64> {
+        self.expires.as_ref()?;
         self.live().filter_map(|row| self.end_of(row)).min()
     }
 
@@ -72,7 +99,29 @@ impl Segment {
         self.first_end = self.first_end().unwrap_or(i64::MAX);
     }
 
+    /// In memory.
     pub(crate) fn bytes(&self) -> usize {
-        self.rows.get_array_memory_size() + self.hashes.len() * 9 + self.expires.as_ref().map_or(0, Array::get_array_memory_size)
+        self.rows.held_bytes() + self.hashes.len() * 9 + self.expires.as_ref().map_or(0, Array::get_array_memory_size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+    use datafusion::arrow::datatypes::Schema;
+
+    #[test]
+    fn a_hash_is_found_from_anywhere_before_it() {
+        let hashes: Vec<u64> = vec![1, 3, 3, 3, 7, 9, 9, 20];
+        let options = RecordBatchOptions::new().with_row_count(Some(hashes.len()));
+        let rows = RecordBatch::try_new_with_options(Schema::empty().into(), Vec::new(), &options).unwrap();
+        let segment = Segment::new(Rows::Held(rows), hashes.clone().into(), None);
+        for from in 0..=hashes.len() {
+            for hash in 0..25 {
+                let plain = (from..hashes.len()).find(|row| hashes[*row] >= hash).unwrap_or(hashes.len());
+                assert_eq!(segment.seek(from, hash), plain, "{hash} from {from}");
+            }
+        }
     }
 }

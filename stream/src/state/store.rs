@@ -1,21 +1,26 @@
 //! Rows that an operator keeps, found by key.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use boathouse_base::Result;
-use datafusion::arrow::array::{Int64Array, RecordBatch};
-use datafusion::arrow::compute::interleave_record_batch;
+use datafusion::arrow::array::types::Int64Type;
+use datafusion::arrow::array::{AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use datafusion::arrow::buffer::ScalarBuffer;
+use datafusion::arrow::compute::{interleave_record_batch, take, take_record_batch};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
-use hashbrown::HashTable;
 
-use super::changelog::{Changes, Removals};
+use super::changelog::{Changes, Recorded, Removals};
 use super::keys::{Keying, Keys};
+use super::rows::{Filed, Rows};
 use super::segment::{Place, Segment};
 
 /// A segment is merged with the next older one when that has less than so many times its rows: each row is then rewritten
 /// a logarithmic number of times.
 const GROWTH: usize = 2;
+/// Segments are put together up to so many bytes of rows: what is rewritten at once, and is in memory meanwhile.
+const MOST_BYTES: usize = 128 << 20;
 
 /// What says that a row of a store is over, so that it is gone after a restart without being said so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,15 +35,18 @@ pub(crate) enum OverBy {
 
 /// Rows that an operator keeps, found by key. Whether several rows have one key is up to the operator.
 ///
-/// **Cost**: about 18 bytes for each row beside its columns.
+/// **Cost**: 9 bytes of memory for each row beside its columns, 17 where rows have an end. The columns are in memory or in files.
 pub(crate) struct Store {
     schema: SchemaRef,
     keying: Keying,
     over_by: OverBy,
-    /// By number; numbers only go up.
+    /// By number; a number is used once.
     segments: BTreeMap<u32, Segment>,
-    places: HashTable<Place>,
+    /// Their numbers, the oldest first.
+    ages: Vec<u32>,
     next: u32,
+    /// Segments are merged up to so many bytes.
+    most_bytes: usize,
     /// Segments that no file holds yet.
     unwritten: BTreeSet<u32>,
     /// What was taken out of segments that files hold, by the segment that says so.
@@ -60,8 +68,9 @@ impl Store {
             keying,
             over_by: OverBy::Watermark,
             segments: BTreeMap::new(),
-            places: HashTable::new(),
+            ages: Vec::new(),
             next: 0,
+            most_bytes: MOST_BYTES,
             unwritten: BTreeSet::new(),
             removals: BTreeMap::new(),
             without_rows: BTreeSet::new(),
@@ -102,46 +111,60 @@ impl Store {
 
     /// In memory.
     pub(crate) fn bytes(&self) -> u64 {
-        let rows: usize = self.segments.values().map(Segment::bytes).sum();
-        (rows + self.places.allocation_size()) as u64
+        let removals: usize = self.removals.values().map(Removals::bytes).sum();
+        (self.segments.values().map(Segment::bytes).sum::<usize>() + removals) as u64
+    }
+
+    /// In files, and not in memory.
+    pub(crate) fn filed_bytes(&self) -> u64 {
+        self.segments.values().map(|segment| segment.rows.filed_bytes()).sum()
+    }
+
+    /// What the hashes of its keys begin with.
+    pub(crate) fn seed(&self) -> u64 {
+        self.keying.seed()
+    }
+
+    /// Of a store without rows.
+    pub(crate) fn set_seed(&mut self, seed: u64) {
+        self.keying.set_seed(seed);
+    }
+
+    /// Segments are merged up to so many bytes of rows.
+    pub(crate) fn set_most_bytes(&mut self, bytes: usize) {
+        self.most_bytes = bytes;
     }
 
     /// The place of each key, where no two rows have the same.
     pub(crate) fn find(&self, keys: &Keys) -> Result<Vec<Option<Place>>, ArrowError> {
-        let mut found: Vec<Option<Place>> = keys
-            .hashes()
-            .iter()
-            .map(|hash| self.places.find(*hash, |place| self.hash_of(*place) == Some(*hash)).copied())
-            .collect();
-        let hits: Vec<usize> = (0..found.len()).filter(|index| found[*index].is_some()).collect();
-        let places: Vec<Place> = hits.iter().filter_map(|index| found[*index]).collect();
-        let stored = self.keys_at(&places)?;
-        for (at, index) in hits.into_iter().enumerate() {
-            if !keys.is_same(index, &stored, at) {
-                found[index] = self.find_slowly(keys, index)?;
-            }
+        let mut found = vec![None; keys.hashes().len()];
+        for (index, place) in self.find_all(keys)? {
+            found[index as usize] = Some(place);
         }
         Ok(found)
     }
 
-    /// Another key has the same hash: look at all that have it.
-    fn find_slowly(&self, keys: &Keys, index: usize) -> Result<Option<Place>, ArrowError> {
-        let hash = keys.hash(index);
-        let places: Vec<Place> =
-            self.places.iter_hash(hash).filter(|place| self.hash_of(**place) == Some(hash)).copied().collect();
-        let stored = self.keys_at(&places)?;
-        Ok((0..places.len()).find(|at| keys.is_same(index, &stored, *at)).map(|at| places[at]))
-    }
-
     /// All places of each key, as (index of the key, place), by key, then oldest first.
+    ///
+    /// **Cost**: the keys are sorted by their hashes, and each segment is walked along with them.
     pub(crate) fn find_all(&self, keys: &Keys) -> Result<Vec<(u32, Place)>, ArrowError> {
-        let mut found = Vec::new();
-        for (index, hash) in (0_u32..).zip(keys.hashes()) {
-            let before = found.len();
-            let places = self.places.iter_hash(*hash).filter(|place| self.hash_of(**place) == Some(*hash));
-            found.extend(places.map(|place| (index, *place)));
-            found[before..].sort_unstable();
+        let by_hash = keys.by_hash();
+        let mut found: Vec<(u32, Place)> = Vec::new();
+        for (number, segment) in self.oldest_first() {
+            let mut from = 0;
+            for (hash, index) in &by_hash {
+                from = segment.seek(from, *hash);
+                let rest = segment.hashes.get(from..).unwrap_or_default();
+                let same = (0_u32..).zip(rest).take_while(|(_, other)| *other == hash);
+                let rows = same.filter_map(|(offset, _)| u32::try_from(from).ok()?.checked_add(offset));
+                found.extend(rows.filter(|row| segment.is_live(*row)).map(|row| (*index, Place { segment: number, row })));
+                if rest.is_empty() {
+                    break;
+                }
+            }
         }
+        // Stable: the places of a key were found oldest first.
+        found.sort_by_key(|(index, _)| *index);
         let places: Vec<Place> = found.iter().map(|(_, place)| *place).collect();
         let stored = self.keys_at(&places)?;
         let mut at = 0;
@@ -152,8 +175,8 @@ impl Store {
         Ok(found)
     }
 
-    fn hash_of(&self, place: Place) -> Option<u64> {
-        self.segments.get(&place.segment).and_then(|segment| segment.hashes.get(place.row as usize)).copied()
+    fn oldest_first(&self) -> impl DoubleEndedIterator<Item = (u32, &Segment)> {
+        self.ages.iter().filter_map(|number| Some((*number, self.segments.get(number)?)))
     }
 
     fn keys_at(&self, places: &[Place]) -> Result<Keys, ArrowError> {
@@ -171,28 +194,54 @@ impl Store {
     /// As [`gather`](Self::gather), of these columns alone.
     pub(crate) fn gather_columns(&self, places: &[Place], columns: &[usize]) -> Result<RecordBatch, ArrowError> {
         let schema: SchemaRef = self.schema.project(columns)?.into();
+        if columns.is_empty() {
+            let options = RecordBatchOptions::new().with_row_count(Some(places.len()));
+            return RecordBatch::try_new_with_options(schema, Vec::new(), &options);
+        }
         if places.is_empty() {
             return Ok(RecordBatch::new_empty(schema));
         }
-        let used: BTreeSet<u32> = places.iter().map(|place| place.segment).collect();
-        let segments: Vec<RecordBatch> = used
-            .iter()
-            .filter_map(|number| self.segments.get(number))
-            .map(|segment| segment.rows.project(columns))
-            .collect::<Result<_, _>>()?;
-        let index: BTreeMap<u32, usize> = used.iter().enumerate().map(|(index, number)| (*number, index)).collect();
-        let of = |place: &Place| index.get(&place.segment).copied().unwrap_or(0);
-        let places: Vec<(usize, usize)> = places.iter().map(|place| (of(place), place.row as usize)).collect();
-        if columns.is_empty() {
-            let options = datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(places.len()));
-            return RecordBatch::try_new_with_options(schema, Vec::new(), &options);
+        let mut of_segment: BTreeMap<u32, usize> = BTreeMap::new();
+        let mut wanted: Vec<(u32, Vec<(u32, usize)>)> = Vec::new();
+        let mut last = None;
+        for (at, place) in places.iter().enumerate() {
+            let source = match last {
+                Some((segment, source)) if segment == place.segment => source,
+                _ => *of_segment.entry(place.segment).or_insert_with(|| {
+                    wanted.push((place.segment, Vec::new()));
+                    wanted.len() - 1
+                }),
+            };
+            last = Some((place.segment, source));
+            wanted[source].1.push((place.row, at));
         }
-        interleave_record_batch(&segments.iter().collect::<Vec<_>>(), &places)
+        let mut sources = Vec::with_capacity(wanted.len());
+        let mut picks = vec![(0, 0); places.len()];
+        for (source, (number, mut rows)) in wanted.into_iter().enumerate() {
+            let Some(segment) = self.segments.get(&number) else {
+                return Err(ArrowError::InvalidArgumentError(format!("rows of the segment {number} are wanted, which is gone")));
+            };
+            match &segment.rows {
+                Rows::Held(held) => {
+                    rows.iter().for_each(|(row, at)| picks[*at] = (source, *row as usize));
+                    sources.push(held.project(columns)?);
+                }
+                Rows::Filed(file) => {
+                    rows.sort_unstable();
+                    for (nth, (_, at)) in rows.iter().enumerate() {
+                        picks[*at] = (source, nth);
+                    }
+                    let rows: Vec<u32> = rows.into_iter().map(|(row, _)| row).collect();
+                    sources.push(file.pick(&rows, columns)?);
+                }
+            }
+        }
+        interleave_record_batch(&sources.iter().collect::<Vec<_>>(), &picks)
     }
 
     /// Places of all rows, oldest first.
     pub(crate) fn all(&self) -> Vec<Place> {
-        self.segments.iter().flat_map(|(number, segment)| segment.live().map(|row| Place { segment: *number, row })).collect()
+        self.oldest_first().flat_map(|(number, segment)| segment.live().map(move |row| Place { segment: number, row })).collect()
     }
 
     /// When the row at a place is over.
@@ -207,25 +256,23 @@ impl Store {
         }
         // What a file holds must be exactly what was announced: metadata and nullability of the operator's columns.
         let rows = RecordBatch::try_new(SchemaRef::clone(&self.schema), rows.columns().to_vec())?;
-        let number = self.next;
-        self.next += 1;
-        self.index(number, keys.hashes());
-        self.segments.insert(number, Segment::new(rows, keys.hashes().to_vec(), expires));
-        self.unwritten.insert(number);
+        let by_hash = keys.by_hash();
+        let hashes = by_hash.iter().map(|(hash, _)| *hash).collect();
+        let order = UInt32Array::from_iter_values(by_hash.into_iter().map(|(_, row)| row));
+        let expires = expires.map(|expires| take(&expires, &order, None)).transpose()?;
+        let expires = expires.map(|expires| expires.as_primitive::<Int64Type>().clone());
+        let segment = Segment::new(Rows::Held(take_record_batch(&rows, &order)?), hashes, expires);
+        self.put(segment, self.ages.len());
         Ok(())
     }
 
-    fn index(&mut self, number: u32, hashes: &[u64]) {
-        // A hash is asked for again when the table grows: also those of this segment, which is not there yet.
-        let segments = &self.segments;
-        let hash_of = |place: &Place| match place.segment == number {
-            true => hashes.get(place.row as usize).copied().unwrap_or(0),
-            false => segments.get(&place.segment).and_then(|s| s.hashes.get(place.row as usize)).copied().unwrap_or(0),
-        };
-        self.places.reserve(hashes.len(), hash_of);
-        for (row, hash) in (0_u32..).zip(hashes) {
-            self.places.insert_unique(*hash, Place { segment: number, row }, hash_of);
-        }
+    /// A segment that no file holds, of this age.
+    fn put(&mut self, segment: Segment, age: usize) {
+        let number = self.next;
+        self.next += 1;
+        self.segments.insert(number, segment);
+        self.ages.insert(age, number);
+        self.unwritten.insert(number);
     }
 
     /// Takes rows out, as of this epoch.
@@ -239,14 +286,13 @@ impl Store {
         self.forget_dead_segments();
     }
 
-    /// The places of rows that are over at `until`, oldest first.
+    /// The places of rows that are over at `until`, those of the oldest segments first.
     pub(crate) fn ended(&self, until: Option<i64>) -> Vec<Place> {
         let Some(until) = until else { return Vec::new() };
-        let ended = |(number, segment): (&u32, &Segment)| {
-            let number = *number;
+        let ended = |(number, segment): (u32, &Segment)| {
             segment.ended(until).into_iter().map(move |row| Place { segment: number, row }).collect::<Vec<_>>()
         };
-        self.segments.iter().flat_map(ended).collect()
+        self.oldest_first().flat_map(ended).collect()
     }
 
     /// The earliest end of a row.
@@ -272,35 +318,31 @@ impl Store {
     }
 
     fn take_out(&mut self, place: Place) -> bool {
-        let Some(segment) = self.segments.get_mut(&place.segment) else { return false };
-        let Some(hash) = segment.hashes.get(place.row as usize).copied() else { return false };
-        if !segment.kill(place.row) {
-            return false;
-        }
-        if let Ok(entry) = self.places.find_entry(hash, |other| *other == place) {
-            entry.remove();
-        }
-        true
+        self.segments.get_mut(&place.segment).is_some_and(|segment| segment.kill(place.row))
     }
 
     fn forget_dead_segments(&mut self) {
-        let dead: Vec<u32> = self.segments.iter().filter(|(_, s)| s.live_rows() == 0).map(|(number, _)| *number).collect();
-        for number in dead {
-            self.segments.remove(&number);
-            self.unwritten.remove(&number);
-        }
+        let (segments, unwritten) = (&mut self.segments, &mut self.unwritten);
+        self.ages.retain(|number| {
+            let is_dead = segments.get(number).is_none_or(|segment| segment.live_rows() == 0);
+            if is_dead {
+                segments.remove(number);
+                unwritten.remove(number);
+            }
+            !is_dead
+        });
     }
 
-    /// What must be written so that a restart finds what is here now: at most one segment, into which small ones were merged.
-    pub(crate) fn changes(&mut self) -> Result<Option<Changes>, ArrowError> {
+    /// What must be written so that a restart finds what is here now: at most two segments, into which others were merged.
+    pub(crate) fn changes(&mut self) -> Result<Vec<Changes>, ArrowError> {
         self.forget_dead_segments();
         self.merge()?;
         let mut removing = std::mem::take(&mut self.removing);
-        let written = self.unwritten.pop_last();
+        let written = std::mem::take(&mut self.unwritten);
         // A file must not be kept for its removals when its rows are elsewhere, or gone: it would bring them back.
         let orphans: Vec<u32> = self.removals.keys().filter(|number| !self.segments.contains_key(number)).copied().collect();
         let must_move = orphans.iter().any(|number| !self.without_rows.contains(number));
-        if written.is_some() || must_move || !removing.is_empty() {
+        if !written.is_empty() || must_move || !removing.is_empty() {
             for number in orphans {
                 removing.extend(self.removals.remove(&number).unwrap_or_default());
                 self.without_rows.remove(&number);
@@ -313,20 +355,33 @@ impl Store {
             !removals.is_empty()
         });
         self.without_rows.retain(|number| self.removals.contains_key(number));
-        let (number, rows, expires) = match written.and_then(|number| Some((number, self.segments.get(&number)?))) {
-            Some((number, segment)) => (number, segment.rows.clone(), segment.expires.clone()),
-            None if removing.is_empty() => return Ok(None),
-            None => {
+        let mut changes = Vec::new();
+        for number in written {
+            if let Some(Segment { rows: Rows::Held(rows), hashes, expires, .. }) = self.segments.get(&number) {
+                let (rows, hashes, expires) = (rows.clone(), hashes.clone(), expires.clone());
+                changes.push(Changes { number, rows, hashes, expires, removals: Removals::default() });
+            }
+        }
+        if !removing.is_empty() {
+            if changes.is_empty() {
                 let number = self.next;
                 self.next += 1;
                 self.without_rows.insert(number);
-                (number, RecordBatch::new_empty(SchemaRef::clone(&self.schema)), None)
+                let rows = RecordBatch::new_empty(SchemaRef::clone(&self.schema));
+                changes.push(Changes {
+                    number,
+                    rows,
+                    hashes: ScalarBuffer::default(),
+                    expires: None,
+                    removals: Removals::default(),
+                });
             }
-        };
-        if !removing.is_empty() {
-            self.removals.insert(number, removing.clone());
+            if let Some(last) = changes.last_mut() {
+                self.removals.insert(last.number, removing.clone());
+                last.removals = removing;
+            }
         }
-        Ok(Some(Changes { number, rows, expires, removals: removing }))
+        Ok(changes)
     }
 
     /// The numbers of segments whose files are needed.
@@ -334,91 +389,193 @@ impl Store {
         self.segments.keys().chain(self.removals.keys()).copied().collect()
     }
 
-    /// Merges what this epoch has put in, and then the newest segments as long as the next older one is not much larger.
+    /// Where a segment stands among the others, the oldest first; files without rows stand before all.
+    pub(crate) fn age(&self, number: u32) -> Option<usize> {
+        self.ages.iter().position(|other| *other == number)
+    }
+
+    /// Merges what this epoch has put in with the newest segments, as long as the next older one is not much larger; and, beside that, segments
+    /// most of whose rows are gone.
     fn merge(&mut self) -> Result<(), ArrowError> {
-        let mut merged: Vec<u32> = Vec::new();
-        let mut rows = 0;
-        for (number, segment) in self.segments.iter().rev() {
-            let is_new = self.unwritten.contains(number);
-            let is_small = !merged.is_empty() && segment.live_rows() < rows * GROWTH;
-            let is_mostly_dead = segment.live_rows() * 2 < segment.rows.num_rows();
-            if !(is_new || (is_small && !self.unwritten.is_empty()) || (is_mostly_dead && !merged.is_empty())) {
+        let newest = self.newest_run();
+        if newest.len() > 1 || newest.clone().any(|age| self.has_dead(age)) {
+            self.merge_run(newest.clone())?;
+        }
+        match self.dead_run(newest.start) {
+            Some(run) => self.merge_run(run),
+            None => Ok(()),
+        }
+    }
+
+    fn at(&self, age: usize) -> Option<&Segment> {
+        self.ages.get(age).and_then(|number| self.segments.get(number))
+    }
+
+    fn has_dead(&self, age: usize) -> bool {
+        self.at(age).is_some_and(|segment| segment.live_rows() < segment.rows.len())
+    }
+
+    fn is_new(&self, age: usize) -> bool {
+        self.ages.get(age).is_some_and(|number| self.unwritten.contains(number))
+    }
+
+    /// The ages of segments that are put together into the newest one; none when this epoch put nothing in.
+    fn newest_run(&self) -> Range<usize> {
+        let mut start = self.ages.len();
+        let (mut rows, mut bytes) = (0, 0);
+        while let Some(age) = start.checked_sub(1)
+            && let Some(segment) = self.at(age)
+        {
+            let more = row_bytes(segment);
+            let is_small = segment.live_rows() < rows * GROWTH || segment.is_mostly_dead();
+            let joins = start < self.ages.len() && is_small && bytes + more <= self.most_bytes;
+            if !(joins || self.is_new(age)) {
                 break;
             }
-            rows += segment.live_rows();
-            merged.push(*number);
+            (rows, bytes, start) = (rows + segment.live_rows(), bytes + more, age);
         }
-        let has_dead = merged.first().and_then(|n| self.segments.get(n)).is_some_and(|s| s.live_rows() < s.rows.num_rows());
-        if merged.is_empty() || (merged.len() == 1 && !has_dead) {
-            return Ok(());
+        start..self.ages.len()
+    }
+
+    /// The ages of neighbours before `end` of which one is mostly gone.
+    fn dead_run(&self, end: usize) -> Option<Range<usize>> {
+        let dead = (0..end).find(|age| self.at(*age).is_some_and(Segment::is_mostly_dead))?;
+        let mut run = dead..dead + 1;
+        let (mut rows, mut bytes) = self.at(dead).map(|segment| (segment.live_rows(), row_bytes(segment)))?;
+        let fits = |age: usize, rows: usize, bytes: usize| {
+            let segment = self.at(age).filter(|segment| segment.live_rows() < rows * GROWTH)?;
+            let sum = (rows + segment.live_rows(), bytes + row_bytes(segment));
+            (sum.1 <= self.most_bytes).then_some(sum)
+        };
+        while run.end < end
+            && let Some(sum) = fits(run.end, rows, bytes)
+        {
+            ((rows, bytes), run.end) = (sum, run.end + 1);
         }
-        merged.reverse();
-        let places: Vec<Place> = merged
-            .iter()
-            .filter_map(|number| self.segments.get(number).map(|segment| (number, segment)))
-            .flat_map(|(number, segment)| segment.live().map(|row| Place { segment: *number, row }))
-            .collect();
-        let rows = self.gather(&places)?;
-        let hashes: Vec<u64> = places.iter().map(|place| self.hash_of(*place).unwrap_or(0)).collect();
-        let has_ends = merged.iter().any(|number| self.segments.get(number).is_some_and(|s| s.expires.is_some()));
+        while let Some(before) = run.start.checked_sub(1)
+            && let Some(sum) = fits(before, rows, bytes)
+        {
+            ((rows, bytes), run.start) = (sum, before);
+        }
+        Some(run)
+    }
+
+    /// Puts neighbours together, without what is gone.
+    fn merge_run(&mut self, run: Range<usize>) -> Result<(), ArrowError> {
+        let start = run.start;
+        let numbers: Vec<u32> = self.ages.drain(run).collect();
+        let old: Vec<(u32, &Segment)> = numbers.iter().filter_map(|number| Some((*number, self.segments.get(number)?))).collect();
+        let mut order: Vec<(u64, Place)> = Vec::new();
+        for (number, segment) in &old {
+            order.extend(segment.live().map(|row| (segment.hashes[row as usize], Place { segment: *number, row })));
+        }
+        // Stable: rows with one hash stay oldest first. What is sorted are runs that are sorted.
+        order.sort_by_key(|(hash, _)| *hash);
+        let has_ends = old.iter().any(|(_, segment)| segment.expires.is_some());
+        let places: Vec<Place> = order.iter().map(|(_, place)| *place).collect();
         let expires = has_ends.then(|| places.iter().map(|place| self.end_of(*place)).collect::<Int64Array>());
-        let number = self.next;
-        self.next += 1;
-        for ((row, old), hash) in (0_u32..).zip(&places).zip(&hashes) {
-            if let Some(place) = self.places.find_mut(*hash, |other| other == old) {
-                *place = Place { segment: number, row };
-            }
+        let rows = self.gather(&places)?;
+        let hashes = order.iter().map(|(hash, _)| *hash).collect();
+        for number in numbers {
+            self.segments.remove(&number);
+            self.unwritten.remove(&number);
         }
-        for old in &merged {
-            self.segments.remove(old);
-            self.unwritten.remove(old);
-        }
-        self.segments.insert(number, Segment::new(rows, hashes, expires));
-        self.unwritten.insert(number);
+        self.put(Segment::new(Rows::Held(rows), hashes, expires), start);
         Ok(())
     }
 
-    /// Puts what files hold back in: `is_over` says which rows had ended when the last epoch was committed.
-    pub(crate) fn restore(&mut self, files: Vec<Changes>, is_over: impl Fn(i64) -> bool) -> Result<(), ArrowError> {
-        let mut gone: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
-        for place in files.iter().flat_map(|changes| changes.removals.places()) {
-            gone.entry(place.segment).or_default().insert(place.row);
-        }
-        for Changes { number, rows, expires, removals } in files {
+    /// Puts what files hold back in, oldest first: `is_over` says which rows had ended when the last epoch was committed.
+    pub(crate) fn restore(&mut self, files: Vec<Recorded>, is_over: impl Fn(i64) -> bool) -> Result<(), ArrowError> {
+        let mut gone = Vec::new();
+        for Recorded { number, rows, hashes, expires, removals } in files {
             self.next = self.next.max(number.saturating_add(1));
-            let keys = self.keying.of_batch(&rows)?;
-            let mut segment = Segment::new(rows, keys.hashes().to_vec(), expires);
-            let gone = gone.remove(&number).unwrap_or_default();
-            let is_dead = |row: &u32| gone.contains(row) || segment.end_of(*row).is_some_and(&is_over);
-            let dead: Vec<u32> = segment.live().filter(is_dead).collect();
-            for row in dead {
-                segment.kill(row);
-            }
-            segment.find_first_end();
-            if !removals.is_empty() {
-                self.removals.insert(number, removals);
-                if segment.rows.num_rows() == 0 {
-                    self.without_rows.insert(number);
+            let has_rows = rows.len() > 0;
+            if has_rows {
+                let mut segment = self.as_hashed_now(Segment::new(rows, hashes, expires))?;
+                let over: Vec<u32> = match &segment.expires {
+                    Some(_) => segment.live().filter(|row| segment.end_of(*row).is_some_and(&is_over)).collect(),
+                    None => Vec::new(),
+                };
+                for row in over {
+                    segment.kill(row);
                 }
+                self.segments.insert(number, segment);
+                self.ages.push(number);
             }
-            self.adopt(number, segment);
+            if !removals.is_empty() {
+                gone.push((number, has_rows, removals));
+            }
         }
+        for (number, has_rows, removals) in gone {
+            for place in removals.places() {
+                self.take_out(place);
+            }
+            self.removals.insert(number, removals);
+            if !has_rows {
+                self.without_rows.insert(number);
+            }
+        }
+        self.segments.values_mut().for_each(Segment::find_first_end);
         self.forget_dead_segments();
         Ok(())
     }
 
-    fn adopt(&mut self, number: u32, segment: Segment) {
-        self.segments.insert(number, segment);
-        let segments = &self.segments;
-        let hash_of =
-            |place: &Place| segments.get(&place.segment).and_then(|s| s.hashes.get(place.row as usize)).copied().unwrap_or(0);
-        let Some(segment) = segments.get(&number) else { return };
-        self.places.reserve(segment.live_rows(), hash_of);
-        for row in segment.live() {
-            let place = Place { segment: number, row };
-            self.places.insert_unique(hash_of(&place), place, hash_of);
+    /// A segment whose hashes were computed by another version has rows in another order, and is refused.
+    fn as_hashed_now(&self, segment: Segment) -> Result<Segment, ArrowError> {
+        let first = match &segment.rows {
+            Rows::Held(rows) => rows.slice(0, 1),
+            Rows::Filed(file) => file.pick(&[0], &(0..self.schema.fields().len()).collect::<Vec<_>>())?,
+        };
+        match self.keying.of_batch(&first)?.hashes() == &segment.hashes[..1] {
+            true => Ok(segment),
+            false => Err(ArrowError::InvalidArgumentError("its keys were hashed in another way than this build does".to_owned())),
         }
     }
+
+    /// The largest segment whose rows are in memory and in a file: its number and bytes.
+    pub(crate) fn largest_held(&self) -> Option<(u32, usize)> {
+        let held = self.segments.iter().filter(|(number, _)| !self.unwritten.contains(number));
+        held.map(|(number, segment)| (*number, segment.rows.held_bytes()))
+            .filter(|(_, bytes)| *bytes > 0)
+            .max_by_key(|(_, bytes)| *bytes)
+    }
+
+    /// The rows of a segment that are in memory.
+    pub(crate) fn held(&self, number: u32) -> Option<&RecordBatch> {
+        match &self.segments.get(&number)?.rows {
+            Rows::Held(rows) => Some(rows),
+            Rows::Filed(_) => None,
+        }
+    }
+
+    /// The rows of a segment are no longer in memory, but here.
+    pub(crate) fn file(&mut self, number: u32, file: Filed) {
+        if let Some(segment) = self.segments.get_mut(&number) {
+            segment.rows = Rows::Filed(file);
+        }
+    }
+
+    /// The smallest segment whose rows are not in memory: its number and bytes.
+    pub(crate) fn smallest_filed(&self) -> Option<(u32, u64)> {
+        let filed = self.segments.iter().map(|(number, segment)| (*number, segment.rows.filed_bytes()));
+        filed.filter(|(_, bytes)| *bytes > 0).min_by_key(|(_, bytes)| *bytes)
+    }
+
+    /// Reads the rows of a segment into memory.
+    pub(crate) fn hold(&mut self, number: u32) -> Result<(), ArrowError> {
+        if let Some(segment) = self.segments.get_mut(&number)
+            && let Rows::Filed(file) = &segment.rows
+        {
+            segment.rows = Rows::Held(file.all()?);
+        }
+        Ok(())
+    }
+}
+
+/// About how many bytes the live rows of a segment take.
+fn row_bytes(segment: &Segment) -> usize {
+    let all = segment.rows.held_bytes() + usize::try_from(segment.rows.filed_bytes()).unwrap_or(usize::MAX);
+    (all as u128 * segment.live_rows() as u128 / segment.rows.len().max(1) as u128).try_into().unwrap_or(usize::MAX)
 }
 
 impl std::fmt::Debug for Store {

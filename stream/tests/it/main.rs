@@ -10,6 +10,7 @@ mod listener;
 mod oracle;
 mod recovery;
 mod refusal;
+mod state_memory;
 mod stateful;
 mod stateful_oracle;
 mod stateless;

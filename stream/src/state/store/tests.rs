@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::state::changelog::{decode, encode};
+use crate::state::Budget;
+use crate::state::changelog::{decode, encode, open};
 use datafusion::arrow::array::types::Int64Type;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::prelude::SessionContext;
 use proptest::prelude::*;
 
 fn schema() -> SchemaRef {
@@ -16,7 +18,19 @@ fn schema() -> SchemaRef {
 
 fn store() -> Store {
     // Three bits: most keys collide.
-    Store::new(schema(), vec![0]).unwrap().with_mask(7)
+    let mut store = Store::new(schema(), vec![0]).unwrap().with_mask(7);
+    // A few rows: segments are not merged into one.
+    store.set_most_bytes(600);
+    store
+}
+
+/// Takes all rows out of memory.
+fn put_away(store: &mut Store) {
+    let budget = Budget { bytes: 0, disk: Arc::clone(&SessionContext::new().runtime_env().disk_manager) };
+    while let Some((number, _)) = store.largest_held() {
+        let filed = budget.put_away(store.held(number).unwrap()).unwrap();
+        store.file(number, filed);
+    }
 }
 
 fn batch(rows: &[(Option<u8>, i64)]) -> RecordBatch {
@@ -43,21 +57,23 @@ fn epochs() -> impl Strategy<Value = Vec<Epoch>> {
 
 /// Files as they lie in a checkpoint.
 #[derive(Default)]
-struct Files(BTreeMap<u32, Vec<u8>>);
+struct Files(BTreeMap<u32, Vec<u8>>, Vec<u32>);
 
 impl Files {
     fn write(&mut self, store: &mut Store) {
-        if let Some(changes) = store.changes().unwrap() {
+        for changes in store.changes().unwrap() {
             assert!(self.0.insert(changes.number, encode(&changes).unwrap()).is_none(), "numbers are used once");
         }
         let needed = store.needed();
         self.0.retain(|number, _| needed.contains(number));
         assert_eq!(self.0.keys().copied().collect::<BTreeSet<_>>(), needed);
+        self.1 = self.0.keys().copied().collect();
+        self.1.sort_by_key(|number| store.age(*number));
     }
 
     fn restore(&self, watermark: i64) -> Store {
         let mut store = store();
-        let files = self.0.iter().map(|(number, bytes)| decode(*number, bytes).unwrap()).collect();
+        let files = self.1.iter().map(|number| decode(*number, &self.0[number], &schema()).unwrap()).collect();
         store.restore(files, |end| end <= watermark).unwrap();
         store
     }
@@ -73,7 +89,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_store_of_unique_keys_is_a_map_also_after_restarts(epochs in epochs(), restarts in any::<u32>()) {
+    fn a_store_of_unique_keys_is_a_map_also_after_restarts(epochs in epochs(), restarts in any::<u32>(), on_disk in any::<u32>()) {
         let mut store = store();
         let mut files = Files::default();
         let mut model: BTreeMap<Option<String>, (i64, Option<i64>)> = BTreeMap::new();
@@ -107,13 +123,17 @@ proptest! {
             if restarts >> (n % 32) & 1 == 1 {
                 store = files.restore(watermark);
             }
+            if on_disk >> (n % 32) & 1 == 1 {
+                put_away(&mut store);
+                prop_assert_eq!(store.rows() > 0, store.filed_bytes() > 0);
+            }
             let expected: Vec<_> = model.iter().map(|(k, (v, _))| (k.clone(), *v)).collect();
             prop_assert_eq!(content(&store), expected);
         }
     }
 
     #[test]
-    fn a_store_of_many_rows_a_key_is_a_bag_also_after_restarts(epochs in epochs(), restarts in any::<u32>()) {
+    fn a_store_of_many_rows_a_key_is_a_bag_also_after_restarts(epochs in epochs(), restarts in any::<u32>(), on_disk in any::<u32>()) {
         let mut store = store();
         let mut files = Files::default();
         let mut model: Vec<(Option<String>, i64, Option<i64>)> = Vec::new();
@@ -145,6 +165,10 @@ proptest! {
             if restarts >> (n % 32) & 1 == 1 {
                 store = files.restore(watermark);
             }
+            if on_disk >> (n % 32) & 1 == 1 {
+                put_away(&mut store);
+                prop_assert_eq!(store.rows() > 0, store.filed_bytes() > 0);
+            }
             let mut expected: Vec<_> = model.iter().map(|row| (row.0.clone(), row.1)).collect();
             expected.sort();
             prop_assert_eq!(content(&store), expected);
@@ -160,7 +184,7 @@ fn rows_are_rewritten_a_logarithmic_number_of_times() {
         let rows = batch(&[(Some(0), n), (Some(1), n)]);
         let keys = store.keying().of_batch(&rows).unwrap();
         store.insert(&rows, &keys, None).unwrap();
-        written += store.changes().unwrap().unwrap().rows.num_rows();
+        written += store.changes().unwrap().iter().map(|changes| changes.rows.num_rows()).sum::<usize>();
         assert!(store.needed().len() <= 10, "{} files", store.needed().len());
     }
     assert_eq!(store.rows(), 512);
@@ -179,4 +203,42 @@ fn one_key_without_columns_holds_for_all_rows() {
         store.insert(&rows, &keys, None).unwrap();
     }
     assert_eq!(content(&store), [(None, 2)]);
+}
+
+#[test]
+fn a_file_on_the_disk_is_opened_by_its_end_and_read_block_by_block() {
+    let mut store = Store::new(schema(), vec![0]).unwrap();
+    store.set_seed(7);
+    let rows: Vec<(Option<u8>, i64)> = (0..10_000).map(|n| (None, n)).collect();
+    let keys = store.keying().of_batch(&batch(&rows)).unwrap();
+    store.insert(&batch(&rows), &keys, None).unwrap();
+    let changes = store.changes().unwrap().remove(0);
+    let folder = tempfile::tempdir().unwrap();
+    let (path, bytes) = (folder.path().join("state"), encode(&changes).unwrap());
+    std::fs::write(&path, &bytes).unwrap();
+    let all = bytes.len() as u64;
+    let recorded = open(changes.number, &path, all, &schema()).unwrap();
+    let Rows::Filed(filed) = &recorded.rows else { panic!("its rows are in memory") };
+    let picked = filed.pick(&[0, 4_095, 4_096, 4_096, 9_999], &[1]).unwrap();
+    let expected = changes.rows.column(1).as_primitive::<Int64Type>();
+    let found = picked.column(0).as_primitive::<Int64Type>();
+    assert_eq!(found.values().to_vec(), [0, 4_095, 4_096, 4_096, 9_999].map(|row| expected.value(row)));
+    let mut again = Store::new(schema(), vec![0]).unwrap();
+    again.set_seed(7);
+    again.restore(vec![recorded], |_| false).unwrap();
+    assert_eq!((again.rows(), content(&again)), (10_000, content(&store)));
+
+    let says = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        open(changes.number, &path, all, &schema()).unwrap_err().to_string()
+    };
+    assert!(says(&bytes[..bytes.len() - 1]).contains("bytes that were written"));
+    let mut torn = bytes.clone();
+    let end = torn.len();
+    torn[end - 20] ^= 1;
+    assert!(says(&torn).contains("does not end as a file of state does"), "{}", says(&torn));
+    let recorded = decode(changes.number, &bytes, &schema()).unwrap();
+    let mut other = Store::new(schema(), vec![0]).unwrap();
+    other.set_seed(8);
+    assert!(other.restore(vec![recorded], |_| false).unwrap_err().to_string().contains("hashed in another way"));
 }
