@@ -34,7 +34,7 @@ pub(crate) struct Clicks {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Time {
     /// When they happened.
-    #[cfg(feature = "kafka")]
+    #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "only topics have it"))]
     Real,
     /// Made up.
     Played,

@@ -17,10 +17,8 @@ pub(crate) fn epoch(epoch: &EpochProgress, clicks: &Clicks, now_us: i64) -> Stri
     let late = if epoch.late_rows > 0 { format!(", {} late", epoch.late_rows) } else { String::new() };
     let latency = match (clicks.time, epoch.event_time_mean_us) {
         (Time::Played, _) | (_, None) => String::new(),
-        #[cfg(feature = "kafka")]
         (Time::Real, Some(mean_us)) => format!(", {:.1} ms after the clicks", milliseconds(now_us - mean_us)),
     };
-    let _ = now_us;
     let took = epoch.batch_duration_ms();
     format!("epoch {number}: {rows} clicks{late}, {windows} counts in {took:.1} ms{latency}{version}")
 }
@@ -38,7 +36,6 @@ pub(crate) async fn newest_windows(lake: &Lakehouse, table: &str) -> Result<Stri
     Ok(format!("the newest windows:\n{}", pretty_format_batches(&rows)?))
 }
 
-#[cfg(feature = "kafka")]
 #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
 fn milliseconds(us: i64) -> f64 {
     us as f64 / 1e3
