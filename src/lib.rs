@@ -37,7 +37,7 @@
 //!
 //! # Features
 //! Each feature brings one crate; `full` (the default) brings all and [`Lakehouse`]. `onnx` lets serving load ONNX
-//! models; `s3`, `azure` and `gcs` open these stores by URL.
+//! models; `kafka` reads and writes topics; `sqs` hears of files from queues; `s3`, `azure` and `gcs` open these stores by URL.
 //!
 //! The whole story, on a year of real flights: `cargo run --release --example flights`.
 

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, TimeUnit};
+use arrow_schema::{DataType, Field};
+use boathouse_base::{DECIMAL_PRECISION, is_sql_decimal, sql_decimal, sql_type};
 
 /// Columns and their types. The error says what is wrong and where, in characters from 1.
 pub(crate) fn parse_columns(text: &str) -> Result<Vec<(String, DataType)>, String> {
@@ -96,38 +97,19 @@ impl Parser<'_> {
 
     fn data_type(&mut self) -> Result<DataType, String> {
         let word = self.word()?;
+        if let Some(data_type) = sql_type(&word) {
+            return Ok(data_type);
+        }
+        if is_sql_decimal(&word) {
+            return self.decimal();
+        }
         let data_type = match word.to_ascii_uppercase().as_str() {
-            "STRING" | "VARCHAR" | "CHAR" => {
+            "VARCHAR" | "CHAR" => {
                 if self.eat("(") {
                     self.word()?;
                     self.expect(")")?;
                 }
                 DataType::Utf8
-            }
-            "BOOLEAN" => DataType::Boolean,
-            "TINYINT" | "BYTE" => DataType::Int8,
-            "SMALLINT" | "SHORT" => DataType::Int16,
-            "INT" | "INTEGER" => DataType::Int32,
-            "BIGINT" | "LONG" => DataType::Int64,
-            "FLOAT" | "REAL" => DataType::Float32,
-            "DOUBLE" => DataType::Float64,
-            "DATE" => DataType::Date32,
-            "BINARY" => DataType::Binary,
-            "TIMESTAMP" => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-            "TIMESTAMP_NTZ" => DataType::Timestamp(TimeUnit::Microsecond, None),
-            "DECIMAL" | "DEC" | "NUMERIC" => {
-                let (mut precision, mut scale) = (10, 0);
-                if self.eat("(") {
-                    precision = self.number()?;
-                    if self.eat(",") {
-                        scale = self.number()?;
-                    }
-                    self.expect(")")?;
-                }
-                if precision == 0 || precision > 38 || scale > precision {
-                    return Err(self.wrong(&format!("DECIMAL({precision},{scale}) does not exist")));
-                }
-                DataType::Decimal128(precision, i8::try_from(scale).unwrap_or(0))
             }
             "ARRAY" => {
                 self.deeper()?;
@@ -156,6 +138,18 @@ impl Parser<'_> {
             _ => return Err(self.wrong(&format!("`{word}` is no type that a hint can have"))),
         };
         Ok(data_type)
+    }
+
+    fn decimal(&mut self) -> Result<DataType, String> {
+        let (mut precision, mut scale) = (DECIMAL_PRECISION, 0);
+        if self.eat("(") {
+            precision = self.number()?;
+            if self.eat(",") {
+                scale = self.number()?;
+            }
+            self.expect(")")?;
+        }
+        sql_decimal(precision, scale).ok_or_else(|| self.wrong(&format!("DECIMAL({precision},{scale}) does not exist")))
     }
 
     fn deeper(&mut self) -> Result<(), String> {

@@ -85,10 +85,10 @@
 //! held in memory while it is decoded.
 //!
 //! # Features
-//! None.
+//! `sqs`: queues of Amazon SQS, and of servers that speak its protocol.
 //!
 //! # What it does not do yet
-//! - No client of SQS or Kafka: [`EventQueue`] is what one has to implement, and the messages of S3 are parsed.
+//! - No client of Kafka, or of the queues of other clouds: [`EventQueue`] is what one has to implement, and the messages of S3 are parsed.
 //! - No ORC. Hints name top-level columns, and no maps. CSV has no escape letter beside the doubled quote, and no comments.
 //! - An XML element that comes once in the first files and twice later is no list unless a hint says so; what does not fit is rescued.
 //! - Files are never forgotten: the state grows by about 30 bytes on disk for each.
@@ -120,6 +120,8 @@ pub use discovery::{
     Discovery, Effort, EventQueue, FileFacts, FolderWatch, FoundFile, MemoryQueue, QueueMessage, QueuedFiles, S3Events, Sighting,
     parse_s3_event,
 };
+#[cfg(feature = "sqs")]
+pub use discovery::{SqsCredentials, SqsError, SqsOptions, SqsQueue};
 pub use error::AutoLoadError;
 pub use evidence::ColumnEvidence;
 pub use loader::AutoLoader;

@@ -42,6 +42,7 @@ mod predicate;
 mod progress;
 mod sink;
 mod source;
+mod sql_type;
 mod table;
 mod value;
 
@@ -56,6 +57,7 @@ pub use predicate::{Bounds, ColumnBounds, Comparison, Predicate};
 pub use progress::{Progress, ProgressEvent, ProgressObserver, ProgressUnit};
 pub use sink::{CommittedEpoch, EpochCommit, EpochReport, OutputMode, SinkResolver, StreamSink};
 pub use source::{Offset, PlannedBatch, ReadLimit, StreamSource};
+pub use sql_type::{DECIMAL_PRECISION, is_sql_decimal, sql_decimal, sql_type};
 pub use table::{
     AppTransaction, CommittedAppTransaction, IfAbsent, ScanRequest, SchemaMode, Table, TableResolver, TableSnapshot,
     TableVersion, WriteMode, WriteReport, WriteRequest,

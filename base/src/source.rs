@@ -39,7 +39,8 @@ pub struct ReadLimit {
     pub files: Option<u64>,
     /// About so many bytes (Spark's `maxBytesPerTrigger`).
     pub bytes: Option<u64>,
-    /// About so many rows, for sources that count them.
+    /// About so many rows, for sources that know them before they are read: memory cuts exactly, Kafka by offsets, the rate source by whole
+    /// batches, a Delta table by whole files whose statistics count their rows. Auto Loader does not look at it.
     pub rows: Option<u64>,
 }
 

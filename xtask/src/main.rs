@@ -13,7 +13,7 @@ use crate::step::{Failed, cargo, cargo_has, root};
 
 /// The feature selection of every step: the same one each time, so that nothing is compiled twice.
 const FEATURES: [&str; 2] =
-    ["--features", "boathouse-serving/onnx,boathouse-interop/peers,boathouse-interop/s3,boathouse-stream/kafka"];
+    ["--features", "boathouse-serving/onnx,boathouse-interop/peers,boathouse-interop/s3,boathouse-interop/kafka,boathouse/sqs"];
 
 /// The project's own commands.
 #[derive(Parser)]

@@ -13,6 +13,10 @@ mod folder;
 mod listing;
 mod s3_event;
 mod selection;
+#[cfg(feature = "sqs")]
+mod sqs;
+#[cfg(feature = "sqs")]
+mod sqs_error;
 mod watch;
 
 use std::fmt;
@@ -26,6 +30,10 @@ pub(crate) use folder::{LocalFolder, facts_of};
 pub(crate) use listing::{Listing, facts_of_meta};
 pub use s3_event::{S3Events, parse_s3_event};
 pub(crate) use selection::Selection;
+#[cfg(feature = "sqs")]
+pub use sqs::{SqsCredentials, SqsOptions, SqsQueue};
+#[cfg(feature = "sqs")]
+pub use sqs_error::SqsError;
 pub use watch::FolderWatch;
 
 /// What is known of a file without opening it.

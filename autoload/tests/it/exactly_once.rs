@@ -9,6 +9,8 @@ use boathouse_base::{Env, ManualClock, Offset, StreamSource};
 use boathouse_storage::testing::{FaultStore, RandomFaults};
 use serde_json::{Value, json};
 
+#[cfg(feature = "sqs")]
+use crate::sqs_server::SqsServer;
 use crate::support::{Site, files, rows};
 
 /// Numbers that follow from a seed.
@@ -26,6 +28,8 @@ enum Way {
     Listing,
     HighestNames,
     Queue,
+    #[cfg(feature = "sqs")]
+    Sqs,
 }
 
 struct World {
@@ -33,6 +37,8 @@ struct World {
     faults: FaultStore,
     clock: ManualClock,
     queue: Arc<MemoryQueue>,
+    #[cfg(feature = "sqs")]
+    sqs: Option<SqsServer>,
     way: Way,
     overwrites: Overwrites,
 }
@@ -49,7 +55,16 @@ impl World {
         let faults = faults.unwrap();
         faults.inject_at_random(seed, RandomFaults::default());
         let clock = ManualClock::starting_at_us(1_000_000);
-        Self { site, faults, clock, queue: Arc::new(MemoryQueue::new()), way, overwrites }
+        Self {
+            site,
+            faults,
+            clock,
+            queue: Arc::new(MemoryQueue::new()),
+            #[cfg(feature = "sqs")]
+            sqs: None,
+            way,
+            overwrites,
+        }
     }
 
     async fn open(&self) -> boathouse_base::Result<AutoLoader> {
@@ -68,12 +83,23 @@ impl World {
             source = source
                 .events(Arc::new(QueuedFiles::new(Arc::clone(&self.queue) as _, move |body| parse_s3_event(&events, body))));
         }
+        #[cfg(feature = "sqs")]
+        if let Some(server) = &self.sqs {
+            let events = S3Events { bucket: "lake".to_owned(), prefix: String::new() };
+            server.time_out();
+            source = source.events(Arc::new(QueuedFiles::new(server.queue(), events.parser())));
+        }
         source.open().await
     }
 
     fn tell(&self, path: &str) {
         let record = json!({"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "lake"}, "object": {"key": path}}});
-        self.queue.send(json!({"Records": [record]}).to_string());
+        let body = json!({"Records": [record]}).to_string();
+        #[cfg(feature = "sqs")]
+        if let Some(server) = &self.sqs {
+            server.send(body.clone());
+        }
+        self.queue.send(body);
     }
 
     /// One batch; rows and position are kept together, as a sink does.
@@ -102,7 +128,12 @@ impl World {
 
 /// How many faults there were, and how many rows came.
 async fn run(seed: u64, way: Way, overwrites: Overwrites) -> (usize, usize) {
-    let world = World::new(seed, way, overwrites);
+    #[cfg_attr(not(feature = "sqs"), expect(unused_mut, reason = "only a server is put in"))]
+    let mut world = World::new(seed, way, overwrites);
+    #[cfg(feature = "sqs")]
+    if way == Way::Sqs {
+        world.sqs = Some(SqsServer::start().await);
+    }
     let mut dice = Dice(seed);
     // The plain model: every version that a reader could have met.
     let mut landed: BTreeMap<String, Vec<u64>> = BTreeMap::new();
@@ -162,4 +193,19 @@ async fn every_version_comes_once_in_every_way_of_discovery() {
         println!("seed {seed}: {faults} faults so far, {rows} rows");
     }
     assert!(faults > 100 && rows > 1000, "{faults} faults, {rows} rows");
+}
+
+#[cfg(feature = "sqs")]
+#[tokio::test]
+async fn every_version_comes_once_when_a_queue_of_sqs_tells_of_them() {
+    let (mut faults, mut rows) = (0, 0);
+    for seed in 100..110 {
+        for overwrites in [Overwrites::Ignore, Overwrites::Read] {
+            let (some, came) = run(seed, Way::Sqs, overwrites).await;
+            faults += some;
+            rows += came;
+        }
+        println!("seed {seed}: {faults} faults so far, {rows} rows");
+    }
+    assert!(faults > 10 && rows > 100, "{faults} faults, {rows} rows");
 }

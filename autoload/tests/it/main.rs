@@ -12,5 +12,9 @@ mod properties;
 mod scale;
 mod schema;
 mod shapes;
+#[cfg(feature = "sqs")]
+mod sqs;
+#[cfg(feature = "sqs")]
+mod sqs_server;
 mod state;
 mod support;

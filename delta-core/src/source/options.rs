@@ -12,7 +12,7 @@
 /// | `failOnDataLoss` | [`on_data_loss`](Self::on_data_loss) |
 /// | `schemaTrackingLocation`, `allowSourceColumnRename`, `…Drop`, `…TypeChange` | [`on_new_columns`](Self::on_new_columns) |
 /// | `withEventTimeOrder` | [`event_time`](Self::event_time) |
-/// | `maxFilesPerTrigger`, `maxBytesPerTrigger` | `ReadLimit`, which the stream hands in |
+/// | `maxFilesPerTrigger`, `maxBytesPerTrigger` | `ReadLimit`, which the stream hands in; its rows are counted by the statistics of files |
 ///
 /// # Example
 /// ```

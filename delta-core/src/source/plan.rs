@@ -16,32 +16,50 @@ use super::position::{Begun, Cursor, Next, Position};
 /// Files in a batch when the read limit names neither files nor bytes, as in Spark.
 const DEFAULT_FILES: u64 = 1000;
 
+/// What a part brings, which is taken whole.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    files: u64,
+    bytes: u64,
+    /// As statistics tell; a file without them counts for none.
+    rows: u64,
+}
+
 /// A batch that is being put together.
 struct Batch<'a> {
     table_id: &'a str,
     begun: Begun,
     max_files: u64,
     max_bytes: u64,
+    max_rows: u64,
     files: u64,
     bytes: u64,
+    rows: u64,
     end: Option<Position>,
 }
 
 impl Batch<'_> {
     /// Takes parts from `next` on as long as there is room. Whether all were taken.
-    fn take(&mut self, next: Next, first: u64, parts: impl Iterator<Item = (u64, u64)>) -> bool {
-        for (read, (files, bytes)) in (first..).zip(parts) {
-            if self.files > 0 && (self.files + files > self.max_files || self.bytes.saturating_add(bytes) > self.max_bytes) {
+    fn take(&mut self, next: Next, first: u64, parts: impl Iterator<Item = Size>) -> bool {
+        for (read, part) in (first..).zip(parts) {
+            if self.files > 0 && self.is_full_with(part) {
                 if read > first {
                     self.end = Some(Position::after(self.table_id, self.begun, next, Some(read)));
                 }
                 return false;
             }
-            self.files += files;
-            self.bytes = self.bytes.saturating_add(bytes);
+            self.files += part.files;
+            self.bytes = self.bytes.saturating_add(part.bytes);
+            self.rows = self.rows.saturating_add(part.rows);
         }
         self.end = Some(Position::after(self.table_id, self.begun, next, None));
         true
+    }
+
+    fn is_full_with(&self, part: Size) -> bool {
+        self.files + part.files > self.max_files
+            || self.bytes.saturating_add(part.bytes) > self.max_bytes
+            || self.rows.saturating_add(part.rows) > self.max_rows
     }
 
     fn planned(self, more: bool) -> Option<PlannedBatch> {
@@ -77,14 +95,20 @@ impl DeltaSource {
         };
         let max_files = limit.files.or(limit.bytes.is_none().then_some(DEFAULT_FILES)).unwrap_or(u64::MAX);
         let max_bytes = limit.bytes.unwrap_or(u64::MAX);
-        let mut batch = Batch { table_id: &id, begun: cursor.begun, max_files, max_bytes, files: 0, bytes: 0, end: None };
+        let max_rows = limit.rows.unwrap_or(u64::MAX);
+        let (table_id, begun) = (id.as_str(), cursor.begun);
+        let mut batch = Batch { table_id, begun, max_files, max_bytes, max_rows, files: 0, bytes: 0, rows: 0, end: None };
         let (mut version, mut first) = match cursor.next {
             Next::Commit { version, part } => (version, part),
             Next::Snapshot { version, part } => {
                 let initial = self.initial(&snapshot, version).await?;
                 let size = |at| {
                     let (files, _) = initial.part(at);
-                    (files.len() as u64, DataFile::total_bytes(files))
+                    // Statistics are parsed only where they are asked for.
+                    let counted =
+                        limit.rows.map(|_| files.iter().filter_map(|file| file.row_count()).fold(0, u64::saturating_add));
+                    let bytes = DataFile::total_bytes(files.iter().copied());
+                    Size { files: files.len() as u64, bytes, rows: counted.unwrap_or(0) }
                 };
                 if !batch.take(cursor.next, part, (part..initial.len()).map(size)) {
                     return Ok(batch.planned(true));
@@ -140,17 +164,20 @@ impl DeltaSource {
         Initial::of(&self.table.snapshot_at(TableVersion::Number(version)).await?, event_time).await
     }
 
-    /// Files and bytes of the parts of a commit, from one of them on.
-    async fn parts(&self, commit: &CommittedChanges, first: u64) -> Result<Vec<(u64, u64)>, DeltaSourceError> {
+    /// The parts of a commit, from one of them on.
+    async fn parts(&self, commit: &CommittedChanges, first: u64) -> Result<Vec<Size>, DeltaSourceError> {
         if let Some(metadata) = commit.metadata() {
             self.check_columns(metadata, commit).await?;
         }
         if self.options.rows == StreamRows::Changes {
             let (files, bytes) = commit.change_files();
-            return Ok((first == 0).then_some((files, bytes)).into_iter().filter(|(files, _)| *files > 0).collect());
+            // Files of changes have no statistics: the rows of the files that come stand for them.
+            let rows = commit.added_rows().flatten().fold(0, u64::saturating_add);
+            return Ok((first == 0 && files > 0).then_some(Size { files, bytes, rows }).into_iter().collect());
         }
         let skipped = usize::try_from(first).unwrap_or(usize::MAX);
-        Ok(self.given(commit)?.skip(skipped).map(|add| (1, add.size)).collect())
+        let sizes = self.given(commit)?.zip(commit.added_rows());
+        Ok(sizes.skip(skipped).map(|(add, rows)| Size { files: 1, bytes: add.size, rows: rows.unwrap_or(0) }).collect())
     }
 
     /// The files of a commit whose rows are given.

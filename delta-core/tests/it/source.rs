@@ -119,6 +119,27 @@ async fn a_stream_begins_with_the_rows_that_are_there_and_a_commit_of_many_files
 }
 
 #[tokio::test]
+async fn a_limit_of_rows_takes_whole_files_by_their_statistics() {
+    let table = table_of(true, &[&[row(1, "a", 1), row(2, "a", 2), row(3, "a", 3)], &[row(4, "a", 4)]]).await;
+    table.delete().filter("id = 1").run().await.unwrap();
+    let rows = |rows| ReadLimit { rows: Some(rows), ..ReadLimit::default() };
+    let source = DeltaSource::new(table.clone());
+    let sizes = |batches: Vec<Vec<i64>>| batches.iter().map(Vec::len).collect::<Vec<_>>();
+    let begin = async |limit| batches_of(&DeltaSource::new(table.clone()), None, rows(limit)).await;
+    assert_eq!(sizes(begin(3).await.0), [3], "a deleted row is not counted");
+    let mut apart = sizes(begin(2).await.0);
+    apart.sort_unstable();
+    assert_eq!(apart, [1, 2]);
+    let (_, at) = begin(1).await;
+    table.append(batch(&[row(5, "a", 5), row(6, "b", 6), row(7, "b", 7), row(8, "c", 8)]).into()).run().await.unwrap();
+    table.append(batch(&[row(9, "c", 9)]).into()).run().await.unwrap();
+    let batches = batches_of(&source, at.clone(), rows(3)).await.0;
+    assert_eq!(batches, [[5, 6, 7].as_slice(), &[8, 9]], "a commit is split, and commits are put together");
+    let batches = batches_of(&source, at, rows(1)).await.0;
+    assert_eq!(batches, [[5].as_slice(), &[6, 7], &[8], &[9]], "a file is taken whole");
+}
+
+#[tokio::test]
 async fn a_stream_begins_at_a_version_or_at_a_time() {
     let table = table_of(false, &[&[row(1, "a", 1)], &[row(2, "a", 2)], &[row(3, "a", 3)]]).await;
     let start = |start| source_with(&table, DeltaSourceOptions { start, ..Default::default() });

@@ -11,6 +11,7 @@ use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::mpsc::Sender;
 
+use super::ends::ListedEnds;
 use super::error::{DataLossReason, KafkaError};
 use super::listing::Listing;
 use super::options::{KafkaSourceOptions, OnDataLoss};
@@ -33,6 +34,7 @@ pub(crate) struct Fetch<'a> {
     pub(crate) consumer: &'a Arc<BaseConsumer>,
     pub(crate) options: &'a KafkaSourceOptions,
     pub(crate) rows: MessageRows,
+    pub(crate) ends: &'a ListedEnds,
     pub(crate) parts: &'a Sender<Part>,
 }
 
@@ -96,6 +98,7 @@ impl Fetch<'_> {
                 Some(Ok(message)) => {
                     waited = Duration::ZERO;
                     if message.offset() >= range.end {
+                        self.ends.suspect(&range.topic, range.partition);
                         return Ok(());
                     }
                     if message.offset() >= next {
@@ -126,7 +129,18 @@ impl Fetch<'_> {
                 }
             }
         }
+        self.peek(range);
         Ok(())
+    }
+
+    /// Sees whether a row lies behind the range, among those that the client has fetched already.
+    fn peek(&self, range: &OffsetRange) {
+        if let Some(Ok(message)) = self.consumer.poll(Duration::ZERO)
+            && (message.topic(), message.partition()) == (range.topic.as_str(), range.partition)
+            && message.offset() >= range.end
+        {
+            self.ends.suspect(&range.topic, range.partition);
+        }
     }
 
     /// The log ends before the range does: its last offsets have no rows, or they were cut off.

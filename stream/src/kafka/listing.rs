@@ -11,7 +11,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::error::KafkaError;
 use super::offsets::KafkaOffsets;
-use super::options::{KafkaSourceOptions, StartingOffsets, Subscription, WithoutTimestamp, refused};
+use super::options::{EndingOffsets, KafkaSourceOptions, StartingOffsets, Subscription, WithoutTimestamp, refused};
 use super::planning::Held;
 
 /// A consumer, and what it is asked about.
@@ -118,15 +118,27 @@ impl Listing<'_> {
         Ok(offsets)
     }
 
-    fn start_at(&self, held: &[Held], time_ms: i64, without: WithoutTimestamp) -> Result<KafkaOffsets, KafkaError> {
-        let attempt = || format!("ask for the offsets at {time_ms} ms");
-        let mut times = TopicPartitionList::with_capacity(held.len());
-        for held in held {
-            times
-                .add_partition_offset(&held.topic, held.partition, Offset::Offset(time_ms))
-                .map_err(|source| self.failed(attempt(), source))?;
+    /// Where the run ends; a partition that is not named has no end.
+    pub(crate) fn end(&self, held: &[Held]) -> Result<KafkaOffsets, KafkaError> {
+        match &self.options.ending_offsets {
+            EndingOffsets::Never => Ok(KafkaOffsets::default()),
+            EndingOffsets::Before(offsets) => Ok(offsets.clone()),
+            EndingOffsets::Timestamp(time_ms) => {
+                let found = self.offsets_at(held, *time_ms)?;
+                let mut offsets = KafkaOffsets::default();
+                for held in held {
+                    let element = found.find_partition(&held.topic, held.partition);
+                    if let Some(Offset::Offset(offset)) = element.map(|element| element.offset()) {
+                        offsets.set(&held.topic, held.partition, offset);
+                    }
+                }
+                Ok(offsets)
+            }
         }
-        let found = self.consumer.offsets_for_times(times, self.timeout()).map_err(|source| self.failed(attempt(), source))?;
+    }
+
+    fn start_at(&self, held: &[Held], time_ms: i64, without: WithoutTimestamp) -> Result<KafkaOffsets, KafkaError> {
+        let found = self.offsets_at(held, time_ms)?;
         let mut offsets = KafkaOffsets::default();
         for held in held {
             let element = found.find_partition(&held.topic, held.partition);
@@ -141,6 +153,18 @@ impl Listing<'_> {
             offsets.set(&held.topic, held.partition, offset);
         }
         Ok(offsets)
+    }
+
+    /// The first offset of each partition whose row is not earlier; no offset where there is none.
+    fn offsets_at(&self, held: &[Held], time_ms: i64) -> Result<TopicPartitionList, KafkaError> {
+        let attempt = || format!("ask for the offsets at {time_ms} ms");
+        let mut times = TopicPartitionList::with_capacity(held.len());
+        for held in held {
+            times
+                .add_partition_offset(&held.topic, held.partition, Offset::Offset(time_ms))
+                .map_err(|source| self.failed(attempt(), source))?;
+        }
+        self.consumer.offsets_for_times(times, self.timeout()).map_err(|source| self.failed(attempt(), source))
     }
 
     /// One behind the last offset of a partition.

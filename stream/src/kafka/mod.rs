@@ -7,6 +7,7 @@
 //! It talks to brokers through librdkafka, which blocks: its calls run on the blocking threads of the tokio runtime that awaits the query.
 //! Without TLS and SASL, and without topics compressed by zstd: librdkafka is compiled without these.
 
+mod ends;
 mod epochs;
 mod error;
 mod fetch;
@@ -22,7 +23,7 @@ mod transactions;
 
 pub use error::{DataLossReason, KafkaError};
 pub use offsets::KafkaOffsets;
-pub use options::{KafkaSourceOptions, OnDataLoss, StartingOffsets, Subscription, WithoutTimestamp};
+pub use options::{EndingOffsets, KafkaSourceOptions, OnDataLoss, StartingOffsets, Subscription, WithoutTimestamp};
 pub use rows::kafka_schema;
 pub use sink::{KafkaSink, KafkaSinkOptions};
 pub use source::KafkaSource;

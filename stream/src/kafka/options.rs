@@ -13,6 +13,9 @@ use super::offsets::KafkaOffsets;
 const OURS: [&str; 5] =
     ["auto.offset.reset", "enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof", "bootstrap.servers"];
 
+/// Spark's `maxTriggerDelay`.
+const MAX_TRIGGER_DELAY: Duration = Duration::from_secs(15 * 60);
+
 /// Which partitions are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subscription {
@@ -48,6 +51,19 @@ pub enum WithoutTimestamp {
     Latest,
 }
 
+/// Where a run ends. Rows behind it are never read, however long the query goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum EndingOffsets {
+    /// Nowhere: what comes is read (`latest`, which a run that takes what is there now ends at by itself).
+    #[default]
+    Never,
+    /// Before an offset of each partition; partitions that are not named, or stand at -1, have no end.
+    Before(KafkaOffsets),
+    /// Before the first row of each partition that is not earlier than this, in milliseconds since the Unix epoch. A partition without such a
+    /// row has no end yet.
+    Timestamp(i64),
+}
+
 /// What to do when rows were lost before they were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnDataLoss {
@@ -76,8 +92,14 @@ pub struct KafkaSourceOptions {
     pub subscription: Subscription,
     /// `startingOffsets`, or `startingTimestamp`.
     pub starting_offsets: StartingOffsets,
+    /// `endingOffsets`, or `endingTimestamp`. It may be moved on between runs, and lies before nothing that was read.
+    pub ending_offsets: EndingOffsets,
     /// About how many offsets an epoch takes (`maxOffsetsPerTrigger`).
     pub max_offsets_per_trigger: Option<u64>,
+    /// An epoch waits for so many offsets (`minOffsetsPerTrigger`), but no longer than [`max_trigger_delay`](Self::max_trigger_delay).
+    pub min_offsets_per_trigger: Option<u64>,
+    /// How long rows wait for others, from when they were seen first (`maxTriggerDelay`).
+    pub max_trigger_delay: Duration,
     /// `failOnDataLoss`.
     pub on_data_loss: OnDataLoss,
     /// Whether rows have the column `headers` (`includeHeaders`).
@@ -95,7 +117,10 @@ impl KafkaSourceOptions {
             bootstrap_servers: bootstrap_servers.into(),
             subscription,
             starting_offsets: StartingOffsets::default(),
+            ending_offsets: EndingOffsets::default(),
             max_offsets_per_trigger: None,
+            min_offsets_per_trigger: None,
+            max_trigger_delay: MAX_TRIGGER_DELAY,
             on_data_loss: OnDataLoss::default(),
             include_headers: false,
             poll_timeout: Duration::from_secs(120),
@@ -104,10 +129,10 @@ impl KafkaSourceOptions {
     }
 
     /// Options by Spark's names, in any letter case: `subscribe`, `subscribePattern`, `assign`, `startingOffsets`, `startingTimestamp`,
-    /// `startingOffsetsByTimestampStrategy`, `maxOffsetsPerTrigger`, `failOnDataLoss`, `includeHeaders`, `kafkaConsumer.pollTimeoutMs`, and
-    /// settings of the client after `kafka.`.
+    /// `startingOffsetsByTimestampStrategy`, `endingOffsets`, `endingTimestamp`, `maxOffsetsPerTrigger`, `minOffsetsPerTrigger`,
+    /// `maxTriggerDelay`, `failOnDataLoss`, `includeHeaders`, `kafkaConsumer.pollTimeoutMs`, and settings of the client after `kafka.`.
     ///
-    /// **Errors**: `Invalid` for an option that is not known, or whose value is not one.
+    /// **Errors**: `Invalid` for an option that is not known, or whose value is not one; when more offsets are waited for than an epoch may take.
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, KafkaError> {
         let mut given = Given::default();
         for (option, value) in pairs {
@@ -121,7 +146,19 @@ impl KafkaSourceOptions {
             (Some(time_ms), _) => StartingOffsets::Timestamp(time_ms, given.without_timestamp),
             (None, offsets) => offsets.unwrap_or_default(),
         };
+        options.ending_offsets = match (given.ending_timestamp_ms, given.ending_offsets) {
+            (Some(time_ms), _) => EndingOffsets::Timestamp(time_ms),
+            (None, offsets) => offsets.unwrap_or_default(),
+        };
         options.max_offsets_per_trigger = given.max_offsets_per_trigger;
+        options.min_offsets_per_trigger = given.min_offsets_per_trigger;
+        options.max_trigger_delay = given.max_trigger_delay.unwrap_or(options.max_trigger_delay);
+        if let (Some(least), Some(most)) = (options.min_offsets_per_trigger, options.max_offsets_per_trigger)
+            && least > most
+        {
+            let problem = format!("an epoch takes {most} at most (`maxOffsetsPerTrigger`); wait for no more than that");
+            return Err(refused("minOffsetsPerTrigger", &least.to_string(), &problem));
+        }
         options.on_data_loss = given.on_data_loss;
         options.include_headers = given.include_headers;
         options.poll_timeout = given.poll_timeout.unwrap_or(options.poll_timeout);
@@ -167,7 +204,11 @@ struct Given {
     starting_offsets: Option<StartingOffsets>,
     timestamp_ms: Option<i64>,
     without_timestamp: WithoutTimestamp,
+    ending_offsets: Option<EndingOffsets>,
+    ending_timestamp_ms: Option<i64>,
     max_offsets_per_trigger: Option<u64>,
+    min_offsets_per_trigger: Option<u64>,
+    max_trigger_delay: Option<Duration>,
     on_data_loss: OnDataLoss,
     include_headers: bool,
     poll_timeout: Option<Duration>,
@@ -197,6 +238,10 @@ impl Given {
                     _ => return Err(refused(option, value, "it is error or latest")),
                 }
             }
+            "endingoffsets" => self.ending_offsets = Some(ending_offsets(option, value)?),
+            "endingtimestamp" => self.ending_timestamp_ms = Some(number(option, value)?),
+            "minoffsetspertrigger" => self.min_offsets_per_trigger = Some(number(option, value)?),
+            "maxtriggerdelay" => self.max_trigger_delay = Some(duration(option, value)?),
             "maxoffsetspertrigger" => self.max_offsets_per_trigger = Some(number(option, value)?),
             "failondataloss" => {
                 self.on_data_loss = if truth(option, value)? { OnDataLoss::Fail } else { OnDataLoss::Continue };
@@ -240,6 +285,35 @@ fn starting_offsets(option: &str, value: &str) -> Result<StartingOffsets, KafkaE
     Ok(StartingOffsets::At(offsets))
 }
 
+fn ending_offsets(option: &str, value: &str) -> Result<EndingOffsets, KafkaError> {
+    if value.trim().eq_ignore_ascii_case("latest") {
+        return Ok(EndingOffsets::Never);
+    }
+    let advice = "it is latest, or an offset for each partition, where -1 is the latest";
+    let offsets = KafkaOffsets::parse(value).map_err(|error| refused(option, value, &format!("{error}; {advice}")))?;
+    if offsets.iter().any(|(_, _, offset)| offset < KafkaOffsets::LATEST) {
+        return Err(refused(option, value, advice));
+    }
+    Ok(EndingOffsets::Before(offsets))
+}
+
+/// A number and its unit, as Spark writes durations: `15m`, `500ms`.
+fn duration(option: &str, value: &str) -> Result<Duration, KafkaError> {
+    let text = value.trim().to_ascii_lowercase();
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit.trim() {
+        "ms" | "" => 1,
+        "s" => 1000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(refused(option, value, "it is a whole number and ms, s, m, h or d: 15m")),
+    };
+    let number: u64 = number.parse().map_err(|_| refused(option, value, "it is a whole number and ms, s, m, h or d: 15m"))?;
+    Ok(Duration::from_millis(number.saturating_mul(unit_ms)))
+}
+
 fn number<T: std::str::FromStr>(option: &str, value: &str) -> Result<T, KafkaError> {
     value.trim().parse().map_err(|_| refused(option, value, "it is a whole number"))
 }
@@ -271,7 +345,10 @@ mod tests {
         let read = options(&[
             ("assign", r#"{"a":[0,1]}"#),
             ("startingOffsets", r#"{"a":{"0":23,"1":-2}}"#),
+            ("endingOffsets", r#"{"a":{"0":40,"1":-1}}"#),
             ("maxOffsetsPerTrigger", "100"),
+            ("minOffsetsPerTrigger", "10"),
+            ("maxTriggerDelay", "2m"),
             ("failOnDataLoss", "false"),
             ("includeHeaders", "true"),
             ("kafka.fetch.wait.max.ms", "5"),
@@ -281,6 +358,11 @@ mod tests {
         assert_eq!(read.starting_offsets, StartingOffsets::At(KafkaOffsets::parse(r#"{"a":{"0":23,"1":-2}}"#).unwrap()));
         assert_eq!((read.max_offsets_per_trigger, read.on_data_loss), (Some(100), OnDataLoss::Continue));
         assert!(read.include_headers);
+        assert_eq!((read.min_offsets_per_trigger, read.max_trigger_delay), (Some(10), Duration::from_secs(120)));
+        let end = KafkaOffsets::parse(r#"{"a":{"0":40,"1":-1}}"#).unwrap();
+        assert_eq!(read.ending_offsets, EndingOffsets::Before(end));
+        let timed = options(&[("subscribe", "a"), ("endingTimestamp", "7"), ("endingOffsets", "latest")]).unwrap();
+        assert_eq!(timed.ending_offsets, EndingOffsets::Timestamp(7));
         assert_eq!(read.client_config().unwrap().get("fetch.wait.max.ms"), Some("5"));
         let plain = options(&[("subscribe", "a, b")]).unwrap();
         assert_eq!(plain.subscription, Subscription::Topics(vec!["a".to_owned(), "b".to_owned()]));
@@ -289,13 +371,17 @@ mod tests {
 
     #[test]
     fn a_wrong_option_is_named() {
-        let wrong: [&[(&str, &str)]; 8] = [
+        let wrong: [&[(&str, &str)]; 12] = [
             &[],
             &[("subscribe", "a"), ("subscribePattern", "b.*")],
             &[("assign", "a")],
             &[("subscribe", "a"), ("startingOffsets", "first")],
             &[("subscribe", "a"), ("startingOffsets", r#"{"a":{"0":-3}}"#)],
             &[("subscribe", "a"), ("maxOffsetsPerTrigger", "many")],
+            &[("subscribe", "a"), ("maxOffsetsPerTrigger", "5"), ("minOffsetsPerTrigger", "6")],
+            &[("subscribe", "a"), ("maxTriggerDelay", "2 weeks")],
+            &[("subscribe", "a"), ("endingOffsets", "earliest")],
+            &[("subscribe", "a"), ("endingOffsets", r#"{"a":{"0":-2}}"#)],
             &[("subscribe", "a"), ("failOnDataLoss", "perhaps")],
             &[("subscribe", "a"), ("colour", "red")],
         ];

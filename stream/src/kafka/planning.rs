@@ -1,5 +1,7 @@
 //! Which offsets the next epoch reads: a function of what was read, what is there, and the options.
 
+use std::time::Duration;
+
 use super::error::{DataLossReason, KafkaError};
 use super::offsets::KafkaOffsets;
 use super::options::OnDataLoss;
@@ -53,6 +55,23 @@ fn range(position: &KafkaOffsets, held: &Held, on_loss: OnDataLoss) -> Result<Of
         start = held.latest;
     }
     Ok(OffsetRange { topic: held.topic.clone(), partition: held.partition, start, end: held.latest })
+}
+
+/// Cuts ranges where the run ends. What was read behind an end stays read.
+pub(crate) fn until(mut ranges: Vec<OffsetRange>, ending: &KafkaOffsets) -> Vec<OffsetRange> {
+    for range in &mut ranges {
+        if let Some(end) = ending.get(&range.topic, range.partition).filter(|end| *end >= 0) {
+            range.end = range.end.min(end).max(range.start);
+        }
+    }
+    ranges
+}
+
+/// Whether an epoch is made of what waits, or whether it waits for more.
+///
+/// **Source**: Spark's `minOffsetsPerTrigger` and `maxTriggerDelay`.
+pub(crate) fn is_due(waiting: u64, least: Option<u64>, waited: Duration, delay: Duration) -> bool {
+    least.is_none_or(|least| waiting >= least) || waited >= delay
 }
 
 /// At most about `most` offsets: each partition gives its share by what waits in it, and at least one if it has one. Tells also whether
@@ -118,6 +137,24 @@ mod tests {
         assert_eq!(spans(held(0, 6, 9)), [(6, 9)]);
         assert_eq!(spans(held(0, 0, 4)), [(4, 4)]);
         assert!(ranges(&position, &[], OnDataLoss::Continue).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_run_ends_before_the_offsets_that_are_named() {
+        let waiting =
+            ranges(&at(r#"{"t":{"0":5,"1":5,"2":5}}"#), &[held(0, 0, 9), held(1, 0, 9), held(2, 0, 9)], OnDataLoss::Fail);
+        let ending = KafkaOffsets::parse(r#"{"t":{"0":7,"1":3,"2":-1,"9":1}}"#).unwrap();
+        let cut = until(waiting.unwrap(), &ending);
+        assert_eq!(cut.iter().map(|range| (range.start, range.end)).collect::<Vec<_>>(), [(5, 7), (5, 5), (5, 9)]);
+    }
+
+    #[test]
+    fn an_epoch_waits_for_rows_but_not_for_ever() {
+        let (short, delay) = (Duration::from_secs(1), Duration::from_secs(60));
+        assert!(is_due(1, None, Duration::ZERO, delay));
+        assert!(!is_due(9, Some(10), short, delay));
+        assert!(is_due(10, Some(10), Duration::ZERO, delay));
+        assert!(is_due(1, Some(10), delay, delay));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use boathouse_base::{BatchStream, BoxFuture, Error, Offset, PlannedBatch, ReadLimit, Result, StreamSource};
+use boathouse_base::{BatchStream, BoxFuture, Env, Error, Offset, PlannedBatch, ReadLimit, Result, StreamSource};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use futures::stream;
@@ -12,12 +13,13 @@ use rdkafka::consumer::BaseConsumer;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::spawn_blocking;
 
+use super::ends::ListedEnds;
 use super::error::KafkaError;
 use super::fetch::{Fetch, Part};
 use super::listing::Listing;
 use super::offsets::KafkaOffsets;
 use super::options::{KafkaSourceOptions, OnDataLoss, StartingOffsets, Subscription, refused};
-use super::planning::{OffsetRange, ends, limited, ranges};
+use super::planning::{OffsetRange, ends, is_due, limited, ranges, until};
 use super::rows::{MessageRows, kafka_schema};
 
 /// Batches that wait between the brokers and the query.
@@ -30,6 +32,9 @@ const WAITING_BATCHES: usize = 2;
 /// false.
 ///
 /// A stream that starts elsewhere than at the earliest offset has a first epoch without rows, which fixes where it starts.
+///
+/// With `endingOffsets` or `endingTimestamp` nothing behind these is ever read. With `minOffsetsPerTrigger` fewer rows wait for others, up to
+/// `maxTriggerDelay`; a run that takes what is there now leaves them to the next one.
 ///
 /// **Shape**: [`kafka_schema`]. Rows come partition after partition, by offset.
 ///
@@ -59,6 +64,17 @@ struct Inner {
     config: ClientConfig,
     /// Clients that nobody uses at the moment: their connections are kept.
     idle: Mutex<Vec<Arc<BaseConsumer>>>,
+    env: Env,
+    listed_ends: ListedEnds,
+    waiting: Mutex<Option<Waiting>>,
+}
+
+/// Rows that wait for others.
+struct Waiting {
+    /// Where they begin.
+    position: KafkaOffsets,
+    /// When they were seen first.
+    since_us: u64,
 }
 
 impl KafkaSource {
@@ -66,11 +82,19 @@ impl KafkaSource {
     ///
     /// **Errors**: `Invalid` when the client does not know a setting.
     pub fn open(options: KafkaSourceOptions) -> Result<Self, KafkaError> {
+        Self::open_in(options, boathouse_storage::system_env())
+    }
+
+    /// As [`open`](Self::open), with a clock of one's own for `maxTriggerDelay`.
+    ///
+    /// **Errors**: those of [`open`](Self::open).
+    pub fn open_in(options: KafkaSourceOptions, env: Env) -> Result<Self, KafkaError> {
         if matches!(&options.subscription, Subscription::Topics(topics) if topics.is_empty()) {
             return Err(refused("subscribe", "", "name at least one topic"));
         }
         let config = options.client_config()?;
-        let source = Inner { options, config, idle: Mutex::default() };
+        let (idle, listed_ends, waiting) = (Mutex::default(), ListedEnds::default(), Mutex::default());
+        let source = Inner { options, config, idle, env, listed_ends, waiting };
         let consumer = source.consumer()?;
         source.give_back(consumer);
         Ok(Self(Arc::new(source)))
@@ -93,7 +117,8 @@ impl KafkaSource {
         drop(spawn_blocking(move || match source.consumer() {
             Ok(consumer) => {
                 let rows = MessageRows::new(source.options.include_headers);
-                let fetch = Fetch { consumer: &consumer, options: &source.options, rows, parts: &sender };
+                let ends = &source.listed_ends;
+                let fetch = Fetch { consumer: &consumer, options: &source.options, rows, ends, parts: &sender };
                 if fetch.run(&ranges) {
                     source.give_back(consumer);
                 }
@@ -150,24 +175,42 @@ impl Inner {
     fn plan(&self, start: Option<KafkaOffsets>, most: Option<u64>) -> Result<Option<PlannedBatch>, KafkaError> {
         let consumer = self.consumer()?;
         let listing = Listing { consumer: &consumer, options: &self.options };
-        let held = listing.held(start.as_ref())?;
+        let mut held = listing.held(start.as_ref())?;
         let fixes_start = start.is_none() && self.options.starting_offsets != StartingOffsets::Earliest;
         let position = match &start {
             Some(position) => position.clone(),
             None => listing.start(&held)?,
         };
+        for held in &mut held {
+            let at = position.get(&held.topic, held.partition).unwrap_or(held.earliest);
+            self.listed_ends.correct(&consumer, held, at);
+        }
+        let ending = listing.end(&held)?;
         self.give_back(consumer);
-        let waiting = ranges(&position, &held, self.options.on_data_loss)?;
+        let waiting = until(ranges(&position, &held, self.options.on_data_loss)?, &ending);
         let is_waiting = waiting.iter().any(|range| range.len() > 0);
         if fixes_start && !waiting.is_empty() {
             let starts: Vec<OffsetRange> = waiting.into_iter().map(|range| OffsetRange { end: range.start, ..range }).collect();
             return Ok(Some(PlannedBatch { end: position_of(&starts), files: 0, bytes: 0, more: is_waiting }));
         }
-        if !is_waiting {
+        if !is_waiting || !self.is_due(&position, &waiting) {
             return Ok(None);
         }
         let (ranges, more) = limited(waiting, most);
         Ok(Some(PlannedBatch { end: position_of(&ranges), files: 0, bytes: 0, more }))
+    }
+
+    /// Whether rows have waited long enough for others, or need not wait.
+    fn is_due(&self, position: &KafkaOffsets, ranges: &[OffsetRange]) -> bool {
+        let Some(least) = self.options.min_offsets_per_trigger else { return true };
+        let now_us = self.env.monotonic_us();
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let since_us =
+            waiting.as_ref().filter(|waiting| waiting.position == *position).map_or(now_us, |waiting| waiting.since_us);
+        *waiting = Some(Waiting { position: position.clone(), since_us });
+        let rows = ranges.iter().map(OffsetRange::len).fold(0, u64::saturating_add);
+        let waited = Duration::from_micros(now_us.saturating_sub(since_us));
+        is_due(rows, Some(least), waited, self.options.max_trigger_delay)
     }
 
     /// The ranges between two positions. A partition that the first does not know begins at its earliest offset, and before any position all

@@ -8,7 +8,7 @@ use boathouse_base::{
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-/// Batches of so many rows each; a batch is a unit of [`ReadLimit::files`], and there is always one more, up to
+/// Batches of so many rows each; a batch is a unit of [`ReadLimit::files`], [`ReadLimit::rows`] takes whole batches, and there is always one more, up to
 /// [`batches`](Self::batches).
 ///
 /// **Shape**: `timestamp` (microseconds, UTC), which goes up by [`advance_us`](Self::advance_us) from batch to batch, and `value`, the
@@ -82,7 +82,8 @@ impl StreamSource for RateMicroBatch {
             let left = self.batches.map_or(u64::MAX, |batches| batches.saturating_sub(start));
             let by_rows = limit.rows.map(|rows| rows / self.rows_per_batch.max(1));
             // Without an end and without limits: one at a time.
-            let most = limit.files.or(by_rows).unwrap_or(if self.batches.is_some() { u64::MAX } else { 1 });
+            let most =
+                [limit.files, by_rows].into_iter().flatten().min().unwrap_or(if self.batches.is_some() { u64::MAX } else { 1 });
             let files = left.min(most.max(1));
             let end = Offset::new(start.saturating_add(files).to_string());
             (files > 0).then_some(PlannedBatch { end, files, bytes: 0, more: files < left })
@@ -118,6 +119,10 @@ mod tests {
         assert_eq!(rows.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [4, 4, 4]);
         let one = source.plan(None, ReadLimit { files: Some(1), ..ReadLimit::default() }).await.unwrap().unwrap();
         assert!(one.more);
+        for (files, rows, taken) in [(None, 8, 2), (None, 7, 1), (None, 1, 1), (Some(3), 4, 1), (Some(1), 12, 1)] {
+            let limit = ReadLimit { files, rows: Some(rows), ..ReadLimit::default() };
+            assert_eq!(source.plan(None, limit).await.unwrap().unwrap().files, taken, "{limit:?}");
+        }
         let rest = source.read(Some(&one.end), &all.end).await.unwrap().collect().await.unwrap();
         assert_eq!(rest, rows[1..]);
         assert!(source.plan(Some(&all.end), ReadLimit::default()).await.unwrap().is_none());

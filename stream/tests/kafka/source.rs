@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use boathouse_base::contract::{self, SourceFixture};
-use boathouse_base::{BatchStream, BoxFuture, ErrorKind, Offset, PlannedBatch, ReadLimit, Result, StreamSource};
+use boathouse_base::{
+    BatchStream, BoxFuture, Env, ErrorKind, ManualClock, Offset, PlannedBatch, ReadLimit, Result, StreamSource,
+};
 use boathouse_stream::kafka::{DataLossReason, KafkaError, KafkaSource, KafkaSourceOptions};
 use datafusion::arrow::array::types::{Int32Type, TimestampMicrosecondType};
 use datafusion::arrow::array::{Array, AsArray};
@@ -261,4 +264,61 @@ fn a_setting_that_the_client_does_not_know_is_refused() {
     ]);
     let error = boathouse_base::Error::from(KafkaSource::open(options.unwrap()).unwrap_err());
     assert_eq!(error.kind(), ErrorKind::Invalid);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_ends_before_the_ending_offsets() {
+    let cluster = Cluster::with_partitions(2);
+    for partition in 0..2 {
+        cluster.send("clicks", partition, &["0", "1", "2", "3"]);
+    }
+    let source = cluster.source(&[("endingOffsets", r#"{"clicks":{"0":3}}"#)]);
+    let planned = source.plan(None, ReadLimit::default()).await.unwrap().unwrap();
+    assert_eq!((planned.end.as_str(), planned.more), (r#"{"clicks":{"0":3,"1":4}}"#, false));
+    cluster.send("clicks", 0, &["4"]);
+    assert_eq!(next(&source, Some(&planned.end)).await, None, "what comes behind the end is not read");
+    let further = cluster.source(&[("endingOffsets", r#"{"clicks":{"0":5}}"#)]);
+    let end = next(&further, Some(&planned.end)).await.unwrap();
+    let found: Vec<_> = rows(&further, Some(&planned.end), &end).await.into_iter().map(|row| (row.0, row.1)).collect();
+    assert_eq!(found, [(0, 3), (0, 4)]);
+    let nearer = cluster.source(&[("endingOffsets", r#"{"clicks":{"0":1,"1":1}}"#)]);
+    assert_eq!(next(&nearer, Some(&end)).await, None, "an end before the position takes nothing back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_starts_at_the_latest_offset_is_not_moved_by_an_end() {
+    let cluster = Cluster::with_partitions(1);
+    cluster.send("clicks", 0, &["0", "1"]);
+    let source = cluster.source(&[("startingOffsets", "latest"), ("endingOffsets", r#"{"clicks":{"0":3}}"#)]);
+    let start = next(&source, None).await.unwrap();
+    assert_eq!(start.as_str(), r#"{"clicks":{"0":2}}"#);
+    cluster.send("clicks", 0, &["2", "3"]);
+    assert_eq!(next(&source, Some(&start)).await.unwrap().as_str(), r#"{"clicks":{"0":3}}"#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_waits_for_enough_rows_and_not_longer_than_allowed() {
+    let cluster = Cluster::with_partitions(2);
+    let clock = ManualClock::starting_at_us(0);
+    let servers = cluster.servers();
+    let options = KafkaSourceOptions::from_pairs([
+        ("kafka.bootstrap.servers", servers.as_str()),
+        ("subscribe", "clicks"),
+        ("startingOffsets", "earliest"),
+        ("minOffsetsPerTrigger", "4"),
+        ("maxTriggerDelay", "1m"),
+    ]);
+    let source = KafkaSource::open_in(options.unwrap(), Env::new(clock.clone(), 7)).unwrap();
+    cluster.send("clicks", 0, &["0", "1"]);
+    cluster.send("clicks", 1, &["0"]);
+    assert_eq!(next(&source, None).await, None, "three rows wait for a fourth");
+    cluster.send("clicks", 1, &["1"]);
+    let first = next(&source, None).await.expect("four rows are enough");
+    cluster.send("clicks", 0, &["2"]);
+    clock.advance(Duration::from_secs(300));
+    assert_eq!(next(&source, Some(&first)).await, None, "the wait begins when a row is seen");
+    clock.advance(Duration::from_secs(59));
+    assert_eq!(next(&source, Some(&first)).await, None);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(next(&source, Some(&first)).await.unwrap().as_str(), r#"{"clicks":{"0":3,"1":2}}"#);
 }

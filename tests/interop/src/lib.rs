@@ -3,6 +3,7 @@
 //! The tests stand behind the feature `peers`, which `cargo xtask test` switches on, so that plain `cargo test` needs
 //! Rust alone. Switched on, they fail when there is no environment: they never pass by not running.
 
+mod kafka_broker;
 mod python;
 mod s3_server;
 
@@ -10,6 +11,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+pub use kafka_broker::KafkaBroker;
 pub use python::PythonPeer;
 pub use s3_server::S3Server;
 

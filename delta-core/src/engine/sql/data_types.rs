@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use boathouse_base::{DECIMAL_PRECISION, is_sql_decimal, sql_decimal, sql_type};
 use boathouse_delta_protocol::schema::VARIANT_EXTENSION;
-use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
@@ -17,19 +18,13 @@ const AFTER_DEFAULT: [&str; 4] = ["NOT", "COMMENT", "GENERATED", "DEFAULT"];
 pub(crate) fn data_type(cursor: &mut Cursor<'_>) -> Result<DataType> {
     let here = cursor.clone();
     let word = cursor.name("a type")?;
+    if let Some(simple) = sql_type(&word) {
+        return Ok(simple);
+    }
+    if is_sql_decimal(&word) {
+        return decimal(cursor);
+    }
     Ok(match word.as_str() {
-        "boolean" => DataType::Boolean,
-        "tinyint" | "byte" => DataType::Int8,
-        "smallint" | "short" => DataType::Int16,
-        "int" | "integer" => DataType::Int32,
-        "bigint" | "long" => DataType::Int64,
-        "float" | "real" => DataType::Float32,
-        "double" => DataType::Float64,
-        "date" => DataType::Date32,
-        "timestamp" | "timestamp_ltz" => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        "timestamp_ntz" => DataType::Timestamp(TimeUnit::Microsecond, None),
-        "binary" => DataType::Binary,
-        "string" => DataType::Utf8,
         "varchar" | "char" => {
             return Err(EngineError::Unsupported {
                 statement: cursor.text().to_owned(),
@@ -37,7 +32,6 @@ pub(crate) fn data_type(cursor: &mut Cursor<'_>) -> Result<DataType> {
                 instead: "use STRING, and a constraint on its length",
             });
         }
-        "decimal" | "dec" | "numeric" => decimal(cursor)?,
         "array" => {
             cursor.expect_token(&Token::Lt)?;
             let element = field(cursor, "element".to_owned(), true)?;
@@ -92,7 +86,7 @@ fn closing(cursor: &mut Cursor<'_>) -> Result<()> {
 }
 
 fn decimal(cursor: &mut Cursor<'_>) -> Result<DataType> {
-    let (mut precision, mut scale) = (10_u8, 0_i8);
+    let (mut precision, mut scale) = (DECIMAL_PRECISION, 0);
     let here = cursor.clone();
     if cursor.takes_token(&Token::LParen) {
         precision = small(cursor.integer("a precision")?, &here)?;
@@ -101,15 +95,15 @@ fn decimal(cursor: &mut Cursor<'_>) -> Result<DataType> {
         }
         cursor.expect_token(&Token::RParen)?;
     }
-    if (1..=38).contains(&precision) && i16::from(scale) <= i16::from(precision) && scale >= 0 {
-        Ok(DataType::Decimal128(precision, scale))
-    } else {
-        Err(here.wanted("a precision from 1 to 38, and a scale from 0 to the precision"))
-    }
+    sql_decimal(precision, scale).ok_or_else(|| no_decimal(&here))
 }
 
-fn small<T: TryFrom<i64>>(number: i64, here: &Cursor<'_>) -> Result<T> {
-    T::try_from(number).map_err(|_| here.wanted("a precision from 1 to 38, and a scale from 0 to the precision"))
+fn no_decimal(here: &Cursor<'_>) -> EngineError {
+    here.wanted("a precision from 1 to 38, and a scale from 0 to the precision")
+}
+
+fn small(number: i64, here: &Cursor<'_>) -> Result<u8> {
+    u8::try_from(number).map_err(|_| no_decimal(here))
 }
 
 /// A column: `name type [NOT NULL] [DEFAULT …] [GENERATED …] [COMMENT '…']`.

@@ -6,6 +6,8 @@ use boathouse_base::{BatchStream, TableVersion};
 use boathouse_delta_protocol::action::{Action, Add, Metadata};
 use boathouse_delta_protocol::changes::{Change, changes_of};
 use boathouse_delta_protocol::partition;
+use boathouse_delta_protocol::schema::{ColumnMappingMode, StructType};
+use boathouse_delta_protocol::stats::FileStats;
 use futures::{TryStreamExt, stream};
 
 use super::builder::{changes_schema, first_version, tell};
@@ -24,6 +26,8 @@ pub struct CommittedChanges {
     version: u64,
     timestamp_us: Option<i64>,
     actions: Vec<Action>,
+    /// Of each file of [`added`](Self::added).
+    added_rows: Vec<Option<u64>>,
 }
 
 impl CommittedChanges {
@@ -43,6 +47,11 @@ impl CommittedChanges {
             Action::Add(add) if add.data_change => Some(add),
             _ => None,
         })
+    }
+
+    /// The rows of each of [these](Self::added), deleted ones left out; nothing where statistics do not tell.
+    pub fn added_rows(&self) -> impl Iterator<Item = Option<u64>> {
+        self.added_rows.iter().copied()
     }
 
     /// How many files it removed with rows.
@@ -70,19 +79,32 @@ impl CommittedChanges {
     }
 }
 
+/// How many rows a file has, as its statistics tell.
+fn rows_of(add: &Add) -> Option<u64> {
+    // Without a schema no bounds are read.
+    let stats = FileStats::from_json(add.stats.as_deref()?, &StructType::default(), ColumnMappingMode::None).ok()?;
+    let deleted = add.deletion_vector.as_ref().map_or(0, |vector| vector.cardinality);
+    stats.num_records.map(|rows| rows.saturating_sub(deleted))
+}
+
 impl DeltaTable {
     /// What a commit did; nothing when it is not in the log, or not any more.
     ///
-    /// **Cost**: a GET. Statistics of files are not kept.
+    /// **Cost**: a GET. Of the statistics of files only their rows are kept.
     pub async fn committed_changes(&self, version: u64) -> Result<Option<CommittedChanges>> {
         let Some(actions) = read_commit(self.storage(), version).await? else { return Ok(None) };
         let timestamp_us = info(&actions).and_then(|info| info.in_commit_timestamp).map(|ms| ms.saturating_mul(1000));
+        let added_rows = actions.iter().filter_map(|action| match action {
+            Action::Add(add) if add.data_change => Some(rows_of(add)),
+            _ => None,
+        });
+        let added_rows = added_rows.collect();
         let actions = actions.into_iter().filter_map(|action| match action {
             Action::Add(add) => Some(Action::Add(Add { stats: None, ..add })),
             Action::Remove(_) | Action::Cdc(_) | Action::Metadata(_) | Action::CommitInfo(_) => Some(action),
             _ => None,
         });
-        Ok(Some(CommittedChanges { version, timestamp_us, actions: actions.collect() }))
+        Ok(Some(CommittedChanges { version, timestamp_us, actions: actions.collect(), added_rows }))
     }
 
     /// The first version that is not before this one: by time the first that was committed then or later.

@@ -4,6 +4,8 @@
 mod delta;
 mod differential;
 mod features;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod merge_statements;
 mod merges;
 mod mlflow;
