@@ -34,7 +34,6 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) source: String,
     pub(crate) sink: String,
-    pub(crate) window: String,
     pub(crate) output_mode: String,
 }
 
@@ -44,7 +43,6 @@ impl Identity {
         [
             ("source", &self.source, &found.source),
             ("sink", &self.sink, &found.sink),
-            ("window", &self.window, &found.window),
             ("output mode", &self.output_mode, &found.output_mode),
         ]
         .into_iter()
@@ -193,7 +191,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    fn unusable(&self, path: &str, problem: &dyn std::fmt::Display) -> StreamError {
+    /// The error of a file that is not what it should be.
+    pub(crate) fn unusable(&self, path: &str, problem: &dyn std::fmt::Display) -> StreamError {
         StreamError::State { query: self.query.clone(), file: self.storage.url_of(path), problem: problem.to_string() }
     }
 }

@@ -80,6 +80,7 @@ mod crash;
 mod epoch;
 mod error;
 mod event_time;
+mod evolution;
 mod graph;
 mod inlet;
 #[cfg(feature = "kafka")]
@@ -106,6 +107,7 @@ mod window;
 
 pub use crash::{CrashPoint, CrashPoints};
 pub use error::{Refusal, StreamError, WindowProblem};
+pub use evolution::QueryChange;
 pub use listener::{QueryIdle, QueryStarted, QueryTerminated, StreamListener};
 pub use plan::{StreamFrame, session_window, window, window_time};
 pub use progress::{Durations, EpochProgress, OperatorProgress, RunReport, SourceProgress};

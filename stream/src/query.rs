@@ -298,19 +298,20 @@ impl StreamQuery {
 
     /// Finds out where the query was, and is ready to go on.
     ///
-    /// **Cost**: a few small reads of the checkpoint, one question to the sink, and the state of the open windows.
+    /// The query may have changed since the checkpoint was last used: filters, projections and delays, and the aggregates of a group. An
+    /// aggregate that is new counts rows from then on.
     ///
-    /// **Errors**: `Invalid` when a part is missing or a window makes no sense, or when the checkpoint belongs to another
-    /// query; `Corrupt` when sink and checkpoint contradict each other; those of the stores.
+    /// **Cost**: a few small reads of the checkpoint, one question to the sink, and for queries that remember a run of the planner.
+    ///
+    /// **Errors**: `Invalid` when a part is missing or a window makes no sense, when the checkpoint belongs to another query, or when the
+    /// query has [changed](StreamError::Changed) in a way that its state cannot follow; `Corrupt` when sink and checkpoint contradict each other; those of the stores.
     pub async fn open(self) -> Result<RunningQuery, StreamError> {
         let definition = self.complete()?;
-        let window = definition.window.as_ref().map_or_else(|| "none".to_owned(), TumblingWindow::definition);
         let identity = Identity {
             id: definition.env.uuid(),
             name: definition.name.clone(),
             source: definition.sources.iter().map(|source| source.source.describe()).collect::<Vec<_>>().join(", "),
             sink: definition.sink.describe(),
-            window,
             output_mode: match definition.output_mode {
                 OutputMode::Append => "append".to_owned(),
                 OutputMode::Complete => "complete".to_owned(),

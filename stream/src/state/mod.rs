@@ -15,4 +15,4 @@ mod store;
 pub(crate) use changelog::{Changes, decode, encode};
 pub(crate) use keys::{Keying, Keys};
 pub(crate) use segment::Place;
-pub(crate) use store::{OverBy, Store, columns_of};
+pub(crate) use store::{OverBy, Store};

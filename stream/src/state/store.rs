@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use boathouse_base::Result;
 use datafusion::arrow::array::{Int64Array, RecordBatch};
 use datafusion::arrow::compute::interleave_record_batch;
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
 use hashbrown::HashTable;
 
@@ -425,12 +425,6 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("rows", &self.rows()).field("segments", &self.segments.len()).finish_non_exhaustive()
     }
-}
-
-/// A schema as text, for errors.
-pub(crate) fn columns_of(schema: &Schema) -> String {
-    let columns: Vec<String> = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
-    columns.join(", ")
 }
 
 #[cfg(test)]
