@@ -6,6 +6,7 @@ use datafusion::error::DataFusionError;
 
 use crate::crash::CrashPoint;
 use crate::evolution::QueryChange;
+use crate::spark::SparkCheckpointError;
 use crate::stateful::StateError;
 
 /// Why a streaming query could not be opened, or an epoch not be made.
@@ -109,6 +110,14 @@ pub enum StreamError {
         /// What has changed.
         change: Box<QueryChange>,
     },
+    /// The query cannot go on where one of Spark was.
+    #[error("open the query `{query}`: {source}")]
+    Spark {
+        /// The query.
+        query: String,
+        /// Why.
+        source: Box<SparkCheckpointError>,
+    },
     /// Two operators were given one name.
     #[error("plan the query `{query}`: two of its operators are named `{name}`; give each its own with `.named(…)`")]
     SameOperator {
@@ -137,6 +146,18 @@ pub enum StreamError {
         column: String,
         /// The columns that could have been named.
         available: Vec<String>,
+    },
+    /// A `WATERMARK` clause of the statement cannot be read.
+    #[error("plan the query `{query}`: line {line}, column {column}: {problem}")]
+    Clause {
+        /// The query.
+        query: String,
+        /// The line of the statement, from 1.
+        line: u64,
+        /// The character of the line, from 1.
+        column: u64,
+        /// What was found, and what was expected.
+        problem: String,
     },
     /// The transformation cannot be planned or computed.
     #[error("plan the query `{query}`: {source}")]
@@ -312,6 +333,7 @@ impl DomainError for StreamError {
             | Self::CheckpointOfAnother { .. }
             | Self::Changed { .. }
             | Self::SameOperator { .. }
+            | Self::Clause { .. }
             | Self::MissingColumn { .. }
             | Self::ReadsNoSource { .. }
             | Self::ColumnsUnknown { .. }
@@ -319,6 +341,7 @@ impl DomainError for StreamError {
             | Self::EventTimeType { .. } => ErrorKind::Invalid,
             Self::NotStreamable { .. } => ErrorKind::Unsupported,
             Self::Processor { source, .. } => source.kind(),
+            Self::Spark { source, .. } => source.kind(),
             Self::SinkBehind { .. } | Self::PositionLost { .. } | Self::Unreadable { .. } | Self::State { .. } => {
                 ErrorKind::Corrupt
             }

@@ -98,6 +98,7 @@ mod running;
 mod session;
 pub mod sinks;
 pub mod sources;
+mod spark;
 mod state;
 mod stateful;
 mod transform;
@@ -114,6 +115,7 @@ pub use progress::{Durations, EpochProgress, OperatorProgress, RunReport, Source
 pub use query::StreamQuery;
 pub use query_tables::StreamingQueries;
 pub use running::{RunningQuery, StepOutcome};
+pub use spark::{SparkCheckpoint, SparkCheckpointError};
 pub use stateful::{
     FromScalar, ListState, MapState, StateError, StateKey, StateVariable, StateVariables, StatefulProcessor,
     StatefulProcessorHandle, TimeMode, ValueState,

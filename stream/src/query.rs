@@ -1,12 +1,12 @@
 //! Declaring a streaming query.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use boathouse_base::{Env, OutputMode, Progress, ReadLimit, StreamSink, StreamSource};
+use boathouse_base::{Env, Offset, OutputMode, Progress, ReadLimit, StreamSink, StreamSource};
 use boathouse_storage::{Storage, system_env};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{DataFrame, SessionContext};
@@ -19,6 +19,7 @@ use crate::listener::StreamListener;
 use crate::progress::{EpochProgress, RunReport};
 use crate::running::RunningQuery;
 use crate::session::{SOURCE, default_session};
+use crate::spark::SparkCheckpoint;
 use crate::transform::Transform;
 use crate::trigger::Trigger;
 use crate::watermarks::WatermarkPolicy;
@@ -38,6 +39,7 @@ pub struct StreamQuery {
     sink: Option<Arc<dyn StreamSink>>,
     late_sink: Option<Arc<dyn StreamSink>>,
     checkpoint: Option<Storage>,
+    spark: Option<SparkCheckpoint>,
     transform: Transform,
     session: Option<SessionContext>,
     watermark: Option<Watermark>,
@@ -71,6 +73,8 @@ pub(crate) struct Definition {
     /// Where late rows go.
     pub(crate) late_sink: Option<Arc<dyn StreamSink>>,
     pub(crate) checkpoint: Checkpoint,
+    /// Where sources begin that have no position yet.
+    pub(crate) starts: BTreeMap<String, Offset>,
     pub(crate) transform: Transform,
     pub(crate) session: SessionContext,
     pub(crate) watermark: Option<Watermark>,
@@ -96,6 +100,7 @@ impl StreamQuery {
             sink: None,
             late_sink: None,
             checkpoint: None,
+            spark: None,
             transform: Transform::Identity,
             session: None,
             watermark: None,
@@ -165,6 +170,16 @@ impl StreamQuery {
         self
     }
 
+    /// Begins where a query of Spark was: after its last committed batch. Once this query has a position of its own, that counts.
+    ///
+    /// Sources are matched by their order, or by their names where Spark has given them. What Spark's operators remember is not taken over.
+    ///
+    /// **Errors** of [`open`](Self::open): `Invalid` when the sources are others, or when there is state.
+    pub fn start_from_spark(mut self, checkpoint: SparkCheckpoint) -> Self {
+        self.spark = Some(checkpoint);
+        self
+    }
+
     /// A function from the rows of the source to the rows that are aggregated or written.
     ///
     /// It is called when the query is planned: at the first epoch, and again when the source gets new columns. Aggregates, DISTINCT
@@ -197,6 +212,10 @@ impl StreamQuery {
 
     /// As [`transform`](Self::transform), in SQL over the tables of the sources: `SELECT … FROM source`. The functions
     /// `window(time, '10 minutes'[, '5 minutes'])` and `window_time(window)` are those of Spark.
+    ///
+    /// An event time is followed by Spark's clause, as by [`watermark`](Self::watermark): `FROM STREAM source WATERMARK at DELAY OF
+    /// INTERVAL 10 MINUTES`, with `AS name` after an expression. A place in an error of the engine counts in the statement with
+    /// these clauses written as subqueries.
     ///
     /// Other tables are those of [`session`](Self::session). With one of them in it, the statement is planned in every
     /// epoch, so that it sees their newest rows.
@@ -346,7 +365,11 @@ impl StreamQuery {
             None => Ok(()),
         };
         checked.map_err(|problem| StreamError::Window { query: name.clone(), problem })?;
+        let source_names: Vec<String> = self.sources.iter().map(|source| source.name.clone()).collect();
+        let starts = self.spark.map(|spark| spark.starts(&source_names)).transpose();
+        let starts = starts.map_err(|source| StreamError::Spark { query: name.clone(), source: Box::new(source) })?;
         Ok(Definition {
+            starts: starts.unwrap_or_default(),
             sources: self.sources,
             sink,
             late_sink: self.late_sink,

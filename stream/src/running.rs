@@ -12,7 +12,7 @@
 //! An epoch that failed may or may not be in the sink (an answer can be lost). The query then forgets where it was and
 //! asks the sink at the next step. The same holds for a step whose future was dropped.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -68,6 +68,8 @@ pub struct RunningQuery {
 /// Where the query is, and what it remembers.
 pub(crate) struct Place {
     pub(crate) last: Option<Position>,
+    /// Where sources begin without a position.
+    starts: BTreeMap<String, Offset>,
     /// Planned at the first epoch of a run, with the state of `last`.
     pub(crate) graph: Option<Graph>,
     /// Schemas of the sources, and where the checkpoint has them.
@@ -84,8 +86,10 @@ impl Place {
     }
 
     pub(crate) fn offset(&self, source: &str) -> Option<Offset> {
-        let last = self.last.as_ref()?;
-        last.sources.iter().find(|range| range.name == source)?.end()
+        match &self.last {
+            Some(last) => last.sources.iter().find(|range| range.name == source)?.end(),
+            None => self.starts.get(source).cloned(),
+        }
     }
 
     /// The watermark of the last epoch: rows that it has passed are late.
@@ -289,7 +293,7 @@ impl RunningQuery {
         if let Some(last) = &last {
             self.deliver_late(last).await?;
         }
-        Ok(Place { last, graph: None, shapes: vec![None; definition.sources.len()] })
+        Ok(Place { last, starts: definition.starts.clone(), graph: None, shapes: vec![None; definition.sources.len()] })
     }
 
     /// The graph for the sources of this epoch, as they are or as they were last; with the state of the last epoch.

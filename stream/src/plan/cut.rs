@@ -28,7 +28,7 @@ use datafusion::prelude::SessionContext;
 use super::refuse::{self, Remembers};
 use super::watermark::WatermarkNode;
 use super::{
-    Bound, DeduplicateNode, NamedNode, TransformWithStateNode, bounds, delay_of, description_of, session_window_of,
+    Bound, DeduplicateNode, NamedNode, TransformWithStateNode, bounds, delay_of, description_of, follow_calls, session_window_of,
     unfold_windows,
 };
 use crate::error::{Refusal, StreamError, WindowProblem};
@@ -65,7 +65,7 @@ impl Cut<'_> {
         if refuse::reads(&plan).map_err(failed)?.streams == 0 {
             return Err(StreamError::ReadsNoSource { query: query.to_owned() });
         }
-        let plan = unfold_windows(plan).map_err(failed)?;
+        let plan = unfold_windows(follow_calls(plan).map_err(failed)?).map_err(failed)?;
         let plan = self.analyze(plan).map_err(failed)?;
         let (plan, watermarks) = number_watermarks(query, plan)?;
         let mut cutting = Cutting { cut: self, nodes: Vec::new(), remembers: Remembers::default() };

@@ -24,6 +24,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::prelude::SessionContext;
 
+use super::follow;
 use super::mark::{carried, described, marked};
 use crate::event_time::{microseconds, window_start};
 
@@ -49,11 +50,12 @@ enum Kind {
     Mark(Option<i64>),
 }
 
-/// Lets SQL of a session say `window`, `session_window` and `window_time`.
+/// Lets SQL of a session say `window`, `session_window` and `window_time`, and what `WATERMARK` becomes.
 pub(crate) fn register(session: &SessionContext) {
     for kind in [Kind::Window, Kind::Windows, Kind::Session, Kind::Time] {
         session.register_udf(udf(kind));
     }
+    follow::register(session);
 }
 
 /// The window that a time falls into: `window(time, "10 minutes")`; overlapping ones with a slide shorter than the width.

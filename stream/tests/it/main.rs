@@ -11,6 +11,7 @@ mod listener;
 mod oracle;
 mod recovery;
 mod refusal;
+mod spark;
 mod stateful;
 mod stateful_oracle;
 mod stateless;
