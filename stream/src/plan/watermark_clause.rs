@@ -236,16 +236,21 @@ impl Clause {
     fn parse(words: &Words, at: usize) -> Result<Self, Mistake> {
         let relation = words.relation(at).ok_or_else(|| words.mistake(at, "WATERMARK stands after a table of FROM"))?;
         let (mut next, mut depth) = (at + 1, 0_usize);
+        // A column may be named `delay`.
+        let ends_time = |word: usize| words.is(word, "DELAY") && (word > at + 1 || words.is(word + 1, "OF"));
         while let Some(token) = words.token(next) {
             match token {
                 Token::LParen => depth += 1,
                 Token::RParen if depth == 0 => break,
                 Token::RParen => depth -= 1,
                 Token::Comma | Token::SemiColon if depth == 0 => break,
-                _ if depth == 0 && (words.is(next, "DELAY") || words.is(next, "AS")) => break,
+                _ if depth == 0 && (ends_time(next) || words.is(next, "AS")) => break,
                 _ => {}
             }
             next += 1;
+        }
+        if next == at + 1 {
+            return Err(words.mistake(next, format!("expected the event time after WATERMARK, and found {}", words.found(next))));
         }
         let event_time = words.between(at + 1, next).trim().to_owned();
         let column = words.between(next - 1, next).trim().to_owned();
@@ -400,6 +405,10 @@ mod tests {
             (
                 "SELECT * FROM source WATERMARK ts DELAY OF INTERVAL MINUTES",
                 "1:53 expected a length of time as `10 MINUTES`, and found `MINUTES`",
+            ),
+            (
+                "SELECT * FROM source WATERMARK DELAY OF INTERVAL 1 DAY",
+                "1:32 expected the event time after WATERMARK, and found `DELAY`",
             ),
             ("SELECT * FROM source WATERMARK ts DELAY OF INTERVAL 10", "1:55 expected a unit after `10`, and found the end"),
             ("SELECT * FROM source WATERMARK ts DELAY OF INTERVAL -1 DAY", "1:53 a delay is not negative"),
