@@ -253,7 +253,8 @@ impl Clause {
             return Err(words.mistake(next, format!("expected the event time after WATERMARK, and found {}", words.found(next))));
         }
         let event_time = words.between(at + 1, next).trim().to_owned();
-        let column = words.between(next - 1, next).trim().to_owned();
+        // As the engine writes names that are not in quotes.
+        let column = words.word(next - 1).map_or_else(|| words.between(next - 1, next).trim().to_owned(), str::to_lowercase);
         // Names with points between them.
         let is_column = (at + 1..next).all(|word| match (word - at) % 2 {
             1 => matches!(words.token(word), Some(Token::Word(_))),
