@@ -65,6 +65,11 @@
 //! | [`transform_with_state`](StreamFrame::transform_with_state): a processor of one's own, with value, list and map states and timers | append, update | the processor, a time to live, or a timer says so |
 //! | joins of two streams: inner, left, right, full, semi, anti | append | the watermark passes the bound in the condition; inner joins may have none |
 //!
+//! # What may change between two runs
+//! Filters, projections, delays and limits; aggregates of a group may come or go, and one that is new counts rows from then on. Keys, windows,
+//! joins and types stay: another one is refused with a [`QueryChange`] when the query is opened, before anything is read. An operator is
+//! known by its kind and keys, or by the name that [`named`](StreamFrame::named) gives it.
+//!
 //! # Cost
 //! An epoch without operators: what the sources, the statement and the sink cost, and one small write to the checkpoint.
 //! Rows stream through. An operator holds its groups, keys or waiting rows in memory (about 18 bytes each beside their columns) and
@@ -72,7 +77,8 @@
 //! logarithmic number of times. State is loaded by the first epoch of a run.
 //!
 //! # What it does not do yet
-//! State that spills to disk, operators that survive a change of the query. Sinks that know a key for the update mode: those
+//! State that spills to disk. New aggregates count rows from the change on: none is computed for rows of before. The offset of Spark's file
+//! source, and what Spark's operators remember, are not taken over. Sinks that know a key for the update mode: those
 //! that add refuse it. A source whose schema loses a column that the statement names stops the query.
 
 mod checkpoint;
