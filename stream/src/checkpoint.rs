@@ -36,7 +36,6 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) source: String,
     pub(crate) sink: String,
-    pub(crate) window: String,
     pub(crate) output_mode: String,
 }
 
@@ -46,7 +45,6 @@ impl Identity {
         [
             ("source", &self.source, &found.source),
             ("sink", &self.sink, &found.sink),
-            ("window", &self.window, &found.window),
             ("output mode", &self.output_mode, &found.output_mode),
         ]
         .into_iter()
@@ -159,10 +157,10 @@ impl Checkpoint {
     }
 
     /// A file of state. The rows of a large one stay where they are, if that is on the local disk.
-    pub(crate) async fn read_state(&self, file: &StateFile, schema: &SchemaRef) -> Result<Recorded, StreamError> {
+    pub(crate) async fn read_state(&self, file: &StateFile) -> Result<Recorded, StreamError> {
         if !Budget::is_small(file.bytes)
             && let Some(path) = self.local_path(&file.path)
-            && let Ok(recorded) = open(file.number, &path, file.bytes, schema)
+            && let Ok(recorded) = open(file.number, &path, file.bytes)
         {
             return self.checked(file, recorded);
         }
@@ -170,7 +168,7 @@ impl Checkpoint {
         if bytes.len() as u64 != file.bytes {
             return Err(self.unusable(&file.path, &format!("it has {} bytes, and {} were written", bytes.len(), file.bytes)));
         }
-        let recorded = decode(file.number, &bytes, schema).map_err(|error| self.unusable(&file.path, &error))?;
+        let recorded = decode(file.number, &bytes).map_err(|error| self.unusable(&file.path, &error))?;
         self.checked(file, recorded)
     }
 
@@ -211,7 +209,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    fn unusable(&self, path: &str, problem: &dyn std::fmt::Display) -> StreamError {
+    /// The error of a file that is not what it should be.
+    pub(crate) fn unusable(&self, path: &str, problem: &dyn std::fmt::Display) -> StreamError {
         StreamError::State { query: self.query.clone(), file: self.storage.url_of(path), problem: problem.to_string() }
     }
 }

@@ -13,13 +13,14 @@ use crate::checkpoint::json;
 use crate::crash::CrashPoint;
 use crate::error::StreamError;
 use crate::event_time::Seen;
+use crate::evolution::{OperatorRef, StoreRef, as_recorded, carry_on};
 use crate::graph::{AllDone, Followed, Graph};
 use crate::operators::EpochTimes;
-use crate::position::{LateFile, OperatorRef, Position, SourceRange, StateFile, StoreRef, VERSION};
+use crate::position::{LateFile, Position, SourceRange, StateFile, VERSION};
 use crate::progress::{Durations, EpochProgress, OperatorProgress, SourceProgress};
 use crate::query::NamedSource;
 use crate::running::{Place, PlannedEpoch, REPORTS, RunningQuery};
-use crate::state::{Store, columns_of};
+use crate::state::Store;
 use crate::transform::plan_error;
 
 /// An epoch in the making.
@@ -132,31 +133,28 @@ impl RunningQuery {
                 *path = Some(definition.checkpoint.write_shape(&definition.env, epoch.number, schema).await?);
             }
         }
-        let before: BTreeMap<(&str, &str), &StoreRef> = place
-            .last
-            .iter()
-            .flat_map(|last| &last.operators)
-            .flat_map(|operator| operator.stores.iter().map(move |store| ((operator.name.as_str(), store.name.as_str()), store)))
-            .collect();
-        let mut operators: Vec<OperatorRef> = Vec::new();
+        let before = place.last.as_ref().map_or(&[] as &[OperatorRef], |last| &last.operators);
+        let mut operators = graph.remembered();
+        let mut described = operators.iter_mut().flat_map(|operator| &mut operator.stores);
         for (operator, name, store) in graph.stores() {
+            let recorded = before.iter().filter(|recorded| recorded.name == operator).flat_map(|recorded| &recorded.stores);
+            let recorded = recorded.into_iter().find(|recorded| recorded.name == name);
+            // The stores of the operators, in the same order.
+            let Some(described) = described.next() else { break };
+            carry_on(described, recorded, epoch.number);
             let began_us = definition.env.monotonic_us();
             let changes = store.changes().map_err(|error| plan_error(&definition.name, error.into()))?;
             let needed = store.needed();
-            let mut files: Vec<StateFile> =
-                before.get(&(operator.as_str(), name.as_str())).map(|store| store.files.clone()).unwrap_or_default();
+            let mut files: Vec<StateFile> = recorded.map(|store| store.files.clone()).unwrap_or_default();
             files.retain(|file| needed.contains(&file.number));
             for changes in changes {
+                let changes = as_recorded(changes, described).map_err(|error| plan_error(&definition.name, error.into()))?;
                 files.push(definition.checkpoint.write_state(&definition.env, epoch.number, &changes).await?);
             }
             files.sort_by_key(|file| store.age(file.number));
             let took_us = definition.env.monotonic_us().saturating_sub(began_us);
-            *epoch.commit_us.entry(operator.clone()).or_default() += took_us;
-            let store = StoreRef { name, columns: columns_of(store.schema()), seed: store.seed(), files };
-            match operators.last_mut() {
-                Some(last) if last.name == operator => last.stores.push(store),
-                _ => operators.push(OperatorRef { name: operator, stores: vec![store] }),
-            }
+            *epoch.commit_us.entry(operator).or_default() += took_us;
+            (described.files, described.seed) = (files, store.seed());
         }
         self.keep_to_budget(graph, &operators)?;
         Ok(operators)

@@ -5,6 +5,8 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
 
 use crate::crash::CrashPoint;
+use crate::evolution::QueryChange;
+use crate::spark::SparkCheckpointError;
 use crate::stateful::StateError;
 
 /// Why a streaming query could not be opened, or an epoch not be made.
@@ -39,7 +41,7 @@ pub enum StreamError {
         query: String,
         /// Where the checkpoint lies.
         checkpoint: String,
-        /// What differs: `source`, `sink`, `window`, `output mode`.
+        /// What differs: `source`, `sink`, `output mode`.
         part: &'static str,
         /// What the checkpoint says.
         recorded: String,
@@ -96,35 +98,33 @@ pub enum StreamError {
         /// What was found, and what was expected.
         problem: String,
     },
-    /// An operator's state holds other columns than it computes now.
-    #[error(
-        "resume `{operator}` of the query `{query}`: the stored state has the columns {stored}, the query now computes {computed}; \
-         use a new checkpoint, or keep what is grouped and aggregated"
-    )]
-    StateSchema {
+    /// The query has changed in a way that what it remembers cannot follow. Found before anything is read.
+    ///
+    /// **Source**: Spark's `STREAMING_STATEFUL_OPERATOR_NOT_MATCH_IN_STATE_METADATA` and `STATE_STORE_VALUE_SCHEMA_NOT_COMPATIBLE`.
+    #[error("resume `{operator}` of the query `{query}`, which has changed: {change}")]
+    Changed {
         /// The query.
         query: String,
         /// The operator.
         operator: String,
-        /// Of the state.
-        stored: String,
-        /// Of the query.
-        computed: String,
+        /// What has changed.
+        change: Box<QueryChange>,
     },
-    /// The query remembers by other operators than those in its checkpoint.
-    ///
-    /// **Source**: Spark's `STREAMING_STATEFUL_OPERATOR_NOT_MATCH_IN_STATE_METADATA`.
-    #[error(
-        "resume the query `{query}`: its checkpoint holds the state of [{stored}], and it now has the operators [{computed}]; use a new \
-         checkpoint for a new query"
-    )]
-    OperatorsDiffer {
+    /// The query cannot go on where one of Spark was.
+    #[error("open the query `{query}`: {source}")]
+    Spark {
         /// The query.
         query: String,
-        /// In the checkpoint.
-        stored: String,
-        /// In the query.
-        computed: String,
+        /// Why.
+        source: Box<SparkCheckpointError>,
+    },
+    /// Two operators were given one name.
+    #[error("plan the query `{query}`: two of its operators are named `{name}`; give each its own with `.named(…)`")]
+    SameOperator {
+        /// The query.
+        query: String,
+        /// The name.
+        name: String,
     },
     /// Another run of the same query has committed this epoch.
     #[error(
@@ -146,6 +146,18 @@ pub enum StreamError {
         column: String,
         /// The columns that could have been named.
         available: Vec<String>,
+    },
+    /// A `WATERMARK` clause of the statement cannot be read.
+    #[error("plan the query `{query}`: line {line}, column {column}: {problem}")]
+    Clause {
+        /// The query.
+        query: String,
+        /// The line of the statement, from 1.
+        line: u64,
+        /// The character of the line, from 1.
+        column: u64,
+        /// What was found, and what was expected.
+        problem: String,
     },
     /// The transformation cannot be planned or computed.
     #[error("plan the query `{query}`: {source}")]
@@ -319,15 +331,17 @@ impl DomainError for StreamError {
             Self::Incomplete { .. }
             | Self::Window { .. }
             | Self::CheckpointOfAnother { .. }
-            | Self::StateSchema { .. }
+            | Self::Changed { .. }
+            | Self::SameOperator { .. }
+            | Self::Clause { .. }
             | Self::MissingColumn { .. }
             | Self::ReadsNoSource { .. }
             | Self::ColumnsUnknown { .. }
             | Self::SameName { .. }
-            | Self::OperatorsDiffer { .. }
             | Self::EventTimeType { .. } => ErrorKind::Invalid,
             Self::NotStreamable { .. } => ErrorKind::Unsupported,
             Self::Processor { source, .. } => source.kind(),
+            Self::Spark { source, .. } => source.kind(),
             Self::SinkBehind { .. } | Self::PositionLost { .. } | Self::Unreadable { .. } | Self::State { .. } => {
                 ErrorKind::Corrupt
             }

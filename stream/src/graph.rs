@@ -6,7 +6,8 @@ use std::sync::Arc;
 use boathouse_base::{BatchStream, Env, Result};
 use boathouse_frames::{from_datafusion, from_engine};
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Field, SchemaRef};
+use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::{SessionState, TaskContext};
@@ -16,11 +17,12 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 
 use crate::event_time::{Seen, SharedSeen, take};
+use crate::evolution::{ColumnRef, OperatorRef, Role, StoreRef};
 use crate::inlet::{Inlet, Leaves, Origin, take_leaves};
 use crate::operators::{Done, EpochTimes, Operator};
 use crate::plan::refuse::reads;
 use crate::plan::watermark::{WatermarkNode, WatermarkPlanner};
-use crate::state::{Store, columns_of};
+use crate::state::Store;
 
 /// An event time that is followed.
 pub(crate) struct Followed {
@@ -33,9 +35,38 @@ pub(crate) struct Followed {
 
 /// An operator, and what feeds it.
 pub(crate) struct Node {
+    /// Unique in the query.
     pub(crate) name: String,
+    /// Its keys, in a fixed order.
+    pub(crate) by: Vec<String>,
+    /// What else must not change while it remembers.
+    pub(crate) also: Vec<String>,
     pub(crate) inputs: Vec<Segment>,
     pub(crate) operator: Box<dyn Operator>,
+}
+
+impl Node {
+    fn remembered(&mut self) -> OperatorRef {
+        let values: BTreeMap<String, String> =
+            self.operator.values().iter().map(|value| (value.name.clone(), value.of.clone())).collect();
+        let rest = if self.operator.holds_rows() { Role::Carried } else { Role::Fixed };
+        let mut stores = Vec::new();
+        for (name, store) in self.operator.stores() {
+            let column = |(index, field): (usize, &Arc<Field>)| {
+                let of = values.get(field.name()).cloned();
+                let role = match of {
+                    Some(_) => Role::Aggregate,
+                    None if store.keying().columns().contains(&index) => Role::Key,
+                    None => rest,
+                };
+                ColumnRef { name: field.name().clone(), data_type: field.data_type().to_string(), role, of, since: 0 }
+            };
+            let columns = store.schema().fields().iter().enumerate().map(column).collect();
+            stores.push(StoreRef { name: name.to_owned(), columns, seed: 0, files: Vec::new() });
+        }
+        let (by, also) = (self.by.clone(), self.also.clone());
+        OperatorRef { name: self.name.clone(), kind: self.operator.kind().to_owned(), by, also, stores }
+    }
 }
 
 /// A part of the plan that remembers nothing.
@@ -162,15 +193,23 @@ impl Graph {
         stores
     }
 
+    /// What the operators remember, as a position records it, without files.
+    pub(crate) fn remembered(&mut self) -> Vec<OperatorRef> {
+        self.nodes.iter_mut().map(Node::remembered).collect()
+    }
+
+    /// The states of no rows, by the columns of the aggregates in the stores of an operator.
+    pub(crate) fn zeros(&self, operator: &str) -> Vec<(String, ScalarValue)> {
+        let values = self.nodes.iter().filter(|node| node.name == operator).flat_map(|node| node.operator.values());
+        values.map(|value| (value.name.clone(), value.zero.clone())).collect()
+    }
+
     /// Takes what another graph of the same query remembers; `false` when the operators are not the same.
     pub(crate) fn take_over(&mut self, other: &mut Self) -> bool {
-        let (mut ours, mut theirs) = (self.stores(), other.stores());
-        let same = |(a, b): (&(String, String, &mut Store), &(String, String, &mut Store))| {
-            a.0 == b.0 && a.1 == b.1 && columns_of(a.2.schema()) == columns_of(b.2.schema())
-        };
-        if ours.len() != theirs.len() || !ours.iter().zip(&theirs).all(same) {
+        if self.remembered() != other.remembered() {
             return false;
         }
+        let (mut ours, mut theirs) = (self.stores(), other.stores());
         for (our, their) in ours.iter_mut().zip(&mut theirs) {
             std::mem::swap(our.2, their.2);
         }

@@ -65,6 +65,11 @@
 //! | [`transform_with_state`](StreamFrame::transform_with_state): a processor of one's own, with value, list and map states and timers | append, update | the processor, a time to live, or a timer says so |
 //! | joins of two streams: inner, left, right, full, semi, anti | append | the watermark passes the bound in the condition; inner joins may have none |
 //!
+//! # What may change between two runs
+//! Filters, projections, delays and limits; aggregates of a group may come or go, and one that is new counts rows from then on. Keys, windows,
+//! joins and types stay: another one is refused with a [`QueryChange`] when the query is opened, before anything is read. An operator is
+//! known by its kind and keys, or by the name that [`named`](StreamFrame::named) gives it.
+//!
 //! # Cost
 //! An epoch without operators: what the sources, the statement and the sink cost, and one small write to the checkpoint.
 //! Rows stream through. An operator keeps its groups, keys or waiting rows in memory, up to [`state_memory`](StreamQuery::state_memory), and beyond it in files (9 bytes
@@ -73,7 +78,8 @@
 //! the state; its rows are read when their keys come.
 //!
 //! # What it does not do yet
-//! Operators that survive a change of the query. Sinks that know a key for the update mode: those
+//! New aggregates count rows from the change on: none is computed for rows of before. The offset of Spark's file
+//! source, and what Spark's operators remember, are not taken over. Sinks that know a key for the update mode: those
 //! that add refuse it. A source whose schema loses a column that the statement names stops the query.
 
 mod checkpoint;
@@ -81,6 +87,7 @@ mod crash;
 mod epoch;
 mod error;
 mod event_time;
+mod evolution;
 mod graph;
 mod inlet;
 #[cfg(feature = "kafka")]
@@ -98,6 +105,7 @@ mod running;
 mod session;
 pub mod sinks;
 pub mod sources;
+mod spark;
 mod state;
 mod stateful;
 mod transform;
@@ -107,12 +115,14 @@ mod window;
 
 pub use crash::{CrashPoint, CrashPoints};
 pub use error::{Refusal, StreamError, WindowProblem};
+pub use evolution::QueryChange;
 pub use listener::{QueryIdle, QueryStarted, QueryTerminated, StreamListener};
 pub use plan::{StreamFrame, session_window, window, window_time};
 pub use progress::{Durations, EpochProgress, OperatorProgress, RunReport, SourceProgress};
 pub use query::StreamQuery;
 pub use query_tables::StreamingQueries;
 pub use running::{RunningQuery, StepOutcome};
+pub use spark::{SparkCheckpoint, SparkCheckpointError};
 pub use stateful::{
     FromScalar, ListState, MapState, StateError, StateKey, StateVariable, StateVariables, StatefulProcessor,
     StatefulProcessorHandle, TimeMode, ValueState,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::common::Column;
+use datafusion::common::{Column, TableReference};
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::DataFrame;
@@ -16,9 +16,13 @@ use crate::graph::Graph;
 use crate::inlet::{InletTable, Leaves, Origin};
 use crate::plan::cut::Cut;
 use crate::plan::watermark::WatermarkNode;
+use crate::plan::{Mistake, without_clauses};
 use crate::query::{Definition, NamedSource};
 use crate::session::overlay;
-use crate::transform::plan_error;
+use crate::transform::{Transform, plan_error};
+
+/// The keyword before a relation, unless a table is named so.
+const STREAM: &str = "stream";
 
 /// The graph for sources with these schemas.
 ///
@@ -34,7 +38,16 @@ pub(crate) async fn build(definition: &Definition, schemas: Vec<SchemaRef>) -> R
     }
     let session = overlay(&definition.session, tables).map_err(failed)?;
     let first = definition.sources.first().map_or("", |source| source.name.as_str());
-    let mut frame = definition.transform.apply(&session, first).await.map_err(failed)?;
+    let transform = match &definition.transform {
+        Transform::Sql(statement) => {
+            let names_stream = session.table_exist(TableReference::bare(STREAM)).map_err(failed)?;
+            let wrong =
+                |Mistake { line, column, problem }| StreamError::Clause { query: query.to_owned(), line, column, problem };
+            Transform::Sql(without_clauses(statement, names_stream).map_err(wrong)?)
+        }
+        other => other.clone(),
+    };
+    let mut frame = transform.apply(&session, first).await.map_err(failed)?;
     if let Some(watermark) = &definition.watermark {
         let (state, plan) = frame.into_parts();
         frame = DataFrame::new(state, follow(query, plan, watermark)?);

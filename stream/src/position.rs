@@ -18,9 +18,12 @@ use boathouse_base::{CommittedEpoch, Offset};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StreamError;
+use crate::evolution::OperatorRef;
 
 /// Of [`Position`]; another one is not read.
 pub(crate) const VERSION: u32 = 3;
+/// Read too when nothing is remembered: its operators had no names that stay.
+const BEFORE_NAMES: u32 = 2;
 
 /// The payload of an epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +50,14 @@ pub(crate) struct Position {
     /// Late rows that their sink may not have yet, by epoch.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub(crate) late: Vec<LateFile>,
+}
+
+/// What says whether a position can be read.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+    #[serde(default)]
+    operators: Vec<serde::de::IgnoredAny>,
 }
 
 /// A file of late rows.
@@ -76,25 +87,6 @@ impl SourceRange {
     }
 }
 
-/// What an operator remembers after an epoch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct OperatorRef {
-    pub(crate) name: String,
-    pub(crate) stores: Vec<StoreRef>,
-}
-
-/// A store of an operator.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct StoreRef {
-    pub(crate) name: String,
-    /// Its columns, as text.
-    pub(crate) columns: String,
-    /// What the hashes of its keys begin with.
-    pub(crate) seed: u64,
-    /// Of segments the oldest first; those that hold no rows before all.
-    pub(crate) files: Vec<StateFile>,
-}
-
 /// A file of state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StateFile {
@@ -116,14 +108,18 @@ impl Position {
 
     pub(crate) fn parse(query: &str, what: impl FnOnce() -> String, text: &[u8]) -> Result<Self, StreamError> {
         let unreadable = |source| StreamError::Unreadable { query: query.to_owned(), what: what(), source };
+        let Versioned { version, operators } = match serde_json::from_slice(text) {
+            Ok(versioned) => versioned,
+            Err(source) => return Err(unreadable(source)),
+        };
+        if version != VERSION && !(version == BEFORE_NAMES && operators.is_empty()) {
+            let found = format!("a position of version {version}, this build reads version {VERSION}");
+            return Err(unreadable(serde::de::Error::custom(found)));
+        }
         let position: Self = match serde_json::from_slice(text) {
             Ok(position) => position,
             Err(source) => return Err(unreadable(source)),
         };
-        if position.version != VERSION {
-            let found = format!("a position of version {}, this build reads version {VERSION}", position.version);
-            return Err(unreadable(serde::de::Error::custom(found)));
-        }
         Ok(position)
     }
 }
@@ -198,5 +194,11 @@ mod tests {
         let newer = serde_json::to_string(&Position { version: VERSION + 1, ..position(7) }).unwrap();
         let error = resume("q", "memory", Some(CommittedEpoch { epoch: 7, payload: Some(newer) }), None).unwrap_err();
         assert!(error.to_string().contains("version 4"), "{error}");
+        let nothing = Position { version: BEFORE_NAMES, ..position(7) };
+        let read = |text: &str| Position::parse("q", String::new, text.as_bytes());
+        assert_eq!(read(&serde_json::to_string(&nothing).unwrap()).unwrap(), nothing);
+        let operators =
+            r#"{"version":2,"operators":[{"name":"dedupe-0","stores":[{"name":"keys","columns":"k Utf8","files":[]}]}]}"#;
+        assert!(read(operators).unwrap_err().to_string().contains("a position of version 2"), "its state has no names");
     }
 }

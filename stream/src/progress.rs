@@ -57,7 +57,7 @@ pub struct EpochProgress {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct OperatorProgress {
-    /// Unique in the query: `stateStoreSave-0`.
+    /// Unique in the query: `stateStoreSave[k, window(at, 10s)]`.
     pub name: String,
     /// As Spark calls it: `stateStoreSave`, `dedupe`, `symmetricHashJoin`.
     pub kind: &'static str,

@@ -1,12 +1,12 @@
 //! Declaring a streaming query.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use boathouse_base::{Env, OutputMode, Progress, ReadLimit, StreamSink, StreamSource};
+use boathouse_base::{Env, Offset, OutputMode, Progress, ReadLimit, StreamSink, StreamSource};
 use boathouse_storage::{Storage, system_env};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{DataFrame, SessionContext};
@@ -19,6 +19,7 @@ use crate::listener::StreamListener;
 use crate::progress::{EpochProgress, RunReport};
 use crate::running::RunningQuery;
 use crate::session::{SOURCE, default_session};
+use crate::spark::SparkCheckpoint;
 use crate::state::Budget;
 use crate::transform::Transform;
 use crate::trigger::Trigger;
@@ -39,6 +40,7 @@ pub struct StreamQuery {
     sink: Option<Arc<dyn StreamSink>>,
     late_sink: Option<Arc<dyn StreamSink>>,
     checkpoint: Option<Storage>,
+    spark: Option<SparkCheckpoint>,
     transform: Transform,
     session: Option<SessionContext>,
     watermark: Option<Watermark>,
@@ -73,6 +75,8 @@ pub(crate) struct Definition {
     /// Where late rows go.
     pub(crate) late_sink: Option<Arc<dyn StreamSink>>,
     pub(crate) checkpoint: Checkpoint,
+    /// Where sources begin that have no position yet.
+    pub(crate) starts: BTreeMap<String, Offset>,
     pub(crate) transform: Transform,
     pub(crate) session: SessionContext,
     pub(crate) watermark: Option<Watermark>,
@@ -110,6 +114,7 @@ impl StreamQuery {
             sink: None,
             late_sink: None,
             checkpoint: None,
+            spark: None,
             transform: Transform::Identity,
             session: None,
             watermark: None,
@@ -180,6 +185,16 @@ impl StreamQuery {
         self
     }
 
+    /// Begins where a query of Spark was: after its last committed batch. Once this query has a position of its own, that counts.
+    ///
+    /// Sources are matched by their order, or by their names where Spark has given them. What Spark's operators remember is not taken over.
+    ///
+    /// **Errors** of [`open`](Self::open): `Invalid` when the sources are others, or when there is state.
+    pub fn start_from_spark(mut self, checkpoint: SparkCheckpoint) -> Self {
+        self.spark = Some(checkpoint);
+        self
+    }
+
     /// A function from the rows of the source to the rows that are aggregated or written.
     ///
     /// It is called when the query is planned: at the first epoch, and again when the source gets new columns. Aggregates, DISTINCT
@@ -212,6 +227,10 @@ impl StreamQuery {
 
     /// As [`transform`](Self::transform), in SQL over the tables of the sources: `SELECT … FROM source`. The functions
     /// `window(time, '10 minutes'[, '5 minutes'])` and `window_time(window)` are those of Spark.
+    ///
+    /// An event time is followed by Spark's clause, as by [`watermark`](Self::watermark): `FROM STREAM source WATERMARK at DELAY OF
+    /// INTERVAL 10 MINUTES`, with `AS name` after an expression. A place in an error of the engine counts in the statement with
+    /// these clauses written as subqueries.
     ///
     /// Other tables are those of [`session`](Self::session). With one of them in it, the statement is planned in every
     /// epoch, so that it sees their newest rows.
@@ -323,19 +342,20 @@ impl StreamQuery {
 
     /// Finds out where the query was, and is ready to go on.
     ///
-    /// **Cost**: a few small reads of the checkpoint, one question to the sink, and the state of the open windows.
+    /// The query may have changed since the checkpoint was last used: filters, projections and delays, and the aggregates of a group. An
+    /// aggregate that is new counts rows from then on.
     ///
-    /// **Errors**: `Invalid` when a part is missing or a window makes no sense, or when the checkpoint belongs to another
-    /// query; `Corrupt` when sink and checkpoint contradict each other; those of the stores.
+    /// **Cost**: a few small reads of the checkpoint, one question to the sink, and for queries that remember a run of the planner.
+    ///
+    /// **Errors**: `Invalid` when a part is missing or a window makes no sense, when the checkpoint belongs to another query, or when the
+    /// query has [changed](StreamError::Changed) in a way that its state cannot follow; `Corrupt` when sink and checkpoint contradict each other; those of the stores.
     pub async fn open(self) -> Result<RunningQuery, StreamError> {
         let definition = self.complete()?;
-        let window = definition.window.as_ref().map_or_else(|| "none".to_owned(), TumblingWindow::definition);
         let identity = Identity {
             id: definition.env.uuid(),
             name: definition.name.clone(),
             source: definition.sources.iter().map(|source| source.source.describe()).collect::<Vec<_>>().join(", "),
             sink: definition.sink.describe(),
-            window,
             output_mode: match definition.output_mode {
                 OutputMode::Append => "append".to_owned(),
                 OutputMode::Complete => "complete".to_owned(),
@@ -370,7 +390,11 @@ impl StreamQuery {
             None => Ok(()),
         };
         checked.map_err(|problem| StreamError::Window { query: name.clone(), problem })?;
+        let source_names: Vec<String> = self.sources.iter().map(|source| source.name.clone()).collect();
+        let starts = self.spark.map(|spark| spark.starts(&source_names)).transpose();
+        let starts = starts.map_err(|source| StreamError::Spark { query: name.clone(), source: Box::new(source) })?;
         Ok(Definition {
+            starts: starts.unwrap_or_default(),
             sources: self.sources,
             sink,
             late_sink: self.late_sink,

@@ -12,7 +12,7 @@
 //! An epoch that failed may or may not be in the sink (an answer can be lost). The query then forgets where it was and
 //! asks the sink at the next step. The same holds for a step whose future was dropped.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -22,12 +22,13 @@ use datafusion::arrow::datatypes::SchemaRef;
 
 use crate::crash::CrashPoint;
 use crate::error::StreamError;
+use crate::evolution::{OperatorRef, adopt, check};
 use crate::graph::Graph;
 use crate::listener::Told;
-use crate::position::{Position, StoreRef, resume};
+use crate::position::{Position, resume};
 use crate::progress::{EpochProgress, RunReport};
 use crate::query::Definition;
-use crate::state::{OverBy, columns_of};
+use crate::state::OverBy;
 use crate::watermarks::Activity;
 use crate::{planning, transform::plan_error};
 
@@ -67,6 +68,8 @@ pub struct RunningQuery {
 /// Where the query is, and what it remembers.
 pub(crate) struct Place {
     pub(crate) last: Option<Position>,
+    /// Where sources begin without a position.
+    starts: BTreeMap<String, Offset>,
     /// Planned at the first epoch of a run, with the state of `last`.
     pub(crate) graph: Option<Graph>,
     /// Schemas of the sources, and where the checkpoint has them.
@@ -83,8 +86,10 @@ impl Place {
     }
 
     pub(crate) fn offset(&self, source: &str) -> Option<Offset> {
-        let last = self.last.as_ref()?;
-        last.sources.iter().find(|range| range.name == source)?.end()
+        match &self.last {
+            Some(last) => last.sources.iter().find(|range| range.name == source)?.end(),
+            None => self.starts.get(source).cloned(),
+        }
     }
 
     /// The watermark of the last epoch: rows that it has passed are late.
@@ -137,6 +142,7 @@ impl RunningQuery {
             let tidied = query.definition.checkpoint.delete_leftovers(last).await;
             query.advice("delete what a crash has left", tidied);
         }
+        query.check_change(&place).await?;
         query.place = Some(place);
         query.tell_started();
         Ok(query)
@@ -287,7 +293,7 @@ impl RunningQuery {
         if let Some(last) = &last {
             self.deliver_late(last).await?;
         }
-        Ok(Place { last, graph: None, shapes: vec![None; definition.sources.len()] })
+        Ok(Place { last, starts: definition.starts.clone(), graph: None, shapes: vec![None; definition.sources.len()] })
     }
 
     /// The graph for the sources of this epoch, as they are or as they were last; with the state of the last epoch.
@@ -348,49 +354,63 @@ impl RunningQuery {
         })
     }
 
+    /// Whether what is stored serves the query as it is now; nothing is read of the sources. What cannot be planned yet is found by
+    /// the first epoch.
+    async fn check_change(&self, place: &Place) -> Result<(), StreamError> {
+        let definition = &self.definition;
+        let Some(last) = place.last.as_ref().filter(|last| !last.operators.is_empty()) else { return Ok(()) };
+        let mut schemas = Vec::with_capacity(definition.sources.len());
+        for source in &definition.sources {
+            let range = last.sources.iter().find(|range| range.name == source.name);
+            let known = match (source.source.schema().await, range.and_then(|range| range.shape.as_ref())) {
+                (Ok(Some(schema)), _) => schema,
+                (_, Some(path)) => definition.checkpoint.read_shape(path).await?,
+                (_, None) => return Ok(()),
+            };
+            schemas.push(known);
+        }
+        match planning::build(definition, schemas).await {
+            Ok(mut graph) => self.check_remembered(&graph.remembered(), last),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn check_remembered(&self, found: &[OperatorRef], last: &Position) -> Result<(), StreamError> {
+        check(&last.operators, found).map_err(|(operator, change)| StreamError::Changed {
+            query: self.definition.name.clone(),
+            operator,
+            change: Box::new(change),
+        })
+    }
+
     /// Puts the state of the last epoch into operators that are new.
     async fn load(&self, graph: &mut Graph, last: &Position) -> Result<(), StreamError> {
         let definition = &self.definition;
         let is_over_us = if definition.output_mode == OutputMode::Complete { None } else { last.watermark_us };
-        let stored: Vec<&str> = last.operators.iter().map(|operator| operator.name.as_str()).collect();
-        let stores = graph.stores();
-        let mut computed: Vec<String> = stores.iter().map(|(operator, _, _)| operator.clone()).collect();
-        computed.dedup();
-        if stored != computed {
-            return Err(StreamError::OperatorsDiffer {
-                query: definition.name.clone(),
-                stored: stored.join(", "),
-                computed: computed.join(", "),
-            });
-        }
+        self.check_remembered(&graph.remembered(), last)?;
+        let zeros: Vec<_> = last.operators.iter().map(|operator| graph.zeros(&operator.name)).collect();
         let mut budget = definition.budget().loading();
-        for (operator, name, store) in stores {
-            let refs = last.operators.iter().filter(|recorded| recorded.name == operator).flat_map(|recorded| &recorded.stores);
-            let Some(StoreRef { columns, seed, files, .. }) = refs.into_iter().find(|recorded| recorded.name == name) else {
+        for (operator, name, store) in graph.stores() {
+            let Some((recorded, zeros)) = last.operators.iter().zip(&zeros).find(|(recorded, _)| recorded.name == operator)
+            else {
                 continue;
             };
-            let now = columns_of(store.schema());
-            if *columns != now {
-                return Err(StreamError::StateSchema {
-                    query: definition.name.clone(),
-                    operator,
-                    stored: columns.clone(),
-                    computed: now,
-                });
-            }
-            store.set_seed(*seed);
-            let mut recorded = Vec::with_capacity(files.len());
-            for file in files {
-                let mut file = definition.checkpoint.read_state(file, store.schema()).await?;
-                budget.take_in(&mut file).map_err(|error| plan_error(&definition.name, error.into()))?;
-                recorded.push(file);
+            let Some(recorded) = recorded.stores.iter().find(|recorded| recorded.name == name) else { continue };
+            store.set_seed(recorded.seed);
+            let mut files = Vec::with_capacity(recorded.files.len());
+            for file in &recorded.files {
+                let read = definition.checkpoint.read_state(file).await?;
+                let adopted = adopt(read, store.schema(), recorded, zeros);
+                let mut adopted = adopted.map_err(|error| definition.checkpoint.unusable(&file.path, &error))?;
+                budget.take_in(&mut adopted).map_err(|error| plan_error(&definition.name, error.into()))?;
+                files.push(adopted);
             }
             let over_us = match store.is_over_by() {
                 OverBy::Watermark => is_over_us,
                 OverBy::ProcessingTime => Some(last.timestamp_us),
                 OverBy::Removal => None,
             };
-            let restored = store.restore(recorded, |end| over_us.is_some_and(|over| end <= over));
+            let restored = store.restore(files, |end| over_us.is_some_and(|over| end <= over));
             restored.map_err(|error| plan_error(&definition.name, error.into()))?;
         }
         Ok(())

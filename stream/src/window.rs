@@ -99,12 +99,6 @@ impl TumblingWindow {
         i64::try_from(self.width.as_micros()).unwrap_or(i64::MAX)
     }
 
-    /// What must not change between runs, as text.
-    pub(crate) fn definition(&self) -> String {
-        let aggregates: Vec<String> = self.aggregates.iter().map(ToString::to_string).collect();
-        format!("{} us over {} by [{}]: {}", self.width_us(), self.event_time, self.keys.join(", "), aggregates.join(", "))
-    }
-
     /// The rows of the result, from the rows that are aggregated.
     pub(crate) fn aggregate_rows(&self, frame: DataFrame) -> Result<DataFrame> {
         let width = ScalarValue::new_interval_mdn(0, 0, self.width_us().saturating_mul(1_000));

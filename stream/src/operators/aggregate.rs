@@ -5,7 +5,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
 
-use super::combine::Combine;
+use super::combine::{Combine, Value};
 use super::expiry::{arrow, in_time, times_of};
 use super::groups::Groups;
 use super::{Done, EpochTimes, Operator};
@@ -24,7 +24,7 @@ pub(crate) struct Aggregation {
 impl Aggregation {
     /// `time` is a column of the states, and also of the input, which begins with the groups' columns.
     pub(crate) fn new(combine: Combine, groups: Groups, time: Option<(usize, bool)>) -> Result<Self, ArrowError> {
-        let store = Store::new(SchemaRef::clone(combine.state()), (0..groups.columns()).collect())?;
+        let store = Store::new(combine.stored(groups.stored()), (0..groups.columns()).collect())?;
         Ok(Self { combine, groups, time, store })
     }
 
@@ -103,6 +103,10 @@ impl Operator for Aggregation {
 
     fn run<'a>(&'a mut self, inputs: Vec<BatchStream>, times: EpochTimes) -> BoxFuture<'a, Result<(Vec<RecordBatch>, Done)>> {
         Box::pin(self.advance(inputs, times))
+    }
+
+    fn values(&self) -> &[Value] {
+        self.combine.values()
     }
 
     fn stores(&mut self) -> Vec<(&str, &mut Store)> {

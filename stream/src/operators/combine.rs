@@ -15,13 +15,16 @@ use boathouse_base::{BatchStream, Result};
 use boathouse_frames::from_datafusion;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{ScalarValue, internal_err};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::TaskContext;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 
+use crate::evolution::unique;
 use crate::inlet::Inlet;
 use crate::operators::expiry::arrow;
 use crate::transform::run;
@@ -33,7 +36,18 @@ pub(crate) struct Combine {
     finish: Step,
     /// Of the states: the groups' columns, then those of the aggregates.
     state: SchemaRef,
+    values: Vec<Value>,
     context: Arc<TaskContext>,
+}
+
+/// A column of an aggregate's state.
+#[derive(Debug, Clone)]
+pub(crate) struct Value {
+    pub(crate) name: String,
+    /// The aggregate.
+    pub(crate) of: String,
+    /// What it is before any row came.
+    pub(crate) zero: ScalarValue,
 }
 
 struct Step {
@@ -73,6 +87,7 @@ impl Combine {
             partial: Step { inlet, plan: Arc::new(partial) },
             reduce: Step { inlet: reduce_inlet, plan: Arc::new(reduce) },
             finish: Step { inlet: finish_inlet, plan: finish },
+            values: values_of(&expressions)?,
             state,
             context,
         }))
@@ -81,6 +96,18 @@ impl Combine {
     /// Of the states.
     pub(crate) fn state(&self) -> &SchemaRef {
         &self.state
+    }
+
+    /// Of the states that are stored: as [`state`](Self::state), by names that stay when the statement changes.
+    pub(crate) fn stored(&self, groups: Vec<String>) -> SchemaRef {
+        let names = unique(groups.into_iter().chain(self.values.iter().map(|value| value.name.clone())));
+        let fields = self.state.fields().iter().zip(names).map(|(field, name)| field.as_ref().clone().with_name(name));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    /// The columns of the aggregates' states, in their order.
+    pub(crate) fn values(&self) -> &[Value] {
+        &self.values
     }
 
     /// States of rows; a group may have several.
@@ -107,6 +134,26 @@ impl Combine {
             states.into_iter().map(|batch| RecordBatch::try_new(SchemaRef::clone(&self.state), batch.columns().to_vec()));
         conformed.collect::<Result<_, _>>().map_err(arrow)
     }
+}
+
+/// The columns of the states of aggregates, with what they are before any row came.
+fn values_of(expressions: &[Arc<AggregateFunctionExpr>]) -> DataFusionResult<Vec<Value>> {
+    let mut values = Vec::new();
+    for expression in expressions {
+        let of = expression.name();
+        let zeros = expression.create_accumulator()?.state()?;
+        let fields = expression.state_fields()?;
+        if fields.len() != zeros.len() {
+            return internal_err!("the state of {of} has {} columns, and {} were announced", zeros.len(), fields.len());
+        }
+        for (field, zero) in fields.iter().zip(zeros) {
+            let name = if field.name().starts_with(of) { field.name().clone() } else { format!("{of}[{}]", field.name()) };
+            values.push(Value { name, of: of.to_owned(), zero });
+        }
+    }
+    // Names are those of the stored columns.
+    let names = unique(values.iter().map(|value| value.name.clone()));
+    Ok(values.into_iter().zip(names).map(|(value, name)| Value { name, ..value }).collect())
 }
 
 /// The aggregate of a plan, if there is exactly one.

@@ -1,11 +1,12 @@
 //! Rows whose key was not seen before.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use boathouse_base::{BatchStream, BoxFuture, OutputMode, Result};
 use datafusion::arrow::array::{BooleanArray, Int64Array, RecordBatch};
 use datafusion::arrow::compute::filter_record_batch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 
 use super::expiry::{arrow, in_time, times_of};
@@ -34,8 +35,10 @@ pub(crate) struct Time {
 }
 
 impl Deduplication {
-    pub(crate) fn new(schema: SchemaRef, keys: Vec<usize>, time: Option<Time>) -> Result<Self, ArrowError> {
-        let stored: SchemaRef = schema.project(&keys)?.into();
+    pub(crate) fn new(schema: SchemaRef, keys: Vec<usize>, names: &[String], time: Option<Time>) -> Result<Self, ArrowError> {
+        let projected = schema.project(&keys)?;
+        let named = projected.fields().iter().zip(names).map(|(field, name)| field.as_ref().clone().with_name(name));
+        let stored: SchemaRef = Arc::new(Schema::new(named.collect::<Vec<_>>()));
         let store = Store::new(stored, (0..keys.len()).collect())?;
         Ok(Self { schema, keys, time, store })
     }

@@ -6,6 +6,8 @@ use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions,
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 
+use crate::evolution::unique;
+
 /// A column of the groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GroupColumn {
@@ -19,6 +21,8 @@ pub(crate) enum GroupColumn {
 #[derive(Debug)]
 pub(crate) struct Groups {
     pub(crate) columns: Vec<GroupColumn>,
+    /// What each is known by.
+    pub(crate) names: Vec<String>,
     /// Of the result: the groups, then the aggregates.
     pub(crate) output: SchemaRef,
 }
@@ -27,6 +31,15 @@ impl Groups {
     /// How many columns of the states are the group.
     pub(crate) fn columns(&self) -> usize {
         self.columns.iter().map(|group| if *group == GroupColumn::Window { 2 } else { 1 }).sum()
+    }
+
+    /// The names of the columns of the states that are the group.
+    pub(crate) fn stored(&self) -> Vec<String> {
+        let names = self.columns.iter().zip(&self.names).flat_map(|(group, name)| match group {
+            GroupColumn::Plain => vec![name.clone()],
+            GroupColumn::Window => vec![format!("{name}.start"), format!("{name}.end")],
+        });
+        unique(names)
     }
 
     /// Puts windows together again.

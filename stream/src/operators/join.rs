@@ -28,6 +28,8 @@ const NUMBER: &str = "__number";
 pub(crate) struct SidePlan {
     /// The rows of the side; its keys come after them.
     pub(crate) schema: SchemaRef,
+    /// What each column is known by.
+    pub(crate) names: Vec<String>,
     /// Columns that belong to the side; those after them are keys.
     pub(crate) width: usize,
     /// The column of the event time, for late rows.
@@ -59,8 +61,9 @@ struct Side {
 impl Side {
     fn new(plan: SidePlan, remembers_matches: bool) -> Result<Self, ArrowError> {
         let number = Field::new(NUMBER, DataType::UInt64, false);
-        let mut fields: Vec<_> = plan.schema.fields().iter().cloned().collect();
-        fields.push(Arc::new(number.clone()));
+        let named = plan.schema.fields().iter().zip(&plan.names).map(|(field, name)| field.as_ref().clone().with_name(name));
+        let mut fields: Vec<Field> = named.collect();
+        fields.push(number.clone());
         let keys = (plan.width..plan.schema.fields().len()).collect();
         let rows = Store::new(Arc::new(Schema::new(fields)), keys)?;
         let numbers = || Store::new(Arc::new(Schema::new(vec![number])), vec![0]);
@@ -320,6 +323,10 @@ impl Operator for StreamJoin {
 
     fn run<'a>(&'a mut self, inputs: Vec<BatchStream>, times: EpochTimes) -> BoxFuture<'a, Result<(Vec<RecordBatch>, Done)>> {
         Box::pin(self.advance(inputs, times))
+    }
+
+    fn holds_rows(&self) -> bool {
+        true
     }
 
     fn stores(&mut self) -> Vec<(&str, &mut Store)> {

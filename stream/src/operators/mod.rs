@@ -14,7 +14,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 
 pub(crate) use aggregate::Aggregation;
-pub(crate) use combine::Combine;
+pub(crate) use combine::{Combine, Value};
 pub(crate) use distinct::{Deduplication, Time as DeduplicationTime};
 pub(crate) use expiry::{arrow, is_window};
 pub(crate) use groups::{GroupColumn, Groups};
@@ -76,6 +76,16 @@ pub(crate) trait Operator: Send + Sync {
 
     /// The rows of its inputs in this epoch; gives its result.
     fn run<'a>(&'a mut self, inputs: Vec<BatchStream>, times: EpochTimes) -> BoxFuture<'a, Result<(Vec<RecordBatch>, Done)>>;
+
+    /// The columns of aggregates in its stores, which may come and go.
+    fn values(&self) -> &[Value] {
+        &[]
+    }
+
+    /// Whether the columns of its stores that are no keys are those of rows that wait, and may go.
+    fn holds_rows(&self) -> bool {
+        false
+    }
 
     /// What it remembers, by name.
     fn stores(&mut self) -> Vec<(&str, &mut Store)>;

@@ -11,7 +11,7 @@ use datafusion::arrow::compute::{concat_batches, filter_record_batch};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
 
-use super::combine::Combine;
+use super::combine::{Combine, Value};
 use super::expiry::{arrow, in_time, times_of};
 use super::groups::Groups;
 use super::{Done, EpochTimes, Operator};
@@ -35,7 +35,7 @@ pub(crate) struct Sessions {
 impl Sessions {
     pub(crate) fn new(combine: Combine, groups: Groups, start: usize, is_followed: bool) -> Result<Self, ArrowError> {
         let keys = (0..groups.columns()).filter(|column| *column != start && *column != start + 1).collect();
-        let store = Store::new(SchemaRef::clone(combine.state()), keys)?;
+        let store = Store::new(combine.stored(groups.stored()), keys)?;
         Ok(Self { combine, groups, start, is_followed, store })
     }
 
@@ -158,6 +158,10 @@ impl Operator for Sessions {
 
     fn run<'a>(&'a mut self, inputs: Vec<BatchStream>, times: EpochTimes) -> BoxFuture<'a, Result<(Vec<RecordBatch>, Done)>> {
         Box::pin(self.advance(inputs, times))
+    }
+
+    fn values(&self) -> &[Value] {
+        self.combine.values()
     }
 
     fn stores(&mut self) -> Vec<(&str, &mut Store)> {

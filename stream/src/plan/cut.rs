@@ -7,7 +7,7 @@
 //!         TableScan source
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use boathouse_base::{BoxFuture, OutputMode};
@@ -27,9 +27,13 @@ use datafusion::prelude::SessionContext;
 
 use super::refuse::{self, Remembers};
 use super::watermark::WatermarkNode;
-use super::{Bound, DeduplicateNode, TransformWithStateNode, bounds, delay_of, session_window_of, unfold_windows};
+use super::{
+    Bound, DeduplicateNode, NamedNode, TransformWithStateNode, bounds, delay_of, description_of, follow_calls, session_window_of,
+    unfold_windows,
+};
 use crate::error::{Refusal, StreamError, WindowProblem};
 use crate::event_time::SharedSeen;
+use crate::evolution::{Naming, unique};
 use crate::graph::{Followed, Graph, Node, Segment};
 use crate::inlet::{InletTable, Leaves, Origin, take_leaves};
 use crate::late::carried;
@@ -61,16 +65,17 @@ impl Cut<'_> {
         if refuse::reads(&plan).map_err(failed)?.streams == 0 {
             return Err(StreamError::ReadsNoSource { query: query.to_owned() });
         }
-        let plan = unfold_windows(plan).map_err(failed)?;
+        let plan = unfold_windows(follow_calls(plan).map_err(failed)?).map_err(failed)?;
         let plan = self.analyze(plan).map_err(failed)?;
         let (plan, watermarks) = number_watermarks(query, plan)?;
-        let mut cutting = Cutting { cut: self, nodes: Vec::new(), remembers: Remembers::default(), names: BTreeMap::new() };
+        let mut cutting = Cutting { cut: self, nodes: Vec::new(), remembers: Remembers::default() };
         let last = cutting.cut(plan).await?;
         if let Some(refusal) = refuse::refuse_mode(cutting.cut.mode, cutting.remembers) {
             return Err(cutting.refused(refusal));
         }
         let last = Segment::new(last).map_err(failed)?;
-        let Cutting { cut, nodes, .. } = cutting;
+        let Cutting { cut, mut nodes, .. } = cutting;
+        name_all(query, &mut nodes)?;
         Ok(Graph::new(nodes, last, watermarks, schemas, cut.state, cut.leaves))
     }
 
@@ -114,7 +119,12 @@ struct Cutting<'a> {
     cut: Cut<'a>,
     nodes: Vec<Node>,
     remembers: Remembers,
-    names: BTreeMap<&'static str, usize>,
+}
+
+/// What an operator is known by.
+struct Terms {
+    by: Vec<String>,
+    also: Vec<String>,
 }
 
 impl Cutting<'_> {
@@ -137,6 +147,7 @@ impl Cutting<'_> {
             if let Some(refusal) = refuse::refuse(&plan).map_err(failed)? {
                 return Err(self.refused(refusal));
             }
+            let before = self.nodes.len();
             let mut inputs = Vec::new();
             for input in plan.inputs() {
                 inputs.push(self.cut(input.clone()).await?);
@@ -159,9 +170,16 @@ impl Cutting<'_> {
                         _ => Err(self.refused(refuse::cross_join())),
                     }
                 }
-                _ => match (DeduplicateNode::of(&plan), TransformWithStateNode::of(&plan)) {
-                    (Some(node), _) => self.deduplicate(node, only(inputs)),
-                    (_, Some(node)) => self.transform_with_state(node, only(inputs)),
+                _ => match (DeduplicateNode::of(&plan), TransformWithStateNode::of(&plan), NamedNode::of(&plan)) {
+                    (Some(node), _, _) => self.deduplicate(node, only(inputs)),
+                    (_, Some(node), _) => self.transform_with_state(node, only(inputs)),
+                    (_, _, Some(named)) => match self.nodes.get_mut(before..).and_then(<[Node]>::last_mut) {
+                        Some(node) => {
+                            node.name.clone_from(&named.name);
+                            Ok(only(inputs))
+                        }
+                        None => Err(self.refused(refuse::nothing_named())),
+                    },
                     _ => plan.with_new_exprs(plan.expressions(), inputs).map_err(failed),
                 },
             }
@@ -171,10 +189,14 @@ impl Cutting<'_> {
     async fn aggregate(&mut self, aggregate: &Aggregate, input: LogicalPlan) -> Result<LogicalPlan, StreamError> {
         let query = self.cut.query;
         let failed = |source| plan_error(query, source);
+        let naming = self.naming(&input)?;
         let mut columns = Vec::new();
         let mut groups = Vec::new();
+        let mut names = Vec::new();
         // The column that says when a group is over, and whether its event time is followed.
         let mut time: Option<(usize, bool)> = None;
+        // The group that it is of.
+        let mut over_by = None;
         // The column where sessions start.
         let mut session = None;
         for (n, expr) in aggregate.group_expr.iter().enumerate() {
@@ -186,6 +208,10 @@ impl Cutting<'_> {
                 return Err(self.refused(refuse::session()));
             }
             let (_, field) = expr.to_field(input.schema().as_ref()).map_err(failed)?;
+            names.push(match description_of(&field) {
+                Some(window) if is_window(&field) => window.to_owned(),
+                _ => naming.text(expr).map_err(failed)?,
+            });
             let expr = expr.clone().unalias();
             let is_followed = delay_of(&field).is_some();
             if is_window(&field) {
@@ -197,12 +223,14 @@ impl Cutting<'_> {
                 groups.push(GroupColumn::Window);
                 if time.is_none_or(|(_, followed)| is_followed && !followed) {
                     time = Some((columns.len() - 1, is_followed));
+                    over_by = names.last().cloned();
                 }
             } else {
                 columns.push(expr.alias(format!("__g{n}")));
                 groups.push(GroupColumn::Plain);
                 if is_followed && time.is_none_or(|(_, followed)| !followed) {
                     time = Some((columns.len() - 1, true));
+                    over_by = names.last().cloned();
                 }
             }
         }
@@ -217,8 +245,9 @@ impl Cutting<'_> {
             }));
         }
         let fed = LogicalPlanBuilder::from(input).project(columns).and_then(LogicalPlanBuilder::build).map_err(failed)?;
-        let combine = self.combine(aggregate, &fed, keys).await?;
-        let groups = Groups { columns: groups, output: SchemaRef::clone(aggregate.schema.inner()) };
+        let combine = self.combine(aggregate, &fed, keys, naming).await?;
+        let mut by = unique(names.clone());
+        let groups = Groups { columns: groups, names, output: SchemaRef::clone(aggregate.schema.inner()) };
         let is_followed = time.is_some_and(|(_, followed)| followed);
         self.remembers.aggregates += 1;
         self.remembers.endless += usize::from(!is_followed);
@@ -226,17 +255,36 @@ impl Cutting<'_> {
             Some(start) => Box::new(Sessions::new(combine, groups, start, is_followed).map_err(|error| failed(error.into()))?),
             None => Box::new(Aggregation::new(combine, groups, time).map_err(|error| failed(error.into()))?),
         };
-        self.push(vec![fed], operator, &aggregate.schema)
+        // The order of groups does not matter.
+        by.sort_unstable();
+        let also = over_by.filter(|_| is_followed).map(|group| format!("over by {group}")).into_iter().collect();
+        self.push(vec![fed], operator, &aggregate.schema, Terms { by, also })
+    }
+
+    fn naming(&self, input: &LogicalPlan) -> Result<Naming, StreamError> {
+        Naming::of(input, self.remembers.joins > 0).map_err(|source| self.failed(source))
     }
 
     /// The plans of an aggregation over rows that begin with the groups' columns.
-    async fn combine(&self, aggregate: &Aggregate, fed: &LogicalPlan, keys: usize) -> Result<Combine, StreamError> {
+    async fn combine(
+        &self,
+        aggregate: &Aggregate,
+        fed: &LogicalPlan,
+        keys: usize,
+        naming: Naming,
+    ) -> Result<Combine, StreamError> {
         let query = self.cut.query;
         let failed = |source| plan_error(query, source);
         let leaves = Leaves::default();
-        let leaf = leaf(Origin::Operator(0), fed.schema(), &leaves).map_err(failed)?;
-        let groups: Vec<Expr> = fed.schema().columns().into_iter().take(keys).map(Expr::Column).collect();
-        let plan = LogicalPlanBuilder::from(leaf).aggregate(groups, aggregate.aggr_expr.clone());
+        let schema = Arc::new(naming.schema(fed.schema()).map_err(failed)?);
+        let leaf = leaf(Origin::Operator(0), &schema, &leaves).map_err(failed)?;
+        let groups: Vec<Expr> = schema.columns().into_iter().take(keys).map(Expr::Column).collect();
+        // The name of an aggregate is that of its state.
+        let texts = aggregate.aggr_expr.iter().map(|expr| naming.text(expr)).collect::<datafusion::error::Result<Vec<_>>>();
+        let named = aggregate.aggr_expr.iter().zip(unique(texts.map_err(failed)?));
+        let named = named.map(|(expr, name)| Ok(naming.plain(expr.clone().unalias())?.alias(name)));
+        let named = named.collect::<datafusion::error::Result<Vec<_>>>().map_err(failed)?;
+        let plan = LogicalPlanBuilder::from(leaf).aggregate(groups, named);
         let plan = plan.and_then(LogicalPlanBuilder::build).map_err(failed)?;
         let session: SessionContext = single_session(Arc::clone(self.cut.state.runtime_env()));
         let frame = session.execute_logical_plan(plan).await.map_err(failed)?;
@@ -267,9 +315,18 @@ impl Cutting<'_> {
             (false, None, _) => None,
         };
         let arrow: SchemaRef = SchemaRef::clone(schema.inner());
-        let operator = Deduplication::new(arrow, keys, time).map_err(|error| failed(error.into()))?;
+        let all = self.naming(&input)?.columns(&schema);
+        let names: Vec<String> = keys.iter().filter_map(|key| all.get(*key).cloned()).collect();
+        let over_by = |time: &DeduplicationTime| format!("over by {}", all.get(time.column).map_or("", String::as_str));
+        let mut also: Vec<String> = time.as_ref().map(over_by).into_iter().collect();
+        if node.within_watermark {
+            also.push("within the watermark".to_owned());
+        }
+        let operator = Deduplication::new(arrow, keys, &names, time).map_err(|error| failed(error.into()))?;
         self.remembers.deduplications += 1;
-        self.push(vec![input], Box::new(operator), &schema)
+        let mut by = names;
+        by.sort_unstable();
+        self.push(vec![input], Box::new(operator), &schema, Terms { by, also })
     }
 
     fn transform_with_state(&mut self, node: &TransformWithStateNode, input: LogicalPlan) -> Result<LogicalPlan, StreamError> {
@@ -280,11 +337,13 @@ impl Cutting<'_> {
             return Err(self.refused(refuse::no_event_time()));
         }
         let keys = indexes(&node.keys, &schema).map_err(|source| self.failed(source))?;
+        let mut by: Vec<String> = keys.iter().map(|key| schema.field(*key).name().clone()).collect();
+        by.sort_unstable();
         let output = SchemaRef::clone(node.schema.inner());
         let operator = TransformWithState::new(Arc::clone(&node.processor), node.mode, schema.as_arrow(), keys, time, output);
         let operator = operator.map_err(|source| StreamError::Processor { query: query.to_owned(), source: Box::new(source) })?;
         self.remembers.processors += 1;
-        self.push(vec![input], Box::new(operator), &node.schema)
+        self.push(vec![input], Box::new(operator), &node.schema, Terms { by, also: Vec::new() })
     }
 
     fn join(&mut self, join: &Join, left: LogicalPlan, right: LogicalPlan) -> Result<LogicalPlan, StreamError> {
@@ -303,6 +362,8 @@ impl Cutting<'_> {
         let mut left_keys = Vec::new();
         let mut right_keys = Vec::new();
         let mut marked_key = None;
+        let (left_naming, right_naming) = (self.naming(&left)?, self.naming(&right)?);
+        let mut by = Vec::new();
         for (n, (l, r)) in join.on.iter().enumerate() {
             let (_, l_field) = l.to_field(left_schema.as_ref()).map_err(failed)?;
             let (_, r_field) = r.to_field(right_schema.as_ref()).map_err(failed)?;
@@ -313,6 +374,7 @@ impl Cutting<'_> {
                 true => r.clone(),
                 false => r.clone().cast_to(l_field.data_type(), right_schema.as_ref()).map_err(failed)?,
             };
+            by.push(format!("{} = {}", left_naming.text(l).map_err(failed)?, right_naming.text(&r).map_err(failed)?));
             left_keys.push(l.clone().unalias().alias(format!("__k{n}")));
             right_keys.push(r.unalias().alias(format!("__k{n}")));
         }
@@ -334,10 +396,22 @@ impl Cutting<'_> {
         if (keeps_left && left_over.is_none()) || (keeps_right && right_over.is_none()) {
             return Err(self.refused(refuse::endless_outer_join()));
         }
+        let name = |naming: Naming, schema: &DFSchema| unique(naming.columns(schema).into_iter().chain(by.iter().cloned()));
+        let (left_names, right_names) = (name(left_naming, &left_schema), name(right_naming, &right_schema));
+        let over_by = |side: &str, names: &[String], over: Option<(usize, i64)>| {
+            let (column, plus_us) = over?;
+            Some(format!("{side} over by {} and {plus_us} us", names.get(column).map_or("", String::as_str)))
+        };
+        let also = [
+            Some(format!("{} join", join.join_type)),
+            over_by("left", &left_names, left_over),
+            over_by("right", &right_names, right_over),
+        ];
         let left = with_keys(left, left_keys).map_err(failed)?;
         let right = with_keys(right, right_keys).map_err(failed)?;
-        let side = |plan: &LogicalPlan, width: usize, time, over| SidePlan {
+        let side = |plan: &LogicalPlan, names: Vec<String>, width: usize, time, over| SidePlan {
             schema: SchemaRef::clone(plan.schema().inner()),
+            names,
             width,
             time,
             over,
@@ -348,14 +422,16 @@ impl Cutting<'_> {
         };
         let operator = StreamJoin::new(
             join.join_type,
-            side(&left, left_schema.fields().len(), left_time, left_over),
-            side(&right, right_schema.fields().len(), right_time, right_over),
+            side(&left, left_names, left_schema.fields().len(), left_time, left_over),
+            side(&right, right_names, right_schema.fields().len(), right_time, right_over),
             condition,
             SchemaRef::clone(join.schema.inner()),
         );
         let operator = operator.map_err(|error| failed(error.into()))?;
         self.remembers.joins += 1;
-        self.push(vec![left, right], Box::new(operator), &join.schema)
+        by.sort_unstable();
+        let also = also.into_iter().flatten().collect();
+        self.push(vec![left, right], Box::new(operator), &join.schema, Terms { by, also })
     }
 
     /// Puts an operator where the plan is cut; gives the leaf that stands for it.
@@ -364,17 +440,27 @@ impl Cutting<'_> {
         inputs: Vec<LogicalPlan>,
         operator: Box<dyn Operator>,
         schema: &DFSchemaRef,
+        terms: Terms,
     ) -> Result<LogicalPlan, StreamError> {
-        let kind = operator.kind();
-        let count = self.names.entry(kind).or_default();
-        let name = format!("{kind}-{count}");
-        *count += 1;
         let inputs = inputs.into_iter().map(Segment::new).collect::<datafusion::error::Result<Vec<_>>>();
         let inputs = inputs.map_err(|source| self.failed(source))?;
         let index = self.nodes.len();
-        self.nodes.push(Node { name, inputs, operator });
+        self.nodes.push(Node { name: String::new(), by: terms.by, also: terms.also, inputs, operator });
         leaf(Origin::Operator(index), schema, &self.cut.leaves).map_err(|source| self.failed(source))
     }
+}
+
+/// Names operators that the user has not named, by their kinds and keys.
+fn name_all(query: &str, nodes: &mut [Node]) -> Result<(), StreamError> {
+    let mut given = BTreeSet::new();
+    if let Some(twice) = nodes.iter().map(|node| &node.name).find(|name| !name.is_empty() && !given.insert((*name).clone())) {
+        return Err(StreamError::SameOperator { query: query.to_owned(), name: twice.clone() });
+    }
+    let texts: Vec<String> = nodes.iter().map(|node| format!("{}[{}]", node.operator.kind(), node.by.join(", "))).collect();
+    for (node, name) in nodes.iter_mut().zip(unique(texts)).filter(|(node, _)| node.name.is_empty()) {
+        node.name = name;
+    }
+    Ok(())
 }
 
 fn only(inputs: Vec<LogicalPlan>) -> LogicalPlan {

@@ -10,6 +10,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::prelude::DataFrame;
 
 use super::deduplicate::DeduplicateNode;
+use super::named::NamedNode;
 use super::transform_with_state::TransformWithStateNode;
 use super::watermark::WatermarkNode;
 use crate::stateful::{StatefulProcessor, TimeMode};
@@ -22,6 +23,12 @@ pub trait StreamFrame: Sized {
     ///
     /// **Source**: Spark, `Dataset.withWatermark`.
     fn with_watermark(self, column: &str, delay: Duration) -> Result<Self>;
+
+    /// Names the operator that this frame ends with, or the nearest one below. By its name the operator finds its state again after the
+    /// query has changed; without one its kind and its keys are its name.
+    ///
+    /// **Errors**: when the query is planned: no operator is below, or two have this name.
+    fn named(self, name: &str) -> Result<Self>;
 
     /// Lets the first row of each combination of these columns pass. When one of them is an event time that is followed, or a window
     /// of it, combinations are forgotten when the watermark has passed it.
@@ -54,11 +61,16 @@ pub trait StreamFrame: Sized {
 }
 
 impl StreamFrame for DataFrame {
+    fn named(self, name: &str) -> Result<Self> {
+        let (state, input) = self.into_parts();
+        Ok(Self::new(state, NamedNode { input, name: name.to_owned() }.into_plan()))
+    }
+
     fn with_watermark(self, column: &str, delay: Duration) -> Result<Self> {
         let delay_us = i64::try_from(delay.as_micros()).unwrap_or(i64::MAX);
         let (state, plan) = self.into_parts();
-        let column = Column::from(plan.schema().qualified_field_with_unqualified_name(column)?);
-        let plan = WatermarkNode::plan(plan, Expr::Column(column), delay_us)?;
+        let column = named(&plan, column)?;
+        let plan = WatermarkNode::plan(plan, column, delay_us)?;
         Ok(Self::new(state, plan))
     }
 
@@ -78,22 +90,25 @@ impl StreamFrame for DataFrame {
         processor: Arc<dyn StatefulProcessor>,
     ) -> Result<Self> {
         let (state, input) = self.into_parts();
-        let keys = named(&input, keys)?;
+        let keys = all_named(&input, keys)?;
         Ok(Self::new(state, TransformWithStateNode::new(input, keys, output, mode, processor)?.into_plan()))
     }
 }
 
 fn deduplicate(frame: DataFrame, columns: &[&str], within_watermark: bool) -> Result<DataFrame> {
     let (state, input) = frame.into_parts();
-    let mut keys = named(&input, columns)?;
-    if keys.is_empty() {
-        keys = input.schema().iter().map(|column| Expr::Column(column.into())).collect();
-    }
+    let keys = match columns {
+        [] => input.schema().columns().into_iter().map(Expr::Column).collect(),
+        columns => all_named(&input, columns)?,
+    };
     Ok(DataFrame::new(state, DeduplicateNode { input, keys, within_watermark }.into_plan()))
 }
 
-/// Columns of a plan by their names.
-fn named(input: &LogicalPlan, columns: &[&str]) -> Result<Vec<Expr>> {
-    let column = |name: &&str| Ok(Expr::Column(input.schema().qualified_field_with_unqualified_name(name)?.into()));
-    columns.iter().map(column).collect()
+/// A column of a plan by its name.
+pub(crate) fn named(input: &LogicalPlan, column: &str) -> Result<Expr> {
+    input.schema().qualified_field_with_unqualified_name(column).map(|field| Expr::Column(Column::from(field)))
+}
+
+fn all_named(input: &LogicalPlan, columns: &[&str]) -> Result<Vec<Expr>> {
+    columns.iter().map(|column| named(input, column)).collect()
 }

@@ -155,6 +155,11 @@ pub(crate) fn endless_outer_join() -> Refusal {
     }
 }
 
+/// Of a name without an operator.
+pub(crate) fn nothing_named() -> Refusal {
+    unsupported("name of an operator where none is", "call `.named(…)` on a frame that groups, joins or removes duplicates")
+}
+
 /// Of a processor by event time over rows without one.
 pub(crate) fn no_event_time() -> Refusal {
     Refusal {

@@ -7,7 +7,7 @@ use datafusion::common::{Column, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection};
 
-use super::mark::delay_of;
+use super::mark::{delay_of, description_of};
 use super::window_fn::{followed, sliding};
 
 /// The window of a multiplied row.
@@ -64,9 +64,8 @@ fn unfold(input: LogicalPlan, call: &Expr) -> Result<LogicalPlan> {
     let own: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
     let with_windows = own.iter().cloned().chain([windows.alias(UNFOLDED)]);
     let unfolded = LogicalPlanBuilder::from(input).project(with_windows)?.unnest_column(Column::from_name(UNFOLDED))?;
-    let Some(delay_us) = delay_of(&list) else { return unfolded.build() };
-    let window = Expr::Column(Column::from_name(UNFOLDED));
-    unfolded.project(own.into_iter().chain([followed(window, delay_us).alias(UNFOLDED)]))?.build()
+    let window = followed(Expr::Column(Column::from_name(UNFOLDED)), delay_of(&list), description_of(&list));
+    unfolded.project(own.into_iter().chain([window.alias(UNFOLDED)]))?.build()
 }
 
 /// The expressions over multiplied rows, by the names that they had.

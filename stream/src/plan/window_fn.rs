@@ -24,7 +24,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::prelude::SessionContext;
 
-use super::mark::{carried, marked};
+use super::follow;
+use super::mark::{carried, described, marked};
 use crate::event_time::{microseconds, window_start};
 
 const WINDOW: &str = "window";
@@ -44,15 +45,17 @@ enum Kind {
     Session,
     /// The last microsecond of a window.
     Time,
-    /// A window as it is, whose event time is followed with this delay in microseconds: unfolding a list loses the mark.
-    Mark(i64),
+    /// A window as it is, whose event time may be followed with this delay in microseconds, and what it is as a second argument:
+    /// unfolding a list loses both marks.
+    Mark(Option<i64>),
 }
 
-/// Lets SQL of a session say `window`, `session_window` and `window_time`.
+/// Lets SQL of a session say `window`, `session_window` and `window_time`, and what `WATERMARK` becomes.
 pub(crate) fn register(session: &SessionContext) {
     for kind in [Kind::Window, Kind::Windows, Kind::Session, Kind::Time] {
         session.register_udf(udf(kind));
     }
+    follow::register(session);
 }
 
 /// The window that a time falls into: `window(time, "10 minutes")`; overlapping ones with a slide shorter than the width.
@@ -94,9 +97,10 @@ pub(crate) fn sliding(expr: &Expr) -> Result<Option<Expr>> {
     Ok((slide != width).then(|| call(Kind::Windows, function.args.clone())))
 }
 
-/// A window with the mark of an event time.
-pub(crate) fn followed(window: Expr, delay_us: i64) -> Expr {
-    call(Kind::Mark(delay_us), vec![window])
+/// A window with the marks of an event time and of what it is.
+pub(crate) fn followed(window: Expr, delay_us: Option<i64>, description: Option<&str>) -> Expr {
+    let arguments = std::iter::once(window).chain(description.map(lit));
+    call(Kind::Mark(delay_us), arguments.collect())
 }
 
 /// Whether this expression is a call of `session_window`.
@@ -170,21 +174,37 @@ impl ScalarUDFImpl for WindowFunction {
             return plan_err!("{name} needs the time as its first argument");
         };
         if let Kind::Mark(delay_us) = self.kind {
-            return Ok(Arc::new(marked(time, delay_us).with_name(name)));
+            let mut field = time.as_ref().clone().with_name(name);
+            if let Some(delay_us) = delay_us {
+                field = marked(&field, delay_us);
+            }
+            if let Some(Some(ScalarValue::Utf8(Some(description)))) = args.scalar_arguments.get(1) {
+                field = described(&field, description);
+            }
+            return Ok(Arc::new(field));
         }
         let count = args.arg_fields.len();
+        let mut description = None;
         let data_type = match (self.kind, time.data_type()) {
             (Kind::Time, DataType::Struct(fields)) if count == 1 && fields.len() == 2 => fields[1].data_type().clone(),
             (Kind::Time, other) => {
                 return plan_err!("{name} takes one window, and got {count} arguments, the first of type {other}");
             }
-            (Kind::Session, DataType::Timestamp(_, zone)) if count == 2 => DataType::Struct(window_fields(zone.clone())),
+            (Kind::Session, DataType::Timestamp(_, zone)) if count == 2 => {
+                let gap = match args.scalar_arguments.get(1) {
+                    Some(Some(gap)) => length(duration_us(gap)?),
+                    _ => "by row".to_owned(),
+                };
+                description = Some(format!("{SESSION}({}, {gap})", time.name()));
+                DataType::Struct(window_fields(zone.clone()))
+            }
             (Kind::Session, DataType::Timestamp(..)) => {
                 return plan_err!("{name} takes a time and a gap, and got {count} arguments");
             }
             (_, DataType::Timestamp(_, zone)) if (2..=4).contains(&count) => {
                 let scalars = args.scalar_arguments.iter().skip(1);
-                Widths::of(name, &scalars.map(|scalar| scalar.cloned()).collect::<Vec<_>>())?;
+                let widths = Widths::of(name, &scalars.map(|scalar| scalar.cloned()).collect::<Vec<_>>())?;
+                description = Some(widths.describe(time.name()));
                 let window = DataType::Struct(window_fields(zone.clone()));
                 match self.kind {
                     Kind::Windows => DataType::List(Arc::new(carried(Field::new("item", window, true), time))),
@@ -201,7 +221,11 @@ impl ScalarUDFImpl for WindowFunction {
                 );
             }
         };
-        Ok(Arc::new(carried(Field::new(name, data_type, true), time)))
+        let field = carried(Field::new(name, data_type, true), time);
+        Ok(Arc::new(match description {
+            Some(description) => described(&field, &description),
+            None => field,
+        }))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -272,6 +296,23 @@ impl Widths {
         }
         Ok(Self { width, slide, offset: offset.rem_euclid(slide) })
     }
+
+    /// The window as text: `window(at, 10s)`, with slide and offset where they say something.
+    fn describe(self, time: &str) -> String {
+        let mut lengths = vec![length(self.width)];
+        if self.slide != self.width || self.offset != 0 {
+            lengths.push(length(self.slide));
+        }
+        if self.offset != 0 {
+            lengths.push(length(self.offset));
+        }
+        format!("{WINDOW}({time}, {})", lengths.join(", "))
+    }
+}
+
+/// A length of time as text.
+fn length(us: i64) -> String {
+    if us % 1_000_000 == 0 { format!("{}s", us / 1_000_000) } else { format!("{us}us") }
 }
 
 /// A constant length of time in microseconds.

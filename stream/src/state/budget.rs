@@ -59,7 +59,9 @@ impl Budget {
             let Some(rows) = store.held(number) else { break };
             let known = local(at, number).and_then(|(path, bytes)| {
                 let rows_bytes = rows_bytes(&path, bytes).ok()?;
-                Filed::open(&path, rows_bytes, store.schema(), rows.num_rows(), None).ok()
+                let filed = Filed::open(&path, rows_bytes, rows.num_rows(), None).ok()?;
+                // A file may have other names for its columns.
+                (filed.schema().fields() == rows.schema().fields()).then_some(filed)
             });
             let filed = match known {
                 Some(filed) => filed,
@@ -97,7 +99,7 @@ impl Budget {
         writer.finish().map_err(failed)?;
         let path = file.path().map(PathBuf::from);
         let path = path.ok_or_else(|| ArrowError::InvalidArgumentError("a temporary file has no path".to_owned()))?;
-        Filed::open(&path, bytes.len() as u64, &rows.schema(), rows.num_rows(), Some(Arc::new(file)))
+        Filed::open(&path, bytes.len() as u64, rows.num_rows(), Some(Arc::new(file)))
     }
 }
 
@@ -115,7 +117,7 @@ impl Loading {
         if let Rows::Held(rows) = &recorded.rows {
             let bytes = rows.get_array_memory_size();
             if self.used + bytes > self.budget.bytes && bytes >= LEAST_BYTES {
-                recorded.rows = Rows::Filed(self.budget.put_away(rows)?);
+                recorded.rows = Rows::Filed(Box::new(self.budget.put_away(rows)?));
             } else {
                 self.used += bytes;
             }

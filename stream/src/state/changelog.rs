@@ -20,7 +20,6 @@ use datafusion::arrow::array::types::{Int64Type, UInt32Type, UInt64Type};
 use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, UInt64Array};
 use datafusion::arrow::buffer::ScalarBuffer;
 use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
 
 use super::rows::{BLOCK_ROWS, Filed, Rows};
@@ -158,13 +157,14 @@ fn append(bytes: &mut Vec<u8>, part: &RecordBatch) -> Result<(), ArrowError> {
 }
 
 /// What [`encode`] has written, in memory.
-pub(crate) fn decode(number: u32, bytes: &[u8], schema: &SchemaRef) -> Result<Recorded, ArrowError> {
+pub(crate) fn decode(number: u32, bytes: &[u8]) -> Result<Recorded, ArrowError> {
     let all = bytes.len() as u64;
     let start = bytes.len().saturating_sub(TRAILER_BYTES as usize);
     let trailer = Trailer::decode(&bytes[start..], all)?;
     let (rows, rest) = bytes.split_at(usize::try_from(trailer.rows_bytes).unwrap_or(usize::MAX).min(bytes.len()));
-    let batches = FileReader::try_new(Cursor::new(rows), None)?.collect::<Result<Vec<_>, _>>()?;
-    let rows = concat_batches(schema, &batches)?;
+    let reader = FileReader::try_new(Cursor::new(rows), None)?;
+    let schema = reader.schema();
+    let rows = concat_batches(&schema, &reader.collect::<Result<Vec<_>, _>>()?)?;
     if rows.num_rows() as u64 != trailer.rows {
         let (found, were) = (rows.num_rows(), trailer.rows);
         return Err(ArrowError::IpcError(format!("it has {found} rows, and {were} were written")));
@@ -175,15 +175,15 @@ pub(crate) fn decode(number: u32, bytes: &[u8], schema: &SchemaRef) -> Result<Re
 /// A file on the local disk, whose rows stay there.
 ///
 /// **Errors**: when it is not there, or is not what was written.
-pub(crate) fn open(number: u32, path: &Path, bytes: u64, schema: &SchemaRef) -> Result<Recorded, ArrowError> {
+pub(crate) fn open(number: u32, path: &Path, bytes: u64) -> Result<Recorded, ArrowError> {
     let mut file = File::open(path)?;
     let trailer = trailer_of(&mut file, bytes)?;
     let mut rest = Vec::new();
     file.seek(SeekFrom::Start(trailer.rows_bytes))?;
     file.read_to_end(&mut rest)?;
     let rows = usize::try_from(trailer.rows).unwrap_or(usize::MAX);
-    let rows = Filed::open(path, trailer.rows_bytes, schema, rows, None)?;
-    recorded(number, Rows::Filed(rows), &rest)
+    let rows = Filed::open(path, trailer.rows_bytes, rows, None)?;
+    recorded(number, Rows::Filed(Box::new(rows)), &rest)
 }
 
 /// How many bytes of a file on the local disk are rows: its first ones.

@@ -18,5 +18,6 @@ mod store;
 pub(crate) use budget::Budget;
 pub(crate) use changelog::{Changes, Recorded, decode, encode, open};
 pub(crate) use keys::{Keying, Keys};
+pub(crate) use rows::Rows;
 pub(crate) use segment::Place;
-pub(crate) use store::{OverBy, Store, columns_of};
+pub(crate) use store::{OverBy, Store};

@@ -19,7 +19,7 @@ pub(crate) const BLOCK_ROWS: usize = 4096;
 #[derive(Debug)]
 pub(crate) enum Rows {
     Held(RecordBatch),
-    Filed(Filed),
+    Filed(Box<Filed>),
 }
 
 impl Rows {
@@ -27,6 +27,13 @@ impl Rows {
         match self {
             Self::Held(rows) => rows.num_rows(),
             Self::Filed(file) => file.rows,
+        }
+    }
+
+    pub(crate) fn schema(&self) -> SchemaRef {
+        match self {
+            Self::Held(rows) => rows.schema(),
+            Self::Filed(file) => SchemaRef::clone(&file.schema),
         }
     }
 
@@ -52,6 +59,7 @@ impl Rows {
 /// The file stays open, so it may be deleted while it is read.
 pub(crate) struct Filed {
     reader: Mutex<FileReader<Window>>,
+    schema: SchemaRef,
     rows: usize,
     bytes: u64,
     /// What deletes the file when it is dropped.
@@ -59,24 +67,21 @@ pub(crate) struct Filed {
 }
 
 impl Filed {
-    /// The first `bytes` of a file, which hold so many rows with these columns.
+    /// The first `bytes` of a file, which hold so many rows.
     ///
     /// **Errors**: when the file is not there, or holds something else.
-    pub(crate) fn open(
-        path: &Path,
-        bytes: u64,
-        schema: &SchemaRef,
-        rows: usize,
-        guard: Option<Arc<dyn Send + Sync>>,
-    ) -> Result<Self, ArrowError> {
+    pub(crate) fn open(path: &Path, bytes: u64, rows: usize, guard: Option<Arc<dyn Send + Sync>>) -> Result<Self, ArrowError> {
         let window = Window { file: File::open(path)?, bytes, at: 0 };
         let reader = FileReader::try_new(window, None)?;
         let (blocks, needed) = (reader.num_batches(), rows.div_ceil(BLOCK_ROWS));
-        if blocks != needed || reader.schema().fields() != schema.fields() {
-            let found = format!("{blocks} blocks of the columns [{}]", crate::state::columns_of(&reader.schema()));
-            return Err(ArrowError::IpcError(format!("{} has {found}, and {needed} were written", path.display())));
+        if blocks != needed {
+            return Err(ArrowError::IpcError(format!("{} has {blocks} blocks, and {needed} were written", path.display())));
         }
-        Ok(Self { reader: Mutex::new(reader), rows, bytes, _guard: guard })
+        Ok(Self { schema: reader.schema(), reader: Mutex::new(reader), rows, bytes, _guard: guard })
+    }
+
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
     }
 
     /// Some rows, by their numbers in ascending order.

@@ -8,7 +8,7 @@ use datafusion::arrow::array::types::Int64Type;
 use datafusion::arrow::array::{AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
 use datafusion::arrow::buffer::ScalarBuffer;
 use datafusion::arrow::compute::{interleave_record_batch, take, take_record_batch};
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
 
 use super::changelog::{Changes, Recorded, Removals};
@@ -486,12 +486,15 @@ impl Store {
 
     /// Puts what files hold back in, oldest first: `is_over` says which rows had ended when the last epoch was committed.
     pub(crate) fn restore(&mut self, files: Vec<Recorded>, is_over: impl Fn(i64) -> bool) -> Result<(), ArrowError> {
-        let mut gone = Vec::new();
+        let (mut gone, mut otherwise) = (Vec::new(), Vec::new());
         for Recorded { number, rows, hashes, expires, removals } in files {
             self.next = self.next.max(number.saturating_add(1));
             let has_rows = rows.len() > 0;
             if has_rows {
-                let mut segment = self.as_hashed_now(Segment::new(rows, hashes, expires))?;
+                if !self.hashes_so(&rows, &hashes)? {
+                    otherwise.push(number);
+                }
+                let mut segment = Segment::new(rows, hashes, expires);
                 let over: Vec<u32> = match &segment.expires {
                     Some(_) => segment.live().filter(|row| segment.end_of(*row).is_some_and(&is_over)).collect(),
                     None => Vec::new(),
@@ -517,19 +520,34 @@ impl Store {
         }
         self.segments.values_mut().for_each(Segment::find_first_end);
         self.forget_dead_segments();
-        Ok(())
+        otherwise.into_iter().try_for_each(|number| self.hash_anew(number))
     }
 
-    /// A segment whose hashes were computed by another version has rows in another order, and is refused.
-    fn as_hashed_now(&self, segment: Segment) -> Result<Segment, ArrowError> {
-        let first = match &segment.rows {
+    /// Whether the keys of rows have these hashes now: another version may compute others, and keys may stand in another order.
+    fn hashes_so(&self, rows: &Rows, hashes: &[u64]) -> Result<bool, ArrowError> {
+        let first = match rows {
             Rows::Held(rows) => rows.slice(0, 1),
             Rows::Filed(file) => file.pick(&[0], &(0..self.schema.fields().len()).collect::<Vec<_>>())?,
         };
-        match self.keying.of_batch(&first)?.hashes() == &segment.hashes[..1] {
-            true => Ok(segment),
-            false => Err(ArrowError::InvalidArgumentError("its keys were hashed in another way than this build does".to_owned())),
-        }
+        Ok(self.keying.of_batch(&first)?.hashes() == &hashes[..1])
+    }
+
+    /// Puts the rows of a segment into the order of their hashes as they are now. They are written again.
+    fn hash_anew(&mut self, number: u32) -> Result<(), ArrowError> {
+        let (Some(age), Some(segment)) = (self.age(number), self.segments.remove(&number)) else { return Ok(()) };
+        self.ages.remove(age);
+        let all = match &segment.rows {
+            Rows::Held(rows) => rows.clone(),
+            Rows::Filed(file) => file.all()?,
+        };
+        let live: Vec<u32> = segment.live().collect();
+        let by_hash = self.keying.of_batch(&take_record_batch(&all, &UInt32Array::from(live.clone()))?)?.by_hash();
+        let order = UInt32Array::from_iter_values(by_hash.iter().map(|(_, row)| live[*row as usize]));
+        let expires = segment.expires.as_ref().map(|expires| take(expires, &order, None)).transpose()?;
+        let expires = expires.map(|expires| expires.as_primitive::<Int64Type>().clone());
+        let hashes = by_hash.iter().map(|(hash, _)| *hash).collect();
+        self.put(Segment::new(Rows::Held(take_record_batch(&all, &order)?), hashes, expires), age);
+        Ok(())
     }
 
     /// The largest segment whose rows are in memory and in a file: its number and bytes.
@@ -551,7 +569,7 @@ impl Store {
     /// The rows of a segment are no longer in memory, but here.
     pub(crate) fn file(&mut self, number: u32, file: Filed) {
         if let Some(segment) = self.segments.get_mut(&number) {
-            segment.rows = Rows::Filed(file);
+            segment.rows = Rows::Filed(Box::new(file));
         }
     }
 
@@ -582,12 +600,6 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("rows", &self.rows()).field("segments", &self.segments.len()).finish_non_exhaustive()
     }
-}
-
-/// A schema as text, for errors.
-pub(crate) fn columns_of(schema: &Schema) -> String {
-    let columns: Vec<String> = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
-    columns.join(", ")
 }
 
 #[cfg(test)]

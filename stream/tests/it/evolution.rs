@@ -6,7 +6,7 @@ use std::time::Duration;
 use boathouse_base::OutputMode;
 use boathouse_base::memory::{MemorySink, MemorySource};
 use boathouse_base::{DomainError, ErrorKind};
-use boathouse_stream::{StreamError, TumblingWindow};
+use boathouse_stream::{QueryChange, StreamError, TumblingWindow};
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 
 use crate::support::{Rig, at, drain};
@@ -55,19 +55,29 @@ async fn open_windows_survive_a_new_column_and_a_restart_after_it() {
 }
 
 #[tokio::test]
-async fn a_checkpoint_refuses_another_source_sink_window_or_mode() {
+async fn a_checkpoint_refuses_another_window_or_mode() {
     let rig = Rig::new();
-    rig.windowed().open().await.unwrap();
+    rig.push(at(&[1]));
+    rig.windowed().run_available_now().await.unwrap();
     let hourly = TumblingWindow::over("at", Duration::from_secs(3600)).by(["origin"]).count("n").sum("delay", "delay");
+    let error = rig.windowed().output_mode(OutputMode::Complete).open().await.unwrap_err();
+    assert!(matches!(error, StreamError::CheckpointOfAnother { part: "output mode", .. }), "{error}");
     let cases = [
-        ("window", rig.query().watermark("at", Duration::from_secs(10)).window(hourly)),
-        ("output mode", rig.windowed().output_mode(OutputMode::Complete)),
-        ("window", rig.query()),
+        (
+            rig.query().watermark("at", Duration::from_secs(10)).window(hourly),
+            "resume `stateStoreSave[origin, window(at, 10s)]` of the query `test`, which has changed: the checkpoint was made by the keys \
+             [origin, window(at, 10s)], and the query now has [origin, window(at, 3600s)]; keep the keys, or use a new checkpoint",
+        ),
+        (
+            rig.query(),
+            "resume `stateStoreSave[origin, window(at, 10s)]` of the query `test`, which has changed: the checkpoint holds its state, and \
+             the query now has the operators []; put it back, or use a new checkpoint",
+        ),
     ];
-    for (part, query) in cases {
+    for (query, expected) in cases {
         let error = query.open().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
-        assert!(matches!(error, StreamError::CheckpointOfAnother { part: found, .. } if found == part), "{part}");
+        assert_eq!(error.to_string(), expected);
     }
     // Filters, the delay and the name may change.
     let query = rig.windowed().watermark("at", Duration::from_secs(60)).sql("SELECT * FROM source WHERE delay > 0");
@@ -86,8 +96,9 @@ async fn state_of_other_types_is_refused() {
         .run_available_now()
         .await
         .unwrap_err();
-    assert!(matches!(error, StreamError::StateSchema { .. }), "{error}");
-    assert!(error.to_string().contains("Float64"), "{error}");
+    let StreamError::Changed { change, .. } = error else { panic!("{error}") };
+    let (recorded, found) = ("Int64".to_owned(), "Float64".to_owned());
+    assert_eq!(*change, QueryChange::ColumnType { column: "sum(delay)[sum]".to_owned(), recorded, found });
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ async fn rows_that_come_after_their_window_go_to_the_late_sink_with_all_their_co
         drain(&mut query).await.unwrap();
     }
     let row = |at: &str, delay: i64| format!(r#"{{"at":"1970-01-01T00:00:{at}Z","origin":"JFK","delay":{delay}}}"#);
-    let operator = "stateStoreSave-0".to_owned();
+    let operator = "stateStoreSave[origin, window(at, 10s)]".to_owned();
     let expected = [(4, operator.clone(), 15, 10, row("09", 900)), (9, operator, 21, 20, row("19", 1_900))];
     assert_eq!(late(&sink), expected);
     let epochs: Vec<u64> = sink.epochs().iter().map(|epoch| epoch.commit.epoch).collect();
@@ -60,21 +60,21 @@ async fn rows_that_come_after_their_window_go_to_the_late_sink_with_all_their_co
 async fn every_operator_gives_its_late_rows() {
     type Shape = fn(StreamQuery) -> StreamQuery;
     let cases: [(&str, Shape, &[&str]); 4] = [
-        ("dedupe-0", |query| query.sql("SELECT DISTINCT at, delay FROM source"), &["at", "delay"]),
+        ("dedupe[at, delay]", |query| query.sql("SELECT DISTINCT at, delay FROM source"), &["at", "delay"]),
         (
-            "sessionWindowStateStoreSave-0",
+            "sessionWindowStateStoreSave[origin, session_window(at, 5s)]",
             |query| {
                 query.sql("SELECT session_window(at, '5 seconds') AS s, origin, count(*) AS n FROM source GROUP BY session_window(at, '5 seconds'), origin")
             },
             &["at", "origin", "delay"],
         ),
         (
-            "symmetricHashJoin-0",
+            "symmetricHashJoin[at = at, delay = delay]",
             |query| query.sql("SELECT a.delay FROM source a JOIN source b ON a.delay = b.delay AND a.at = b.at"),
             &["at", "delay"],
         ),
         (
-            "stateStoreSave-0",
+            "stateStoreSave[window(at, 5s)]",
             |query| {
                 query.sql("SELECT window(at, '5 seconds') AS w, count(*) AS n FROM source WHERE delay > 0 GROUP BY window(at, '5 seconds')")
             },

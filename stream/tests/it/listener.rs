@@ -129,9 +129,9 @@ async fn queries_progress_and_state_are_tables_that_show_what_is_so_when_they_ar
     let sql = "SELECT batch_id, operator, operator_name, num_rows_total, num_rows_updated, num_rows_removed, \
                num_rows_dropped_by_watermark, state_files FROM streams.state ORDER BY batch_id";
     let expected = [
-        "0 | stateStoreSave-0 | stateStoreSave | 2 | 2 | 0 | 0 | 1",
-        "1 | stateStoreSave-0 | stateStoreSave | 1 | 0 | 1 | 0 | 1",
-        "2 | stateStoreSave-0 | stateStoreSave | 1 | 0 | 0 | 1 | 1",
+        "0 | stateStoreSave[origin, window(at, 10s)] | stateStoreSave | 2 | 2 | 0 | 0 | 1",
+        "1 | stateStoreSave[origin, window(at, 10s)] | stateStoreSave | 1 | 0 | 1 | 0 | 1",
+        "2 | stateStoreSave[origin, window(at, 10s)] | stateStoreSave | 1 | 0 | 0 | 1 | 1",
     ];
     assert_eq!(ask(sql).await, expected);
     let json = ask("SELECT json FROM streams.progress WHERE batch_id = 2").await;

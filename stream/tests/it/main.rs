@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod budget;
+mod changed_queries;
 mod evolution;
 mod faults;
 mod golden;
@@ -10,6 +11,7 @@ mod listener;
 mod oracle;
 mod recovery;
 mod refusal;
+mod spark;
 mod state_memory;
 mod stateful;
 mod stateful_oracle;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use boathouse_base::memory::{MemorySink, MemorySource};
 use boathouse_base::{Env, ManualClock};
 use boathouse_storage::Storage;
-use boathouse_stream::{RunningQuery, StepOutcome, StreamQuery, WatermarkPolicy};
+use boathouse_stream::{RunningQuery, StepOutcome, StreamError, StreamQuery, WatermarkPolicy};
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::array::types::{Int64Type, TimestampMicrosecondType};
 
-use crate::support::{at, drain, schema};
+use crate::support::{Rig, at, drain, schema};
 
 /// Two sources into windows of 10 s; rows of each may come 5 s late.
 struct Two {
@@ -159,4 +159,58 @@ async fn without_a_timeout_a_silent_source_holds_results_back_for_ever() {
     two.clock.advance(Duration::from_secs(1_000_000));
     assert_eq!(query.step().await.unwrap(), StepOutcome::Idle);
     assert_eq!(two.windows(), []);
+}
+
+#[tokio::test]
+async fn a_clause_of_the_statement_follows_an_event_time_as_the_call_does() {
+    let mut windows = Vec::new();
+    for (sql, calls) in [
+        ("SELECT window(at, '10 seconds') AS w, count(*) AS n FROM source GROUP BY window(at, '10 seconds')", true),
+        (
+            "SELECT window(at, '10 seconds') AS w, count(*) AS n FROM STREAM source WATERMARK at DELAY OF INTERVAL 10 SECONDS \
+             GROUP BY window(at, '10 seconds')",
+            false,
+        ),
+        (
+            "WITH s AS (SELECT * FROM source) SELECT window(t, '10 seconds') AS w, count(*) AS n \
+             FROM s WATERMARK CAST(at AS TIMESTAMP) AS t DELAY OF INTERVAL '10' SECONDS AS x WHERE x.delay > 0 GROUP BY window(x.t, '10 seconds')",
+            false,
+        ),
+    ] {
+        let rig = Rig::new();
+        let query =
+            StreamQuery::named("test").sink(Arc::new(rig.sink.clone())).checkpoint(rig.checkpoint.clone()).env(rig.env.clone());
+        let query = match calls {
+            true => query.source_with_watermark("source", Arc::new(rig.source.clone()), "at", Duration::from_secs(10)),
+            false => query.source(Arc::new(rig.source.clone())),
+        };
+        let mut query = query.sql(sql).open().await.unwrap();
+        let mut seen = Vec::new();
+        for seconds in [vec![10, 12], vec![25], vec![9], vec![14], vec![31], vec![20], vec![19]] {
+            rig.push(at(&seconds));
+            drain(&mut query).await.unwrap();
+            let progress = query.last_progress().unwrap();
+            seen.push((progress.next_watermark_us.map(|us| us / 1_000_000), progress.late_rows));
+        }
+        assert_eq!(seen.iter().map(|seen| seen.0.unwrap()).collect::<Vec<_>>(), [2, 15, 15, 15, 21, 21, 21], "{sql}");
+        let rows: Vec<String> = rig.sink.batches().iter().map(|batch| format!("{:?}", batch.column(1))).collect();
+        windows.push((seen, rows));
+    }
+    assert_eq!(windows[0], windows[1]);
+    assert_eq!(windows[0], windows[2]);
+}
+
+#[tokio::test]
+async fn a_clause_that_is_wrong_is_refused_with_its_place() {
+    let rig = Rig::new();
+    rig.push(at(&[1]));
+    let sql = "SELECT *\nFROM source WATERMARK at DELAY INTERVAL 10 SECONDS";
+    let error = rig.query().sql(sql).run_available_now().await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "plan the query `test`: line 2, column 32: expected OF of `WATERMARK at DELAY OF INTERVAL 10 MINUTES`, and found `INTERVAL`"
+    );
+    let sql = "SELECT * FROM source WATERMARK delay DELAY OF INTERVAL 10 SECONDS";
+    let error = rig.query().sql(sql).run_available_now().await.unwrap_err();
+    assert!(matches!(error, StreamError::EventTimeType { ref column, .. } if column == "delay"), "{error}");
 }
