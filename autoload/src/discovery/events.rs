@@ -21,7 +21,7 @@ pub struct QueueMessage {
 
 /// A queue of messages that stay until they are deleted, and may come more than once.
 ///
-/// **Shape** of an implementation: SQS answers `receive` with `ReceiveMessage` and no waiting, and `delete` with
+/// **Shape** of an implementation: SQS answers `receive` with `ReceiveMessage` and `delete` with
 /// `DeleteMessageBatch`; a Kafka consumer gives the records after the committed position, with that position as receipt,
 /// and commits it in `delete`.
 pub trait EventQueue: Send + Sync + std::fmt::Debug {
