@@ -24,7 +24,7 @@ mod offset;
 use std::collections::BTreeMap;
 
 use boathouse_base::Offset;
-use boathouse_storage::Storage;
+use boathouse_storage::{Storage, StorageError};
 
 pub use error::SparkCheckpointError;
 
@@ -63,7 +63,8 @@ impl SparkCheckpoint {
     /// **Errors**: `Invalid` when the folder is no checkpoint, when a layout is newer than Spark 4.3's, and when an offset cannot be taken
     /// over; `Corrupt` when a file is not as Spark writes it; those of the store.
     pub async fn read(folder: &Storage) -> Result<Self, SparkCheckpointError> {
-        let failed = |source| SparkCheckpointError::Store { checkpoint: folder.url().to_owned(), source };
+        let failed =
+            |source: StorageError| SparkCheckpointError::Store { checkpoint: folder.url().to_owned(), source: Box::new(source) };
         let planned = batches(folder, "offsets").await?;
         let committed = batches(folder, "commits").await?;
         if planned.is_empty() && folder.get_optional("metadata").await.map_err(failed)?.is_none() {
@@ -127,7 +128,8 @@ impl SparkCheckpoint {
 /// The batches of a log, oldest first.
 async fn batches(folder: &Storage, log: &str) -> Result<Vec<u64>, SparkCheckpointError> {
     let entries = folder.list(log).await;
-    let entries = entries.map_err(|source| SparkCheckpointError::Store { checkpoint: folder.url().to_owned(), source })?;
+    let entries = entries
+        .map_err(|source| SparkCheckpointError::Store { checkpoint: folder.url().to_owned(), source: Box::new(source) })?;
     let number = |path: &str| path.rsplit('/').next().and_then(|name| name.parse::<u64>().ok());
     let mut batches: Vec<u64> = entries.iter().filter_map(|entry| number(&entry.path)).collect();
     batches.sort_unstable();
