@@ -132,10 +132,11 @@ impl UpsertSink {
         let schema = data.schema();
         let batches = data.collect().await?;
         let session = super::sql::session();
-        let rows = self.newest_of_each_key(&session, &schema, batches).await?;
+        let session = session.context();
+        let rows = self.newest_of_each_key(session, &schema, batches).await?;
         Ok(match snapshot {
-            Some(_) => self.merge(rows, app, &session).await?,
-            None => return self.create(rows, epoch, &session).await,
+            Some(_) => self.merge(rows, app, session).await?,
+            None => return self.create(rows, epoch, session).await,
         })
     }
 
