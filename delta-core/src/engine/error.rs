@@ -17,6 +17,30 @@ pub enum EngineError {
     /// The table could not be read, written or committed to.
     #[error(transparent)]
     Table(#[from] DeltaError),
+    /// A sink that writes by key is to use a column that the rows do not have.
+    #[error("merge an epoch into the table {url}: its rows have no column `{column}`; they have [{available}]")]
+    UpsertColumn {
+        /// The table.
+        url: String,
+        /// The column.
+        column: String,
+        /// Those that there are.
+        available: String,
+    },
+    /// Two rows of an epoch have one key.
+    #[error(
+        "merge an epoch into the table {url}: it has several rows with {key}{}, and one of them has to count; \
+         name a column that says which is the newest (`sequence_by`), or leave one in the query",
+        sequence.as_ref().map(|column| format!(" and the same `{column}`")).unwrap_or_default()
+    )]
+    KeyTwice {
+        /// The table.
+        url: String,
+        /// The key.
+        key: String,
+        /// The column that was to decide.
+        sequence: Option<String>,
+    },
     /// An expression cannot be understood.
     #[error("{attempted} the table {url}: `{expression}`: {source}")]
     Expression {
@@ -550,6 +574,8 @@ impl DomainError for EngineError {
             | Self::NoDefault { .. }
             | Self::Unreached { .. }
             | Self::NoClause { .. }
+            | Self::UpsertColumn { .. }
+            | Self::KeyTwice { .. }
             | Self::MissingInSource { .. }
             | Self::AmbiguousMatch { .. }
             | Self::NoCast { .. }

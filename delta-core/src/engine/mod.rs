@@ -40,6 +40,7 @@ mod sql;
 mod statement;
 mod touched;
 mod update;
+mod upsert;
 
 pub use copy::{
     CopyBuilder, CopyFormat, CopyPreview, CopyReport, CopySettings, CopyValidation, CorruptFiles, CsvFiles, JsonFiles,
@@ -60,3 +61,4 @@ pub use replace::{ReplaceBuilder, ReplaceReport};
 pub use scan::DeltaPlanCodec;
 pub use sql::{DeltaSession, StatementReport, delta_sql, session};
 pub use update::{UpdateBuilder, UpdateReport};
+pub use upsert::UpsertSink;

@@ -32,3 +32,4 @@ mod rules;
 mod slt;
 mod source;
 mod statements;
+mod upserts;

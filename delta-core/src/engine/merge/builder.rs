@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use boathouse_base::SchemaMode;
+use boathouse_base::{AppTransaction, SchemaMode};
+use boathouse_delta_protocol::conflict::Conflict;
 use boathouse_delta_protocol::features::RowChange;
-use boathouse_delta_table::{DataFile, DataWriterSettings, DeltaTable};
+use boathouse_delta_table::{DataFile, DataWriterSettings, DeltaError, DeltaTable, Snapshot};
 use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::prelude::{DataFrame, SessionContext};
@@ -71,6 +72,7 @@ pub struct MergeBuilder {
     replaced_by: Option<Vec<String>>,
     /// The statement that it does the work of, and its condition, for the history.
     stands_for: Option<(&'static str, Option<String>)>,
+    app_transaction: Option<AppTransaction>,
 }
 
 impl MergeBuilder {
@@ -87,6 +89,7 @@ impl MergeBuilder {
             schema_mode: SchemaMode::Enforce,
             replaced_by: None,
             stands_for: None,
+            app_transaction: None,
         }
     }
 
@@ -184,6 +187,13 @@ impl MergeBuilder {
         self
     }
 
+    /// Makes the merge idempotent: it is skipped when the application committed this version, or a later one, before. A merge that changes
+    /// nothing is committed all the same, so that its number is known.
+    pub fn app_transaction(mut self, transaction: AppTransaction) -> Self {
+        self.app_transaction = Some(transaction);
+        self
+    }
+
     /// Joins and evaluates with this session: its functions and settings.
     pub fn with_session(mut self, session: &SessionContext) -> Self {
         self.statement = self.statement.with_session(session);
@@ -225,6 +235,9 @@ impl MergeBuilder {
         let insert_only = self.matched.is_empty() && self.by_source.is_empty();
         let change = if insert_only { RowChange::None } else { RowChange::RemoveFiles };
         let mut running = self.statement.clone().begin("merge into", change).await?;
+        if let Some(report) = self.done_before(&running.snapshot).await? {
+            return Ok(report);
+        }
         if self.has_updates() {
             rewrite::check(&running.snapshot, RowChange::Rewrite)?;
         }
@@ -267,7 +280,7 @@ impl MergeBuilder {
             Ok(counts)
         };
         let (written, counts) = running.write(running.recording(copies || updates), fill).await?;
-        if changed.is_empty() && counts.inserted == 0 {
+        if changed.is_empty() && counts.inserted == 0 && self.app_transaction.is_none() {
             return Ok(MergeReport { version: snapshot.version(), source_rows: counts.source_rows, ..MergeReport::default() });
         }
         let removed = changed.iter().filter(|(fate, _)| *fate != Fate::Mark).map(|(_, found)| &found.file);
@@ -275,6 +288,7 @@ impl MergeBuilder {
             added: written.files.adds.len() as u64,
             removed: removed.clone().count() as u64,
             marked: changed.iter().filter(|(fate, ..)| *fate == Fate::Mark).count() as u64,
+            added_bytes: written.files.bytes,
             removed_bytes: DataFile::total_bytes(removed.clone()),
         };
         let mut metrics = counts.metrics(&files, &written);
@@ -299,8 +313,25 @@ impl MergeBuilder {
         for found in found.files.iter().filter(|found| !gone.contains(found.file.add().path.as_str())) {
             transaction = transaction.read_rows(&found.file, found.seen());
         }
-        let report = running.commit(transaction, &written).await?;
-        Ok(counts.report(report, &files))
+        if let Some(app) = &self.app_transaction {
+            transaction = transaction.app_transaction(app)?;
+        }
+        match running.commit(transaction, &written).await {
+            Ok(report) => Ok(counts.report(report, &files)),
+            // Another instance of the same application may have been faster with the very same merge.
+            Err(error) if is_of_an_application(&error) => {
+                self.done_before(&self.statement.table().snapshot().await?).await?.ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What there is to say of a merge that the application has done.
+    async fn done_before(&self, snapshot: &Snapshot) -> Result<Option<MergeReport>> {
+        let Some(asked) = &self.app_transaction else { return Ok(None) };
+        let known = snapshot.app_transaction(&asked.app_id).await?;
+        let done = known.is_some_and(|known| known.version >= asked.version);
+        Ok(done.then(|| MergeReport { version: snapshot.version(), skipped: true, ..MergeReport::default() }))
     }
 
     /// The columns of the source that rows of the table may come to have.
@@ -367,4 +398,10 @@ impl MergeBuilder {
             ("notMatchedBySourcePredicates", list(changes(&self.by_source))),
         ]
     }
+}
+
+/// Whether another writer committed for the same application meanwhile.
+fn is_of_an_application(error: &EngineError) -> bool {
+    let EngineError::Table(DeltaError::Conflict { source, .. }) = error else { return false };
+    matches!(source.as_ref(), Conflict::ConcurrentTransaction { .. })
 }

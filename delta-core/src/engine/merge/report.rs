@@ -12,6 +12,8 @@ pub struct MergeReport {
     pub version: u64,
     /// Whether there was anything to commit.
     pub committed: bool,
+    /// Whether it was done before, as the number of its application says.
+    pub skipped: bool,
     /// Rows of the source.
     pub source_rows: u64,
     /// Rows inserted.
@@ -24,6 +26,8 @@ pub struct MergeReport {
     pub rows_copied: u64,
     /// Files added.
     pub files_added: u64,
+    /// Their size.
+    pub bytes_added: u64,
     /// Files removed.
     pub files_removed: u64,
     /// Files that stay, with the rows that changed marked as deleted.
@@ -38,6 +42,7 @@ pub(crate) struct FileCounts {
     pub(crate) added: u64,
     pub(crate) removed: u64,
     pub(crate) marked: u64,
+    pub(crate) added_bytes: u64,
     pub(crate) removed_bytes: u64,
 }
 
@@ -103,12 +108,14 @@ impl Counts {
         MergeReport {
             version: commit.version,
             committed: true,
+            skipped: false,
             source_rows: self.source_rows,
             rows_inserted: self.inserted,
             rows_updated: self.rows_updated(),
             rows_deleted: self.matched_deleted + self.by_source_deleted,
             rows_copied: self.copied,
             files_added: files.added,
+            bytes_added: files.added_bytes,
             files_removed: files.removed,
             files_marked: files.marked,
             attempts: commit.attempts,
