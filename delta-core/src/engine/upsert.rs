@@ -40,7 +40,7 @@ use super::touched::unused_name;
 /// ```
 /// # use std::sync::Arc;
 /// # use arrow_array::{ArrayRef, Int64Array, RecordBatch};
-/// use boathouse_base::{BatchStream, EpochCommit, OutputMode, StreamSink};
+/// use boathouse_base::{EpochCommit, OutputMode, ScanRequest, StreamSink};
 /// use boathouse_delta_core::{DeltaTable, UpsertSink};
 /// # use boathouse_storage::{Storage, system_env};
 /// # tokio::runtime::Runtime::new()?.block_on(async {
@@ -54,7 +54,7 @@ use super::touched::unused_name;
 /// sink.commit(epoch(1), rows(vec![2, 3], vec![4, 9])?.into()).await?;
 /// let again = sink.commit(epoch(1), rows(vec![2, 3], vec![4, 9])?.into()).await?;
 /// assert!(again.skipped);
-/// let rows = table.snapshot().await?.rows(None, None)?.collect().await?;
+/// let rows = table.snapshot().await?.scan(ScanRequest::default())?.collect().await?;
 /// assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 3);
 /// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())

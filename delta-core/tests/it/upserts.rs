@@ -7,7 +7,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 use boathouse_base::contract::{self, SinkFixture};
-use boathouse_base::{BoxFuture, EpochCommit, ErrorKind, OutputMode, StreamSink};
+use boathouse_base::{BoxFuture, EpochCommit, ErrorKind, OutputMode, ScanRequest, StreamSink};
 use boathouse_delta_core::{DeltaTable, UpsertSink};
 use boathouse_storage::{Storage, system_env};
 use proptest::prelude::*;
@@ -33,7 +33,7 @@ impl SinkFixture for Fixture {
 async fn rows(storage: &Storage) -> Vec<RecordBatch> {
     let table = DeltaTable::at(storage.clone(), system_env());
     match table.try_snapshot().await.unwrap() {
-        Some(snapshot) => snapshot.rows(None, None).unwrap().collect().await.unwrap(),
+        Some(snapshot) => snapshot.scan(ScanRequest::default()).unwrap().collect().await.unwrap(),
         None => Vec::new(),
     }
 }
@@ -90,7 +90,7 @@ proptest! {
                 let changes: Vec<Change> = changes.into_iter().map(|(key, deletes)| {
                     next += 1;
                     // Each number once, and not in the order in which they come.
-                    (key, i64::try_from((next ^ order % 16) % 1_000).unwrap(), deletes)
+                    (key, i64::try_from((next ^ (order % 16)) % 1_000).unwrap(), deletes)
                 }).collect();
                 let sink = UpsertSink::new(DeltaTable::at(storage.clone(), system_env()), ["k"])
                     .sequence_by("n").delete_when("op = 'delete'").except(["op"]);
