@@ -79,8 +79,8 @@
 //!
 //! # What it does not do yet
 //! New aggregates count rows from the change on: none is computed for rows of before. The offset of Spark's file
-//! source, and what Spark's operators remember, are not taken over. Sinks that know a key for the update mode: those
-//! that add refuse it. A source whose schema loses a column that the statement names stops the query.
+//! source, and what Spark's operators remember, are not taken over. Sinks of files,
+//! of functions and of the console. A source whose schema loses a column that the statement names stops the query.
 
 mod checkpoint;
 mod crash;
