@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use boathouse_autoload::{AutoLoader, ColumnTypes, DiscoveryMode};
+use boathouse_autoload::{AutoLoader, ColumnTypes, DiscoveryMode, Format};
 use boathouse_base::{Env, ReadLimit, StreamSource};
 use boathouse_delta_table::{DeltaSink, DeltaTable};
 use boathouse_storage::{Location, Storage, system_env};
@@ -194,24 +194,35 @@ impl Ingest {
     }
 }
 
-/// Plans alone: nothing is read.
+/// Plans alone: nothing is read. The first scan ends when its first batch is planned; the other batches follow, and then the late files.
 async fn list(data: &Path, output: &Path) -> Result<Measured> {
     let env = system_env();
     let landing = Storage::open(&Location::from_path(data)?)?;
     let _cleaned = Late::in_folder(data)?;
     let began_us = env.monotonic_us();
     let watch = Stopwatch::start()?;
-    let source =
-        AutoLoader::over(landing).discovery(DiscoveryMode::Watch).state(folder(output, "state")?).env(env.clone()).open().await?;
-    let limit = ReadLimit { files: Some(2_000_000), ..ReadLimit::default() };
+    let source = AutoLoader::over(landing)
+        .format(Format::Binary)
+        .discovery(DiscoveryMode::Watch)
+        .state(folder(output, "state")?)
+        .env(env.clone())
+        .open()
+        .await?;
+    let limit = ReadLimit { files: Some(50_000), ..ReadLimit::default() };
     let planned = source.plan(None, limit).await?.context("a million files have landed")?;
     let first = seconds(env.monotonic_us() - began_us);
-    ensure!(planned.files == Ingest::ListMillion.files() as u64, "{} files were found", planned.files);
+    let (mut all, mut end) = (planned.files, planned.end);
+    source.commit(&end).await?;
+    while all < Ingest::ListMillion.files() as u64 {
+        let planned = source.plan(Some(&end), limit).await?.with_context(|| format!("{all} files were found"))?;
+        (all, end) = (all + planned.files, planned.end);
+        source.commit(&end).await?;
+    }
     for file in 0..LATE_FILES {
         fs::write(data.join(format!("{LATE}{file}.json")), "")?;
     }
     let began_us = env.monotonic_us();
-    let (mut found, mut end) = (0, planned.end);
+    let mut found = 0;
     // The operating system tells of them one after the other.
     while found < LATE_FILES as u64 {
         if let Some(planned) = source.plan(Some(&end), limit).await? {
@@ -222,7 +233,7 @@ async fn list(data: &Path, output: &Path) -> Result<Measured> {
     let began_us = env.monotonic_us();
     ensure!(source.plan(Some(&end), limit).await?.is_none(), "each file was found once");
     let nothing = seconds(env.monotonic_us() - began_us);
-    let mut measured = watch.stop(planned.files + found, 0)?;
+    let mut measured = watch.stop(all + found, 0)?;
     measured.parts = [(FIRST, first), (LATE_ONES, late), (NOTHING, nothing)].map(|(part, s)| (part.to_owned(), s)).into();
     Ok(measured)
 }

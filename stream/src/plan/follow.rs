@@ -32,6 +32,11 @@ pub(crate) fn follow_calls(plan: LogicalPlan) -> Result<LogicalPlan> {
         let mut exprs = Vec::with_capacity(projection.expr.len());
         for expr in &projection.expr {
             match called(expr) {
+                // A column that keeps its name keeps its table: rules of the engine add columns below, and two of one name are too many.
+                Some((Expr::Column(time), delay_us)) if time.name == expr.qualified_name().1 => {
+                    followed = Some((time.clone(), delay_us));
+                    exprs.push(Expr::Column(time.clone()));
+                }
                 Some((time, delay_us)) => {
                     let (qualifier, name) = expr.qualified_name();
                     followed = Some((Column::new(qualifier.clone(), &name), delay_us));

@@ -355,7 +355,7 @@ async fn columns_that_a_source_gets_do_not_touch_what_is_grouped() {
     let wider: ArrayRef = Arc::new(Int64Array::from(vec![40]));
     let wide = RecordBatch::try_from_iter_with_nullable(columns.chain([("x", wider)]).map(|(n, c)| (n, c, true))).unwrap();
     rig.source.push(wide).unwrap();
-    rig.run(rig.query().sql("SELECT k, sum(v) AS s, max(x) AS x FROM source GROUP BY k"), &[]).await.unwrap();
+    rig.query().sql("SELECT k, sum(v) AS s, max(x) AS x FROM source GROUP BY k").run_available_now().await.unwrap();
     let batches = rig.sink.batches();
     let last = batches.last().unwrap();
     assert_eq!(newest(std::slice::from_ref(last))["k1"], ["3", "40"]);
