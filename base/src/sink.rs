@@ -64,6 +64,9 @@ pub struct EpochReport {
 /// - After a crash, [`last_epoch`](Self::last_epoch) is the single truth to recover from.
 /// - Two queries with different ids do not disturb each other.
 ///
+/// A target that cannot take rows and payload in one step instead notes what it is about to write, and says so by [`begun`](Self::begun):
+/// the query then makes that epoch again, of the same rows.
+///
 /// The suite that checks this is `contract::sink` (feature `contract`).
 pub trait StreamSink: Send + Sync + fmt::Debug {
     /// Where it writes, for progress reports: `delta[file:///bronze]`.
@@ -71,6 +74,14 @@ pub trait StreamSink: Send + Sync + fmt::Debug {
 
     /// The last epoch of `query_id` that was committed; `None` when there is none.
     fn last_epoch<'a>(&'a self, query_id: &'a str) -> BoxFuture<'a, Result<Option<CommittedEpoch>>>;
+
+    /// The payload of the epoch after the last one, if it was begun and its rows may have been written in part.
+    ///
+    /// A sink that commits in one step has none.
+    fn begun<'a>(&'a self, query_id: &'a str) -> BoxFuture<'a, Result<Option<CommittedEpoch>>> {
+        let _ = query_id;
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Writes the rows of an epoch and commits them with its payload.
     ///

@@ -11,15 +11,16 @@ use futures::{StreamExt, stream};
 
 use crate::checkpoint::json;
 use crate::crash::CrashPoint;
+use crate::definition::NamedSource;
 use crate::error::StreamError;
 use crate::event_time::Seen;
 use crate::evolution::{OperatorRef, StoreRef, as_recorded, carry_on};
 use crate::graph::{AllDone, Followed, Graph};
 use crate::operators::EpochTimes;
+use crate::place::{Place, PlannedEpoch};
 use crate::position::{LateFile, Position, SourceRange, StateFile, VERSION};
 use crate::progress::{Durations, EpochProgress, OperatorProgress, SourceProgress};
-use crate::query::NamedSource;
-use crate::running::{Place, PlannedEpoch, REPORTS, RunningQuery};
+use crate::running::{REPORTS, RunningQuery};
 use crate::state::Store;
 use crate::transform::plan_error;
 
@@ -43,12 +44,13 @@ struct Epoch {
 impl RunningQuery {
     pub(crate) async fn advance(&mut self, place: &mut Place, planned: PlannedEpoch) -> Result<EpochProgress, StreamError> {
         let env = self.definition.env.clone();
+        let begun = place.begun.as_ref();
         let mut epoch = Epoch {
             number: place.epoch(),
             began_us: env.monotonic_us(),
             // The clock may be set back; timers and times to live go on from where they were.
-            timestamp_us: env.now_us().max(place.timestamp_us()),
-            watermark_us: self.watermark_us(place),
+            timestamp_us: begun.map_or_else(|| env.now_us().max(place.timestamp_us()), |begun| begun.timestamp_us),
+            watermark_us: begun.map_or_else(|| self.watermark_us(place), |begun| begun.watermark_us),
             input_rows: planned.0.iter().map(|_| Arc::default()).collect(),
             planned,
             commit_us: BTreeMap::new(),
@@ -270,6 +272,7 @@ impl RunningQuery {
         };
         self.last_began_us = Some(epoch.began_us);
         place.last = Some(position);
+        place.begun = None;
         place.graph = Some(graph);
         self.publish(&progress, &report);
         Ok(progress)
@@ -310,8 +313,8 @@ impl RunningQuery {
             query: definition.name.clone(),
             source,
         })?;
-        let is_own =
-            held.is_some_and(|held| held.epoch == position.epoch && held.payload.as_deref() == Some(json(position).as_str()));
+        let holds = |payload: &str| serde_json::from_str::<Position>(payload).is_ok_and(|held| held == *position);
+        let is_own = held.is_some_and(|held| held.epoch == position.epoch && held.payload.as_deref().is_some_and(holds));
         match is_own {
             true => Ok(()),
             false => Err(StreamError::ConcurrentRun { query: definition.name.clone(), epoch: position.epoch }),

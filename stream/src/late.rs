@@ -31,8 +31,9 @@ use crate::checkpoint::json;
 use crate::error::StreamError;
 use crate::graph::AllDone;
 use crate::operators::arrow;
+use crate::place::Place;
 use crate::position::{LateFile, Position};
-use crate::running::{Place, RunningQuery};
+use crate::running::RunningQuery;
 
 /// Begins the name of a column that an operator gets for its late rows alone; the number of the column and its name come after it.
 const CARRIED: &str = "__late:";

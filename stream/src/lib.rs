@@ -84,6 +84,7 @@
 
 mod checkpoint;
 mod crash;
+mod definition;
 mod epoch;
 mod error;
 mod event_time;
@@ -95,6 +96,7 @@ pub mod kafka;
 mod late;
 mod listener;
 mod operators;
+mod place;
 mod plan;
 mod planning;
 mod position;

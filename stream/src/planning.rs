@@ -10,6 +10,7 @@ use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::DataFrame;
 
+use crate::definition::{Definition, NamedSource};
 use crate::error::StreamError;
 use crate::event_time::Watermark;
 use crate::graph::Graph;
@@ -17,7 +18,6 @@ use crate::inlet::{InletTable, Leaves, Origin};
 use crate::plan::cut::Cut;
 use crate::plan::watermark::WatermarkNode;
 use crate::plan::{Mistake, without_clauses};
-use crate::query::{Definition, NamedSource};
 use crate::session::overlay;
 use crate::transform::{Transform, plan_error};
 

@@ -149,6 +149,23 @@ pub(crate) fn resume(
     }
 }
 
+/// The position of the epoch that was begun after `last`.
+pub(crate) fn begun_after(
+    query: &str,
+    sink: &str,
+    last: Option<&Position>,
+    begun: Option<CommittedEpoch>,
+) -> Result<Option<Position>, StreamError> {
+    let Some(CommittedEpoch { epoch, payload: Some(payload) }) = begun else { return Ok(None) };
+    let (found, next) = (last.map(|last| last.epoch), last.map_or(0, |last| last.epoch + 1));
+    if epoch > next {
+        return Err(StreamError::SinkBehind { query: query.to_owned(), sink: sink.to_owned(), seen: epoch - 1, found });
+    }
+    let what = || format!("what epoch {epoch} was begun with in {sink}");
+    let position = Position::parse(query, what, payload.as_bytes())?;
+    Ok((epoch == next).then_some(position))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,26 +1,26 @@
 //! Declaring a streaming query.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use boathouse_base::{Env, Offset, OutputMode, Progress, ReadLimit, StreamSink, StreamSource};
-use boathouse_storage::{Storage, system_env};
+use boathouse_base::{Env, OutputMode, Progress, ReadLimit, StreamSink, StreamSource};
+use boathouse_storage::Storage;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{DataFrame, SessionContext};
 
-use crate::checkpoint::{Checkpoint, Identity};
+use crate::checkpoint::Identity;
 use crate::crash::CrashPoints;
+use crate::definition::{NamedSource, Target};
 use crate::error::StreamError;
 use crate::event_time::Watermark;
 use crate::listener::StreamListener;
 use crate::progress::{EpochProgress, RunReport};
 use crate::running::RunningQuery;
-use crate::session::{SOURCE, default_session};
+use crate::session::SOURCE;
+use crate::sinks::{BatchWriter, ConsoleOptions, ConsoleWriter, EpochBatch, ForeachBatch};
 use crate::spark::SparkCheckpoint;
-use crate::state::Budget;
 use crate::transform::Transform;
 use crate::trigger::Trigger;
 use crate::watermarks::WatermarkPolicy;
@@ -35,50 +35,14 @@ pub(crate) type Observer = Arc<dyn Fn(&EpochProgress) + Send + Sync>;
 #[derive(Clone)]
 #[must_use = "a query does nothing until it is opened"]
 pub struct StreamQuery {
-    name: String,
-    sources: Vec<NamedSource>,
-    sink: Option<Arc<dyn StreamSink>>,
-    late_sink: Option<Arc<dyn StreamSink>>,
-    checkpoint: Option<Storage>,
-    spark: Option<SparkCheckpoint>,
-    transform: Transform,
-    session: Option<SessionContext>,
-    watermark: Option<Watermark>,
-    watermark_policy: WatermarkPolicy,
-    idle_timeout: Option<Duration>,
-    window: Option<TumblingWindow>,
-    output_mode: OutputMode,
-    trigger: Trigger,
-    read_limit: ReadLimit,
-    state_bytes: usize,
-    env: Option<Env>,
-    progress: Progress,
-    observer: Option<Observer>,
-    listeners: Vec<Arc<dyn StreamListener>>,
-    crash_points: Option<Arc<dyn CrashPoints>>,
-}
-
-/// A source, and what it is called in SQL.
-#[derive(Debug, Clone)]
-pub(crate) struct NamedSource {
-    pub(crate) name: String,
-    pub(crate) source: Arc<dyn StreamSource>,
-    /// Of one of its own columns.
-    pub(crate) watermark: Option<Watermark>,
-}
-
-/// A query with everything that it needs.
-pub(crate) struct Definition {
     pub(crate) name: String,
     pub(crate) sources: Vec<NamedSource>,
-    pub(crate) sink: Arc<dyn StreamSink>,
-    /// Where late rows go.
+    pub(crate) sink: Option<Target>,
     pub(crate) late_sink: Option<Arc<dyn StreamSink>>,
-    pub(crate) checkpoint: Checkpoint,
-    /// Where sources begin that have no position yet.
-    pub(crate) starts: BTreeMap<String, Offset>,
+    pub(crate) checkpoint: Option<Storage>,
+    pub(crate) spark: Option<SparkCheckpoint>,
     pub(crate) transform: Transform,
-    pub(crate) session: SessionContext,
+    pub(crate) session: Option<SessionContext>,
     pub(crate) watermark: Option<Watermark>,
     pub(crate) watermark_policy: WatermarkPolicy,
     pub(crate) idle_timeout: Option<Duration>,
@@ -86,20 +50,12 @@ pub(crate) struct Definition {
     pub(crate) output_mode: OutputMode,
     pub(crate) trigger: Trigger,
     pub(crate) read_limit: ReadLimit,
-    /// Bytes of state in memory.
     pub(crate) state_bytes: usize,
-    pub(crate) env: Env,
+    pub(crate) env: Option<Env>,
     pub(crate) progress: Progress,
     pub(crate) observer: Option<Observer>,
     pub(crate) listeners: Vec<Arc<dyn StreamListener>>,
     pub(crate) crash_points: Option<Arc<dyn CrashPoints>>,
-}
-
-impl Definition {
-    /// Of the memory for state.
-    pub(crate) fn budget(&self) -> Budget {
-        Budget { bytes: self.state_bytes, disk: Arc::clone(&self.session.runtime_env().disk_manager) }
-    }
 }
 
 /// Bytes of state in memory, unless the caller says how many.
@@ -161,7 +117,43 @@ impl StreamQuery {
 
     /// Where it writes. The position is committed there, together with the rows.
     pub fn sink(mut self, sink: Arc<dyn StreamSink>) -> Self {
-        self.sink = Some(sink);
+        self.sink = Some(Target::Sink(sink));
+        self
+    }
+
+    /// Gives each epoch to a function, at least once: an epoch that a crash has interrupted comes again with its number and the same rows.
+    ///
+    /// The checkpoint says which epochs are done. **Source**: Spark's `foreachBatch`.
+    ///
+    /// # Example
+    /// ```
+    /// # use boathouse_stream::{StreamQuery, sinks::EpochBatch};
+    /// # fn query(query: StreamQuery) -> StreamQuery {
+    /// query.foreach_batch(|batch: EpochBatch| async move {
+    ///     let (query, epoch) = (batch.query_id.clone(), batch.epoch);
+    ///     let rows = batch.collect().await?;
+    ///     // Write them where (query, epoch) is remembered: each row is there once.
+    ///     println!("{} batches of epoch {epoch} of {query}", rows.len());
+    ///     Ok::<_, boathouse_base::Error>(())
+    /// })
+    /// # }
+    /// ```
+    pub fn foreach_batch<F, E>(self, function: impl Fn(EpochBatch) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.writer(Arc::new(ForeachBatch::new(function)))
+    }
+
+    /// Prints each epoch to the standard output.
+    pub fn console(self, options: ConsoleOptions) -> Self {
+        self.writer(Arc::new(ConsoleWriter::new(options)))
+    }
+
+    /// Gives each epoch to a writer, at least once; see [`foreach_batch`](Self::foreach_batch).
+    pub fn writer(mut self, writer: Arc<dyn BatchWriter>) -> Self {
+        self.sink = Some(Target::Writer(writer));
         self
     }
 
@@ -371,51 +363,6 @@ impl StreamQuery {
     /// **Errors**: those of [`open`](Self::open) and of [`RunningQuery::run_available_now`].
     pub async fn run_available_now(self) -> Result<RunReport, StreamError> {
         self.open().await?.run_available_now().await
-    }
-
-    fn complete(self) -> Result<Definition, StreamError> {
-        let name = self.name;
-        let incomplete = |part, method| StreamError::Incomplete { query: name.clone(), part, method };
-        if self.sources.is_empty() {
-            return Err(incomplete("source", "source"));
-        }
-        let mut names = BTreeSet::new();
-        if let Some(twice) = self.sources.iter().find(|source| !names.insert(source.name.as_str())) {
-            return Err(StreamError::SameName { query: name.clone(), name: twice.name.clone() });
-        }
-        let sink = self.sink.ok_or_else(|| incomplete("sink", "sink"))?;
-        let checkpoint = self.checkpoint.ok_or_else(|| incomplete("checkpoint", "checkpoint"))?;
-        let checked = match &self.window {
-            Some(window) => window.check(self.watermark.as_ref(), self.output_mode),
-            None => Ok(()),
-        };
-        checked.map_err(|problem| StreamError::Window { query: name.clone(), problem })?;
-        let source_names: Vec<String> = self.sources.iter().map(|source| source.name.clone()).collect();
-        let starts = self.spark.map(|spark| spark.starts(&source_names)).transpose();
-        let starts = starts.map_err(|source| StreamError::Spark { query: name.clone(), source: Box::new(source) })?;
-        Ok(Definition {
-            starts: starts.unwrap_or_default(),
-            sources: self.sources,
-            sink,
-            late_sink: self.late_sink,
-            checkpoint: Checkpoint::new(&name, checkpoint),
-            transform: self.transform,
-            session: self.session.unwrap_or_else(default_session),
-            watermark: self.watermark,
-            watermark_policy: self.watermark_policy,
-            idle_timeout: self.idle_timeout,
-            window: self.window,
-            output_mode: self.output_mode,
-            trigger: self.trigger,
-            read_limit: self.read_limit,
-            state_bytes: self.state_bytes,
-            env: self.env.unwrap_or_else(system_env),
-            progress: self.progress,
-            observer: self.observer,
-            listeners: self.listeners,
-            crash_points: self.crash_points,
-            name,
-        })
     }
 }
 

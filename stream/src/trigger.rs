@@ -9,8 +9,9 @@ use boathouse_base::{PlannedBatch, ReadLimit};
 use futures::future::select;
 
 use crate::error::StreamError;
+use crate::place::PlannedEpoch;
 use crate::progress::RunReport;
-use crate::running::{PlannedEpoch, RunningQuery, StepOutcome};
+use crate::running::{RunningQuery, StepOutcome};
 
 /// An idle query with an interval of zero asks its source again after this time.
 const POLL: Duration = Duration::from_millis(10);
@@ -156,6 +157,10 @@ impl RunningQuery {
 
     /// One epoch towards the goal; `false` when there is nothing left to do.
     async fn step_to_goal(&mut self, goal: &mut Option<Option<Goals>>, report: &mut RunReport) -> Result<bool, StreamError> {
+        if let Some(begun) = self.plan_begun().await? {
+            report.add(&self.step_over(begun).await?);
+            return Ok(true);
+        }
         let limit = self.definition().read_limit;
         if goal.is_none() {
             *goal = Some(self.plan_next(ReadLimit::default()).await?.map(|ends| Goals::new(&ends)));

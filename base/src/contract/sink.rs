@@ -18,6 +18,11 @@ pub trait SinkFixture {
 
     /// The rows that a reader of the target sees now; none when it does not exist yet.
     fn read(&self) -> BoxFuture<'_, Vec<RecordBatch>>;
+
+    /// Whether it takes complete results. One that does not must say so, and write nothing.
+    fn replaces(&self) -> bool {
+        true
+    }
 }
 
 /// Checks an implementation of [`StreamSink`]. `make` gives a target that no query wrote to yet, another at each
@@ -83,6 +88,13 @@ async fn failed_epochs(fixture: &impl SinkFixture) {
 async fn complete_output(fixture: &impl SinkFixture) {
     let sink = fixture.open().await;
     let complete = |epoch| EpochCommit { mode: OutputMode::Complete, ..commit("q", epoch) };
+    if !fixture.replaces() {
+        let refused = sink.commit(complete(0), stream(&[1, 2])).await;
+        assert_kind(&refused, ErrorKind::Invalid, &[], "a complete result that the sink cannot take");
+        assert_eq!(sink.last_epoch("q").await.unwrap(), None, "a refused epoch is not committed");
+        assert_eq!(found(fixture).await, Vec::<i64>::new(), "a refused epoch shows no rows");
+        return;
+    }
     sink.commit(complete(0), stream(&[1, 2])).await.expect("a complete result");
     sink.commit(complete(1), stream(&[2, 3])).await.expect("a later complete result");
     assert_eq!(found(fixture).await, [2, 3], "a complete result replaces what is there");

@@ -122,14 +122,8 @@ async fn what_a_variable_holds_survives_that_others_come_and_go_and_its_own_colu
     };
     rig.source.push(batch(&[(0, Some(1), 0)])).unwrap();
     for (query, stored) in [
-        (
-            with(&rig, TimeMode::None, as_list, counting),
-            "the column `value.n` of its state is no longer computed",
-        ),
-        (
-            with(&rig, TimeMode::ProcessingTime, count, counting),
-            "the column `no_timer.us` of its state is no longer computed",
-        ),
+        (with(&rig, TimeMode::None, as_list, counting), "the column `value.n` of its state is no longer computed"),
+        (with(&rig, TimeMode::ProcessingTime, count, counting), "the column `no_timer.us` of its state is no longer computed"),
     ] {
         let error = query.run_available_now().await.unwrap_err();
         assert!(error.to_string().contains(stored), "{error}");
