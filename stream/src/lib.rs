@@ -13,7 +13,8 @@
 //! A [`StreamQuery`] is one or more sources, a statement over them and a sink. It is opened and stepped: each [`step`](RunningQuery::step)
 //! makes one *epoch*, which reads what is new, computes it, and commits rows and position in one atomic commit of the
 //! sink. There is no other log: after a crash the sink says which epoch was the last. So every row counts exactly once,
-//! whatever happens, and a test can [crash](CrashPoint) a query between any two of its steps.
+//! whatever happens, and a test can [crash](CrashPoint) a query between any two of its steps. [Sinks](sinks) that cannot commit, functions and the console,
+//! have a journal in the checkpoint, and get an epoch that was interrupted again as it was.
 //!
 //! Plans stay resident: an epoch costs a few milliseconds, not a run of the planner.
 //!
@@ -79,8 +80,8 @@
 //!
 //! # What it does not do yet
 //! New aggregates count rows from the change on: none is computed for rows of before. The offset of Spark's file
-//! source, and what Spark's operators remember, are not taken over. Sinks of files,
-//! of functions and of the console. A source whose schema loses a column that the statement names stops the query.
+//! source, and what Spark's operators remember, are not taken over. Folders by column values
+//! (`partitionBy`) in sinks of files. A source whose schema loses a column that the statement names stops the query.
 
 mod checkpoint;
 mod crash;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod clickstream;
+mod crashes;
 mod flights;
 mod lake;
 mod lakehouse;
