@@ -93,9 +93,9 @@ impl Operator {
     /// Columns of its result that tell its rows apart.
     fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Filter => &["at", "k"],
+            Self::Filter | Self::FirstOfKey => &["at", "k"],
             Self::Windows | Self::Sliding | Self::Sessions | Self::WindowsOfWindows => &["start", "k"],
-            Self::FirstOfKey | Self::Distinct | Self::Totals => &["k"],
+            Self::Distinct | Self::Totals => &["k"],
             Self::Join | Self::LeftJoin => &["at", "k", "other"],
             Self::Processor => &["k", "n", "v"],
         }
@@ -105,19 +105,19 @@ impl Operator {
         Some(match self {
             Self::Filter => "SELECT at, k, v * 2 AS v FROM {a} WHERE v > 0",
             Self::Windows => {
-                "SELECT w.start, k, n, s FROM (SELECT window(at, '10 seconds') AS w, k, count(*) AS n, sum(v) AS s FROM {a} \
+                "SELECT w.start AS start, k, n, s FROM (SELECT window(at, '10 seconds') AS w, k, count(*) AS n, sum(v) AS s FROM {a} \
                  GROUP BY window(at, '10 seconds'), k)"
             }
             Self::Sliding => {
-                "SELECT w.start, k, n, s FROM (SELECT window(at, '10 seconds', '5 seconds') AS w, k, count(DISTINCT v) AS n, \
+                "SELECT w.start AS start, k, n, s FROM (SELECT window(at, '10 seconds', '5 seconds') AS w, k, count(DISTINCT v) AS n, \
                  max(v) AS s FROM {a} GROUP BY window(at, '10 seconds', '5 seconds'), k)"
             }
             Self::Sessions => {
-                "SELECT s.start, k, n FROM (SELECT session_window(at, '8 seconds') AS s, k, count(*) AS n FROM {a} \
+                "SELECT s.start AS start, k, n FROM (SELECT session_window(at, '8 seconds') AS s, k, count(*) AS n FROM {a} \
                  GROUP BY session_window(at, '8 seconds'), k)"
             }
             Self::WindowsOfWindows => {
-                "SELECT w2.start, k, n FROM (SELECT window(window_time(w), '30 seconds') AS w2, k, count(*) AS n FROM (SELECT \
+                "SELECT w2.start AS start, k, n FROM (SELECT window(window_time(w), '30 seconds') AS w2, k, count(*) AS n FROM (SELECT \
                  window(at, '10 seconds') AS w, k, sum(v) AS s FROM {a} GROUP BY window(at, '10 seconds'), k) \
                  GROUP BY window(window_time(w), '30 seconds'), k)"
             }
@@ -137,8 +137,7 @@ impl Operator {
 }
 
 impl Target {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Delta, Self::Upsert, Self::Parquet, Self::Json, Self::Function, Self::Memory];
+    pub(super) const ALL: [Self; 6] = [Self::Delta, Self::Upsert, Self::Parquet, Self::Json, Self::Function, Self::Memory];
 }
 
 /// A source, an operator and a sink.
@@ -154,11 +153,6 @@ impl Case {
     pub(super) fn is_possible(self) -> bool {
         let by_key = matches!(self.target, Target::Upsert | Target::Function | Target::Memory);
         self.operator != Operator::Totals || by_key
-    }
-
-    /// Whether another process finds the source and the sink.
-    pub(super) fn is_on_disk(self) -> bool {
-        self.origin != Origin::Memory && self.target != Target::Memory
     }
 }
 
@@ -197,7 +191,10 @@ impl World {
             match self.case.origin {
                 Origin::Delta => drop(self.table(name).create(batch(&[]).schema().as_ref().clone()).run().await.unwrap()),
                 Origin::ChangeFeed => {
-                    let create = self.table(name).create(batch(&[]).schema().as_ref().clone()).property("delta.enableChangeDataFeed", "true");
+                    let create = self
+                        .table(name)
+                        .create(batch(&[]).schema().as_ref().clone())
+                        .property("delta.enableChangeDataFeed", "true");
                     create.run().await.unwrap();
                 }
                 Origin::Files => self.root.put(&format!("{name}/.keep"), "").await.unwrap(),
@@ -239,7 +236,8 @@ impl World {
             Origin::Files => {
                 let time = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into()));
                 let hints = [("at", time), ("k", DataType::Utf8), ("v", DataType::Int64)];
-                let files = AutoLoader::over(self.root.at(name)).state(self.root.at(&format!("state of {name}"))).schema_hints(hints);
+                let files =
+                    AutoLoader::over(self.root.at(name)).state(self.root.at(&format!("state of {name}"))).schema_hints(hints);
                 Arc::new(files.path_glob("*.json").open().await.unwrap())
             }
         }
