@@ -170,6 +170,8 @@ fn batch(rows: &[Row]) -> RecordBatch {
 pub(super) struct World {
     pub(super) case: Case,
     root: Storage,
+    /// Rows before this second do not come.
+    from: i64,
     sources: BTreeMap<&'static str, MemorySource>,
     sink: MemorySink,
 }
@@ -178,7 +180,12 @@ impl World {
     pub(super) fn in_folder(folder: &Path, case: Case) -> Self {
         let root = Storage::open(&Location::from_path(folder).unwrap()).unwrap();
         let memory = || MemorySource::new(batch(&[]).schema());
-        Self { case, root, sources: [("a", memory()), ("b", memory())].into(), sink: MemorySink::new() }
+        Self { case, root, from: 0, sources: [("a", memory()), ("b", memory())].into(), sink: MemorySink::new() }
+    }
+
+    /// Leaves out rows that are late. Whether they are depends on what lands before the next epoch begins.
+    pub(super) fn without_late_rows(self) -> Self {
+        Self { from: 10, ..self }
     }
 
     fn table(&self, name: &str) -> DeltaTable {
@@ -207,6 +214,8 @@ impl World {
     pub(super) async fn push(&self, number: usize) {
         let (a, b) = PUSHES[number];
         for (name, rows) in [("a", a), ("b", b)] {
+            let rows: Vec<Row> = rows.iter().copied().filter(|row| row.0 >= self.from).collect();
+            let rows = rows.as_slice();
             match self.case.origin {
                 Origin::Memory => self.sources[name].push(batch(rows)).unwrap(),
                 Origin::Delta => drop(self.table(name).append(batch(rows).into()).run().await.unwrap()),
